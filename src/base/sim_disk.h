@@ -1,0 +1,35 @@
+/* A disk in memory that remembers what was synced.
+ *
+ * It is a small POSIX file system (directories, hard links, symbolic links, xattrs, sparse files, open unlinked files)
+ * behind `struct disk`. Effects become durable by disk_sync() of the file or directory they belong to. At a power cut each
+ * unsynced effect is kept or lost, chosen by the seed, in an order a journalling file system can produce: metadata
+ * operations are kept as a prefix of their order, unsynced data pages independently of it.
+ */
+#pragma once
+
+#include "base/disk.h"
+
+struct sim_disk;
+
+int sim_disk_new(uint64_t seed, uint64_t capacity_bytes, struct sim_disk **ret);
+/* The table to hand to the code under test. Owned by the sim_disk; disk_free() on it does nothing. */
+struct disk *sim_disk_ops(struct sim_disk *d);
+struct sim_disk *sim_disk_free(struct sim_disk *d);
+DEFINE_CLEANUP(struct sim_disk *, sim_disk_free)
+
+/* Effects = calls that change something. Counted from 1 since the last sim_disk_faults_clear(). */
+uint64_t sim_disk_effects(const struct sim_disk *d);
+/* The Nth effect from now fails with ERROR (positive errno) and does nothing. */
+void sim_disk_fail_nth(struct sim_disk *d, uint64_t n, int error);
+/* The Nth effect from now is done, and then the node is gone: every later call answers -EIO until the power cut. */
+void sim_disk_stop_after(struct sim_disk *d, uint64_t n);
+bool sim_disk_fault_fired(const struct sim_disk *d);
+void sim_disk_faults_clear(struct sim_disk *d);
+
+/* Power is cut: open descriptors are gone; unsynced effects are kept or lost. Afterwards the disk can be used again. */
+void sim_disk_power_cut(struct sim_disk *d);
+/* A process crash: descriptors are gone, all effects stay. */
+void sim_disk_process_crash(struct sim_disk *d);
+
+/* Descriptors still open: a leak check. */
+unsigned sim_disk_open_count(const struct sim_disk *d);

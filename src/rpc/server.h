@@ -1,0 +1,50 @@
+/* An RPC server connection on a loop: records in, calls out, replies and callbacks back.
+ *
+ * For programs served on a loop thread (mortard, simulated bricks, a brick's control connection). A brick's data
+ * connections are driven by worker threads (brick/lane.h) with the same record, header and message code.
+ */
+#pragma once
+
+#include "base/loop.h"
+#include "proto/message.h"
+#include "rpc/header.h"
+
+struct rpc_server;
+struct rpc_server_conn;
+
+struct rpc_server_limits {
+        size_t record;         /* largest record, bytes; 0 = RECORD_LIMIT */
+        size_t output;         /* unsent reply bytes at which reading stops; 0 = 8 MiB */
+        uint32_t outstanding;  /* calls without a reply at which reading stops; 0 = 64 */
+        uint32_t connections;  /* 0 = 4096; further ones are closed at once */
+};
+
+struct rpc_server_handler {
+        /* A call arrived. Answer now or later, exactly once: rpc_conn_reply() or rpc_conn_reject(). CALL and its record
+         * live until this returns. */
+        void (*on_call)(struct rpc_server_conn *c, const struct rpc_call *call, void *arg);
+        /* The connection is gone; replies to it are dropped. `rpc_conn_data` is still valid here. May be NULL. */
+        void (*on_close)(struct rpc_server_conn *c, void *arg);
+};
+
+/* Listens at AT and serves until freed. */
+int rpc_server_new(struct loop *loop, const struct address *at, const struct rpc_server_handler *handler,
+                   const struct rpc_server_limits *limits, void *arg, struct rpc_server **ret);
+struct rpc_server *rpc_server_free(struct rpc_server *s);
+DEFINE_CLEANUP(struct rpc_server *, rpc_server_free)
+int rpc_server_address(struct rpc_server *s, struct address *ret);
+
+/* Calls fn for every open connection (FETCHSPEC to all). */
+void rpc_server_each(struct rpc_server *s, void (*fn)(struct rpc_server_conn *c, void *arg), void *arg);
+
+void rpc_conn_reply(struct rpc_server_conn *c, uint32_t xid, const struct msg_desc *desc, const void *msg);
+void rpc_conn_reject(struct rpc_server_conn *c, uint32_t xid, enum rpc_status status);
+/* A call in the reverse direction that is never answered (wire.md §4.5). DESC NULL = no body. */
+void rpc_conn_callback(struct rpc_server_conn *c, uint32_t prog, uint32_t vers, uint32_t proc, const struct msg_desc *desc,
+                       const void *msg);
+void rpc_conn_close(struct rpc_server_conn *c);
+int rpc_conn_peer(const struct rpc_server_conn *c, struct address *ret);
+
+/* The handler's own pointer for this connection. */
+void rpc_conn_set_data(struct rpc_server_conn *c, void *data);
+void *rpc_conn_data(const struct rpc_server_conn *c);
