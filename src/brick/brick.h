@@ -1,0 +1,77 @@
+/* A brick: one directory served to clients (spec: brick.md).
+ *
+ * Public face of the layer. A brick is opened over a `struct disk` and is then called by any number of threads at once, or
+ * by the one thread of a simulation: nothing here knows about sockets or threads of its own. Sessions are clients'
+ * connections; their answers go out through the session's `send`.
+ */
+#pragma once
+
+#include "base/disk.h"
+#include "base/error.h"
+#include "brick/options.h"
+#include "rpc/header.h"
+
+struct brick;
+struct session;
+
+struct brick_config {
+        const char *path;        /* absolute; also the remote-subvolume name */
+        const char *volume;      /* name, for logs */
+        struct gfid volume_id;   /* must equal trusted.glusterfs.volume-id of the directory */
+        const char *hostname;    /* in pathinfo */
+        struct gfid node_uuid;   /* null: node-uuid answers ENODATA */
+        struct brick_options options;
+};
+
+/* Opens: checks volume-id, root gfid and xattr support, completes .glusterfs, empties .glusterfs/unlink (brick.md §2, §21).
+ * The disk must outlive the brick. Errors with a sentence: -ENOENT no such directory, -ENODATA no volume-id, -ESTALE another
+ * volume's id or a foreign root gfid, -EOPNOTSUPP no trusted xattrs. */
+int brick_open(struct disk *disk, const struct brick_config *config, struct brick **ret, struct error *e);
+/* Every session must be closed before. */
+struct brick *brick_close(struct brick *b);
+DEFINE_CLEANUP(struct brick *, brick_close)
+
+const char *brick_path(const struct brick *b);
+const struct gfid *brick_volume_id(const struct brick *b);
+/* Replaces the options that may change while serving. */
+void brick_reconfigure(struct brick *b, const struct brick_options *options);
+
+/* Maintenance, a few times a second from one thread that may block: re-evaluates the space reserve (every 5 s of NOW_NS),
+ * purges .glusterfs/landfill, checks health. -EIO: the storage failed and the brick must be taken down. */
+int brick_maintain(struct brick *b, uint64_t now_ns, struct error *e);
+
+struct brick_stats {
+        uint64_t ops, errors;
+        uint64_t by_fop[64];
+        uint32_t sessions, fds, inodes, locks, locks_waiting;
+};
+void brick_get_stats(struct brick *b, struct brick_stats *ret);
+
+/* ---- sessions ----------------------------------------------------------------------------------------------------- */
+
+struct session_config {
+        const char *client_uid;  /* process-uuid of the handshake: copied */
+        const char *subdir;      /* sub-directory mount, absolute inside the volume; NULL or "/" = whole volume */
+        bool trusted;            /* valid user name and password */
+        uint32_t op_version;
+        /* Sends one record (mark included) that consists of the given pieces; they may be reused after it returns. Any
+         * thread. Must not block and must not call back into the session. */
+        void (*send)(void *conn, const struct iovec *iov, int n);
+        void *conn;
+};
+
+/* -ENOENT: the sub-directory does not exist. */
+int session_open(struct brick *b, const struct session_config *config, struct session **ret);
+/* Releases the client's descriptors and locks at once. No request of this session may still be running; parked ones
+ * (lock waiters) are cancelled without an answer. `send` is not called afterwards. */
+struct session *session_close(struct session *s);
+DEFINE_CLEANUP(struct session *, session_close)
+
+struct brick *session_brick(const struct session *s);
+
+/* Handles one call of the fop program and sends its answer, now or (lock waiters) later from the thread that grants.
+ * ARENA is reset by the callee's caller. Any thread; calls of one session may run at the same time. */
+void session_serve(struct session *s, const struct rpc_call *call, struct arena *arena);
+
+/* True if the procedure may take long by nature (fsync, large copies): drivers let another thread read meanwhile. */
+bool session_call_is_slow(const struct rpc_call *call);

@@ -1,0 +1,319 @@
+/* What the files of the brick layer share: the brick object, sessions, inodes, requests.
+ *
+ * Locking order: inode_table.lock  <  inode.lock (two inodes: by gfid)  <  session.lock  <  leaf locks inside modules.
+ * inode.lock serialises what must be atomic per object: xattrop, mdata, write-update-atomic, link counting, the xattr
+ * snapshot. Creation and removal of a name are additionally serialised per (parent gfid, name) by entry_lock().
+ */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/stat.h>
+
+#include "brick/brick.h"
+#include "brick/xdata.h"
+#include "proto/fop.h"
+
+/* ---- inodes (inode.c) ---------------------------------------------------------------------------------------------- */
+
+/* The extended attributes of an object as last read, valid while the object's (st_ino, st_ctim) are unchanged. */
+struct xattr_snapshot;
+struct lock_table;
+
+struct inode {
+        struct gfid gfid;
+        struct inode *gfid_next, *ino_next; /* hash chains of the table */
+        struct inode *lru_prev, *lru_next;  /* while refs == 0 */
+        uint32_t refs;                      /* under inode_table.lock */
+        mode_t type;                        /* S_IFMT bits; 0 = not known yet */
+        ino_t ino;                          /* backing inode number; 0 = not known yet */
+
+        pthread_mutex_t lock;
+        int dirfd;                  /* directories: open descriptor of the directory itself, or -EBADF */
+        bool unlinked;              /* the last name is gone; the file lives in .glusterfs/unlink */
+        uint32_t fd_count;          /* open descriptors of all clients */
+        struct xattr_snapshot *xattrs;
+        struct lock_table *locks;   /* owned by lock.c; NULL = no lock was ever taken */
+};
+
+struct inode_table;
+int inode_table_new(struct brick *b, uint32_t lru_limit, struct inode_table **ret);
+struct inode_table *inode_table_free(struct inode_table *t);
+
+/* A reference to the inode object of GFID, made if it is new (that says nothing about the disk). NULL: no memory. */
+struct inode *inode_get(struct brick *b, const struct gfid *gfid);
+/* Only if it is known already. */
+struct inode *inode_find(struct brick *b, const struct gfid *gfid);
+/* Finds by backing inode number, to spare reading trusted.gfid. The caller compares the snapshot's ctime. */
+struct inode *inode_find_ino(struct brick *b, ino_t ino);
+void inode_set_ino(struct brick *b, struct inode *i, ino_t ino, mode_t type);
+struct inode *inode_ref(struct inode *i);
+struct inode *inode_unref(struct brick *b, struct inode *i);
+/* The object is gone from the disk: forget caches, close the dirfd once unreferenced. */
+void inode_forget(struct brick *b, struct inode *i);
+
+/* ---- the brick ------------------------------------------------------------------------------------------------------ */
+
+#define BRICK_ENTRY_LOCKS 256
+
+struct brick {
+        struct disk *disk;
+        char *path, *volume, *hostname;
+        struct gfid volume_id, node_uuid;
+        struct brick_options options;
+        int root_fd;
+        dev_t dev;
+        ino_t root_ino, dotgluster_ino;
+        struct inode_table *inodes;
+        pthread_mutex_t entry_locks[BRICK_ENTRY_LOCKS]; /* by hash of (parent gfid, name) */
+        pthread_mutex_t lock;       /* sessions list, maintenance */
+        struct session *sessions;
+        atomic_bool full;           /* the space reserve is reached (brick.md §16.2) */
+        struct gfid index_gfids[3]; /* virtual index directories, random per start */
+        uint64_t next_reserve_check, next_purge, next_health;
+        atomic_uint_fast64_t ops, errors;
+        atomic_uint_fast64_t by_fop[64];
+};
+
+/* ---- sessions and their descriptors (session.c, fd.c) ------------------------------------------------------------------ */
+
+struct open_fd {
+        atomic_uint refs;
+        struct inode *inode; /* referenced */
+        int fd;              /* of the disk */
+        int flags;           /* as opened */
+        bool is_dir;
+        pthread_mutex_t dir_lock; /* readdir on one descriptor is serialised */
+        int64_t dir_pos;          /* where the next getdents continues */
+};
+
+struct session {
+        struct brick *brick;
+        struct session *next, *prev;
+        char *client_uid;
+        bool trusted;
+        uint32_t op_version;
+        struct gfid subdir_root; /* null: whole volume */
+        void (*send)(void *conn, const struct iovec *iov, int n);
+        void *conn;
+        pthread_mutex_t lock; /* the fd table */
+        struct open_fd **fds;
+        uint32_t fd_cap;
+};
+
+#define SESSION_FDS_MAX 65536
+
+/* Stores OF (taking over the caller's reference) under the lowest free number. -EMFILE at SESSION_FDS_MAX. */
+int session_fd_add(struct session *s, struct open_fd *of, int64_t *ret);
+/* A reference to descriptor NUMBER; NULL = unknown. */
+struct open_fd *session_fd_get(struct session *s, int64_t number);
+/* Takes NUMBER out of the table; the reference goes to the caller. NULL = unknown. */
+struct open_fd *session_fd_take(struct session *s, int64_t number);
+/* Makes a descriptor object around FD (owned afterwards) and counts it on INODE. */
+int open_fd_new(struct brick *b, struct inode *inode, int fd, int flags, bool is_dir, struct open_fd **ret);
+/* The last one closes; of an open-unlinked file, removes it (brick.md §14.4). */
+struct open_fd *open_fd_unref(struct brick *b, struct open_fd *of);
+
+/* ---- one request ------------------------------------------------------------------------------------------------------ */
+
+struct caller { /* after squashing (brick.md §15.4) */
+        uint32_t uid, gid;
+        int32_t pid;
+        uint32_t group_count;
+        const uint32_t *groups;
+};
+
+struct op {
+        struct brick *brick;
+        struct session *session;
+        uint32_t xid;
+        enum fop fop;
+        struct caller caller;
+        const struct rpc_cred *cred; /* times and their flags, lock owner */
+        struct xdata xdata;          /* the request's known keys, typed; the others as pairs */
+        struct dict reply;           /* xdata of the answer, being built; NULL dict if it stays empty */
+        struct arena *arena;
+};
+
+/* Handlers return 0, a negative errno (the dispatcher then sends op_ret -1 with a zeroed body and op->reply), or OP_PARKED:
+ * the answer will be sent by lock.c through op_answer_parked(). */
+#define OP_PARKED 1
+
+/* fop_NAME(op, request, zeroed reply) for every fop; table in dispatch.c. */
+#define FOP_HANDLER_(number, NAME, name)                                                                               \
+        int fop_##name(struct op *op, const struct name##_fop_req *req, struct name##_fop_rep *rep);
+FOPS(FOP_HANDLER_)
+
+static inline bool op_internal(const struct op *op)
+{
+        return op->caller.pid < 0;
+}
+
+/* ---- objects on disk (object.c) ---------------------------------------------------------------------------------------- */
+
+/* Where something is: PATH relative to DIRFD, or DIRFD itself when PATH is "". */
+struct place {
+        int dirfd;
+        char path[NAME_LIMIT + 1];
+};
+
+struct object {
+        struct inode *inode; /* referenced; object_done() releases it */
+        struct place at;
+        struct stat st;      /* valid after every successful resolve */
+};
+
+void object_done(struct brick *b, struct object *o);
+
+/* By gfid (brick.md §6). -ESTALE: no handle. -ENOENT: open-unlinked. Dangling handles are removed and count as absent. */
+int object_by_gfid(struct op *op, const struct gfid *gfid, struct object *ret);
+/* The same for fops that also work on open-unlinked files. */
+int object_by_gfid_any(struct op *op, const struct gfid *gfid, struct object *ret);
+/* A directory for an entry operation: -ESTALE unknown, -EPERM not a directory. */
+int object_parent(struct op *op, const struct gfid *gfid, struct object *ret);
+/* The entry NAME of PARENT: checks the name (brick.md §6: '/', length, .glusterfs in the root, "..": the errno to answer),
+ * stats it, finds its gfid (healing a missing handle; a missing gfid only when HEAL_GFID is not NULL). -ENOENT absent.
+ * On -ENODATA (no gfid) ret->st and ret->at are valid and ret->inode is NULL. */
+int object_entry(struct op *op, const struct object *parent, const char *name, const struct gfid *heal_gfid,
+                 struct object *ret);
+int entry_name_check(const struct brick *b, const struct object *parent, const char *name);
+/* Stats O again. */
+int object_restat(struct op *op, struct object *o);
+
+/* An open disk descriptor for I/O by (gfid, fd number): from the session's table, or opened for FD_ANONYMOUS. */
+struct io_fd {
+        struct open_fd *of;  /* referenced, or NULL for an anonymous one */
+        struct inode *inode; /* referenced */
+        int fd;
+        bool close_fd;
+};
+/* FLAGS: how an anonymous descriptor is opened. -EBADF unknown number, -ENOENT anonymous and no such file. */
+int io_fd_get(struct op *op, const struct gfid *gfid, int64_t number, int flags, struct io_fd *ret);
+void io_fd_done(struct brick *b, struct io_fd *io);
+
+/* Serialises creation and removal of one name, or two (rename): locks are taken in a fixed order. */
+struct entry_guard {
+        pthread_mutex_t *a, *b;
+};
+void entry_lock(struct brick *b, const struct gfid *parent, const char *name, struct entry_guard *ret);
+void entry_lock2(struct brick *b, const struct gfid *p1, const char *n1, const struct gfid *p2, const char *n2,
+                 struct entry_guard *ret);
+void entry_unlock(struct entry_guard *g);
+
+/* ---- handles (handle.c; brick.md §2.3) ------------------------------------------------------------------------------------ */
+
+#define HANDLE_PATH_MAX 64 /* ".glusterfs/xx/yy/<gfid>" and a NUL */
+void handle_path(const struct gfid *g, char buf[static HANDLE_PATH_MAX]);
+void handle_unlink_path(const struct gfid *g, char buf[static HANDLE_PATH_MAX]);
+/* Makes the handle of the object at AT. -EEXIST: it exists and is another object. */
+int handle_create(struct brick *b, const struct gfid *g, const struct place *at, const struct stat *st,
+                  const struct gfid *parent, const char *name);
+/* A directory's handle now says (PARENT, NAME); atomically. */
+int handle_move_dir(struct brick *b, const struct gfid *g, const struct gfid *parent, const char *name);
+int handle_remove(struct brick *b, const struct gfid *g);
+/* Last name of an open file: the handle moves to .glusterfs/unlink. */
+int handle_park(struct brick *b, const struct gfid *g);
+/* Where a directory's handle points. -EINVAL malformed. */
+int handle_read_dir(struct brick *b, const struct gfid *g, struct gfid *ret_parent, char ret_name[static NAME_LIMIT + 1]);
+/* An open descriptor of directory G, through as many parents as needed (no depth limit); cached in the inode. The
+ * descriptor belongs to the inode and stays open while the inode is referenced. */
+int handle_open_dir(struct brick *b, struct inode *dir, int *ret_fd);
+
+/* ---- attributes (attr.c; brick.md §4, §7) ---------------------------------------------------------------------------------- */
+
+/* The iatt of O for this session's client, times from mdata when there is one; root and sub-directory rules applied. */
+int attr_iatt(struct op *op, struct object *o, struct iatt *ret);
+/* The same for an open descriptor. Fills *ret_st too if not NULL. */
+int attr_iatt_fd(struct op *op, const struct io_fd *io, struct iatt *ret, struct stat *ret_st);
+/* Updates the mdata of an object by the request's time for the flags in WHICH (TIMES_CTIME|…, already selected from the
+ * credential by the caller through attr_object_times()/attr_parent_times()). Caller does not hold inode.lock. */
+int attr_touch(struct op *op, struct inode *inode, const struct place *at, uint32_t which);
+uint32_t attr_object_times(const struct op *op); /* credential flags for the object: CTIME|MTIME|ATIME */
+uint32_t attr_parent_times(const struct op *op); /* for a parent, shifted down to the same bits */
+/* setattr's explicit times (brick.md §4.3). */
+int attr_set_times(struct op *op, struct inode *inode, const struct place *at, const struct iatt *want, int valid);
+/* set-ctime-mdata / trusted.glusterfs.mdata from a client: merged (brick.md §4.5). */
+int attr_merge_mdata(struct op *op, struct inode *inode, const struct place *at, const struct mdata *m, bool create);
+#define MDATA_SIZE 57
+int mdata_parse(const void *data, size_t len, struct mdata *ret);
+void mdata_format(const struct mdata *m, uint8_t buf[static MDATA_SIZE]);
+struct gfid attr_gfid_from_client(const struct op *op, const struct gfid *g); /* sub-directory root mapping, inbound */
+
+/* ---- xattr snapshots (xattr.c) ---------------------------------------------------------------------------------------------- */
+
+struct xattr_pair {
+        const char *name;
+        const uint8_t *value;
+        uint32_t len;
+};
+struct xattr_view {
+        const struct xattr_pair *v;
+        uint32_t n;
+};
+/* All xattrs of the object whose fresh stat is ST: from the snapshot when (st_ino, st_ctim) still match, else read (one
+ * listing, then each value) and kept if small. The view is copied into ARENA. */
+int xattr_view(struct brick *b, struct inode *inode, const struct place *at, const struct stat *st, struct arena *arena,
+               struct xattr_view *ret);
+const struct xattr_pair *xattr_view_find(const struct xattr_view *v, const char *name);
+/* Drops the snapshot: call under inode.lock right after changing an xattr by other means than xattr_set/remove. */
+void xattr_invalidate(struct inode *inode);
+int xattr_set(struct brick *b, struct inode *inode, const struct place *at, const char *name, const void *value,
+              size_t len, int flags);
+int xattr_remove(struct brick *b, struct inode *inode, const struct place *at, const char *name);
+
+/* ---- answers' xdata (fill.c; brick.md §9) ------------------------------------------------------------------------------------- */
+
+/* Adds to DICT what the request's keys ask about object O (path-based keys too unless BY_FD). */
+int fill_xdata(struct op *op, struct object *o, bool by_fd, struct dict *dict);
+
+/* ---- permissions (perm.c; brick.md §15) ------------------------------------------------------------------------------------------ */
+
+#define PERM_READ 4
+#define PERM_WRITE 2
+#define PERM_EXEC 1
+/* 0 or -EACCES: mode bits or ACL. Root and (ACL checks) internal pids pass. */
+int perm_check(struct op *op, struct object *o, unsigned want);
+/* w+x on PARENT (or WANT), and for removal the sticky rule with VICTIM (may be NULL). */
+int perm_check_entry(struct op *op, struct object *parent, unsigned want, struct object *victim);
+bool perm_is_owner(const struct op *op, const struct stat *st);
+bool perm_in_group(const struct op *op, gid_t gid);
+
+/* Mode, gid and ACLs of a new object (brick.md §8.2, §15.2). */
+struct perm_new {
+        mode_t mode;
+        uid_t uid;
+        gid_t gid;
+        struct slice access_acl;  /* empty: none */
+        struct slice default_acl;
+};
+int perm_inherit(struct op *op, struct object *parent, mode_t type, mode_t mode, mode_t umask, struct perm_new *ret);
+/* ACL text form (brick.md §15.3). */
+int acl_to_text(const void *acl, size_t len, struct arena *a, char **ret);
+int acl_from_text(const char *text, struct arena *a, struct slice *ret);
+
+/* -ENOSPC while the reserve is reached and the caller is not exempt (brick.md §16.2). */
+int space_check(struct op *op);
+/* -EROFS on a read-only volume for ordinary clients. */
+int read_only_check(struct op *op);
+
+/* ---- locks (lock.c; brick.md §13) ---------------------------------------------------------------------------------------------------- */
+
+/* Releases everything the session holds or waits for. */
+void lock_session_gone(struct session *s);
+/* Posix locks taken through OF or by OWNER on its inode (flush, release). OWNER empty: all through OF. */
+void lock_flush(struct op *op, struct inode *inode, struct open_fd *of, struct slice owner);
+void lock_fd_released(struct session *s, struct open_fd *of);
+void lock_table_free(struct lock_table *t);
+/* Counts for answers (brick.md §13.9). DOMAIN NULL = all. */
+uint32_t lock_count_inode(struct inode *inode, const char *domain);
+uint32_t lock_count_entry(struct inode *inode);
+uint32_t lock_count_posix(struct inode *inode);
+bool lock_has_entry(struct inode *inode, const char *name);
+
+/* Sends the answer of a parked lock request: op_ret 0 or -1/ERROR; FLOCK for LK. */
+struct parked {
+        struct session *session;
+        uint32_t xid;
+        enum fop fop;
+};
+void op_answer_parked(const struct parked *p, int error, const struct flock_range *flock);
