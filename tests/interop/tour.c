@@ -508,7 +508,7 @@ static void tour_data(void)
         contents("ap");
         close(fd), close(fd2);
         fd = open("vec", O_RDWR | O_CREAT, 0644);
-        struct iovec iov[3] = {{"ab", 2}, {"cde", 3}, {"fghi", 4}};
+        struct iovec iov[3] = {{(char *)"ab", 2}, {(char *)"cde", 3}, {(char *)"fghi", 4}};
         DO("writev", writev(fd, iov, 3));
         contents("vec");
         DO("read at 0", pread(fd, buf, 4, 0));
