@@ -185,10 +185,14 @@ struct sim_xattr *sim_xattr_take(struct sim_inode *i, const char *name)
         return x;
 }
 
+/* Sorted by name: a list does not tell the history of its changes. */
 void sim_xattr_put(struct sim_inode *i, struct sim_xattr *x)
 {
-        x->next = i->xattrs;
-        i->xattrs = x;
+        struct sim_xattr **slot = &i->xattrs;
+        while (*slot && strcmp((*slot)->name, x->name) < 0)
+                slot = &(*slot)->next;
+        x->next = *slot;
+        *slot = x;
 }
 
 void sim_xattr_free_all(struct sim_inode *i)

@@ -10,7 +10,7 @@
 
 #include <linux/falloc.h>
 
-#define ROUNDS 24
+#define ROUNDS 100
 #define CALLS 1500
 #define SLOTS 6
 #define FILE_SPAN 60000
