@@ -23,10 +23,8 @@
 #define LIVE CLASS_LIVE
 #define RESTART CLASS_NEEDS_RESTART
 #define WHEN_EMPTY CLASS_ONLY_WHEN_EMPTY
-#define OPTION(key, translator, name, type, values, dflt, op_version, scope, documented, class, description)           \
-        OPTION_ROW(key, translator, name, OPTION_##type, values, dflt, op_version, scope, documented, class, description)
-#define OPTION_ROW(key_, translator_, name_, type_, values_, dflt_, op_version_, scope_, documented_, class_, text_)   \
-        {key_, translator_, name_, type_, values_, dflt_, op_version_, scope_, documented_, class_, text_},
+#define OPTION(key_, translator_, name_, type_, values_, dflt_, op_version_, scope_, documented_, class_, text_)       \
+        {key_, translator_, name_, OPTION_##type_, values_, dflt_, op_version_, scope_, documented_, class_, text_},
 
 static const struct option options[] = {
 #include "volfile/option.def"

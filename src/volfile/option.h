@@ -95,8 +95,9 @@ const struct option *option_of_section(const char *translator, const char *name)
  * know the volume (replica count, volume type, refused keys) are the caller's. */
 int option_validate(const struct option *o, const char *value, struct error *err);
 
-/* The same for `volume set`, by any key: all rows of the key are checked. */
-int option_validate_key(const char *key, const char *value, struct error *err);
+/* The same by key, for `volume set`. A key with several rows takes what any of them takes; user.* takes anything. BRICK_PATH
+ * (of the volume's first brick, or NULL) appears in stock's text for auth.*. -ENOENT for an unknown key. */
+int option_validate_key(const char *key, const char *value, const char *brick_path, struct error *err);
 
 /* Typed readers. 0, or -EINVAL / -ERANGE with nothing written. Surrounding blanks are refused. */
 int option_bool(const char *text, bool *ret);       /* on/off yes/no true/false enable/disable 1/0, any case */

@@ -43,7 +43,8 @@ static unsigned edit_distance(struct span a, struct span b)
                 for (unsigned j = 1; j <= b.len; j++) {
                         unsigned above = row[j];
                         unsigned replace = diagonal + (a.text[i - 1] != b.text[j - 1]);
-                        row[j] = MIN(replace, MIN(above, row[j - 1]) + 1);
+                        unsigned insert_or_remove = MIN(above, row[j - 1]) + 1;
+                        row[j] = MIN(replace, insert_or_remove);
                         diagonal = above;
                 }
         }
