@@ -10,7 +10,7 @@
 
 #include <linux/falloc.h>
 
-#define ROUNDS 100
+#define ROUNDS 60
 #define CALLS 1500
 #define SLOTS 6
 #define FILE_SPAN 60000
@@ -357,7 +357,7 @@ static void call_fallocate(struct run *r)
 static void call_sync(struct run *r)
 {
         int s = pick_slot(r);
-        if (draw(r, 20) == 0)
+        if (draw(r, 100) == 0)
                 BOTH(r, "", disk_sync(DISK, FD(s), r->seek_data));
 }
 
