@@ -20,7 +20,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static inline bool fuzz_same(const struct buf *a, const struct buf *b)
 {
-        return a->error == 0 && b->error == 0 && a->len == b->len && (a->len == 0 || memcmp(a->data, b->data, a->len) == 0);
+        return a->error == 0 && b->error == 0 && a->len == b->len &&
+               (a->len == 0 || memcmp(a->data, b->data, a->len) == 0);
 }
 
 /* What decodes encodes; that decodes to what encodes to the same bytes; the log form takes anything. */

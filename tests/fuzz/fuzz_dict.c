@@ -24,7 +24,8 @@ static void look_up(const struct dict *d, struct arena *a)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
         _cleanup_arena_ struct arena a = ARENA_INIT(FUZZ_ARENA);
-        _cleanup_buf_ struct buf first = BUF_INIT(FUZZ_ARENA), second = BUF_INIT(FUZZ_ARENA), old = BUF_INIT(FUZZ_ARENA);
+        _cleanup_buf_ struct buf first = BUF_INIT(FUZZ_ARENA), second = BUF_INIT(FUZZ_ARENA),
+                                 old = BUF_INIT(FUZZ_ARENA);
         struct xdr_reader r = xdr_reader_of(data, size);
         struct dict d, again;
         dict_decode(&r, &a, &d);

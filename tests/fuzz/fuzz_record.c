@@ -1,4 +1,5 @@
-/* Record marking: the first byte seeds how the stream is cut into reads. However it is cut, the records are the same. */
+/* Record marking: the first byte seeds how the stream is cut into reads. However it is cut, the records are the same.
+ */
 #include "fuzz.h"
 
 #include "rpc/record.h"

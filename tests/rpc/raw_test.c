@@ -1,4 +1,5 @@
-/* Connections whose other end speaks bytes, not RPC: odd and broken streams, peers that do not read, too many of them. */
+/* Connections whose other end speaks bytes, not RPC: odd and broken streams, peers that do not read, too many of them.
+ */
 #include "world.h"
 
 /* A client that speaks bytes. */
@@ -149,11 +150,8 @@ static void broken_streams_scenario(struct fibre *self, void *arg)
         static const uint8_t nothing[] = {0x80, 0, 0, 0};
         static uint8_t endless[4 * (RECORD_FRAGMENTS + 1)];
         const struct slice streams[] = {
-                {(const uint8_t *)oversized, 4},
-                {cut_header, sizeof cut_header},
-                {no_direction, sizeof no_direction},
-                {nothing, sizeof nothing},
-                {endless, sizeof endless},
+                {(const uint8_t *)oversized, 4}, {cut_header, sizeof cut_header}, {no_direction, sizeof no_direction},
+                {nothing, sizeof nothing},       {endless, sizeof endless},
         };
         for (unsigned i = 0; i < ELEMENTSOF(streams); i++) {
                 struct raw r;

@@ -1,5 +1,5 @@
-/* Client and server connections: each scenario runs on fibres in the simulator, with several seeds, and once over a unix
- * socket on the epoll loop. Scenarios that measure time run in the simulator only.
+/* Client and server connections: each scenario runs on fibres in the simulator, with several seeds, and once over a
+ * unix socket on the epoll loop. Scenarios that measure time run in the simulator only.
  */
 #include "world.h"
 
@@ -26,7 +26,7 @@ static void callers_start(struct world *w, struct fibre_group *g, struct caller 
         }
 }
 
-/* ---- scenarios ----------------------------------------------------------------------------------------------------------- */
+/* ---- scenarios --------------------------------------------------------------------------------------------------- */
 
 static void calls_scenario(struct fibre *self, void *arg)
 {
@@ -257,7 +257,7 @@ static void large_answers_arrive_whole(void **state)
         run_all(big_scenario, &(struct world){.limits.output = 1000});
 }
 
-/* ---- a client with more to send than the server takes ----------------------------------------------------------------------- */
+/* ---- a client with more to send than the server takes ------------------------------------------------------------ */
 
 #define WRITE_BYTES (1 * MIB)
 
@@ -343,7 +343,7 @@ static void calls_that_wait_for_room_fail_with_the_connection(void **state)
         run_epoll(writes_lost_scenario, w);
 }
 
-/* ---- pings, in virtual time ------------------------------------------------------------------------------------------------- */
+/* ---- pings, in virtual time -------------------------------------------------------------------------------------- */
 
 #define PING_TIMEOUT (42 * NS_PER_SEC)
 

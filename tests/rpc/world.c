@@ -1,7 +1,7 @@
 /* The test program of world.h and the loops it runs on. A failed assertion on a fibre ends the test, not the run. */
 #include "world.h"
 
-/* ---- the server's program ---------------------------------------------------------------------------------------------- */
+/* ---- the server's program ---------------------------------------------------------------------------------------- */
 
 static void answer(struct rpc_server_conn *c, uint32_t xid, int32_t value)
 {
@@ -41,7 +41,8 @@ void send_callbacks(struct rpc_server_conn *c, int32_t n)
 {
         for (int32_t i = 0; i < n; i++) {
                 struct statedump_cbk body = {.pid = (uint32_t)i};
-                rpc_conn_callback(c, CALLBACK_PROGRAM, CALLBACK_VERSION, CALLBACK_STATEDUMP, &statedump_cbk_desc, &body);
+                rpc_conn_callback(c, CALLBACK_PROGRAM, CALLBACK_VERSION, CALLBACK_STATEDUMP, &statedump_cbk_desc,
+                                  &body);
         }
 }
 
@@ -129,7 +130,7 @@ static void on_close(struct rpc_server_conn *c, void *arg)
         assert_ptr_equal(rpc_conn_data(c), NULL);
 }
 
-/* ---- worlds -------------------------------------------------------------------------------------------------------------- */
+/* ---- worlds ------------------------------------------------------------------------------------------------------ */
 
 static void world_server_start(struct world *w)
 {
@@ -219,7 +220,7 @@ void run_sims(fibre_fn scenario, const struct world *given)
         }
 }
 
-/* ---- the client's side ----------------------------------------------------------------------------------------------------- */
+/* ---- the client's side ------------------------------------------------------------------------------------------- */
 
 static void on_callback(struct rpc_client *c, const struct rpc_call *call, void *arg)
 {

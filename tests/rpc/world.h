@@ -65,8 +65,8 @@ struct world {
         unsigned finished;
 };
 
-/* Runs SCENARIO as a fibre of the client's loop in a copy of GIVEN: in SEEDS simulations and once over a unix socket on the
- * epoll loop; in simulations only; in one. */
+/* Runs SCENARIO as a fibre of the client's loop in a copy of GIVEN: in SEEDS simulations and once over a unix socket on
+ * the epoll loop; in simulations only; in one. */
 void run_all(fibre_fn scenario, const struct world *given);
 void run_sims(fibre_fn scenario, const struct world *given);
 void run_sim(fibre_fn scenario, uint64_t seed, const struct sim_link *link, struct world *w);
