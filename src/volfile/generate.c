@@ -16,7 +16,7 @@ static const struct fixed_option fixed[] = {
         {"protocol/client", "transport.address-family", "?transport.address-family"},
         {"protocol/client", "username", "%u", IF_CREDENTIALS},
         {"protocol/client", "password", "%w", IF_CREDENTIALS},
-        {"protocol/client", "transport.socket.ssl-enabled", "=client.ssl"},
+        {"protocol/client", "transport.socket.ssl-enabled", "?client.ssl"},
         {"cluster/replicate", "volume-id", "%i"},
         {"cluster/replicate", "arbiter-count", "%a", IF_ARBITER},
         {"cluster/replicate", "iam-self-heal-daemon", "yes", IF_SHD, AFTER_TABLE},
@@ -219,10 +219,9 @@ int generate_client(const struct volume_spec *spec, enum client_flavour flavour,
                 return r;
         if (flavour == CLIENT_TRUSTED && credentials_missing(spec))
                 return error_set(err, -EINVAL, "volume %s has no credentials for trusted clients", spec->name);
-        struct volfile_section **children = calloc(spec->n_bricks, sizeof *children);
+        _cleanup_free_ struct volfile_section **children = calloc(spec->n_bricks, sizeof *children);
         if (!children)
                 return error_set(err, -ENOMEM, "out of memory");
-        _cleanup_free_ void *free_children = children;
         _cleanup_(graph_done) struct graph g;
         r = graph_init(&g, spec, SIDE_CLIENT, flavour == CLIENT_TRUSTED);
         if (r < 0)
@@ -258,10 +257,9 @@ int generate_shd(const struct volume_spec *spec, struct buf *out, struct error *
                 return r;
         if (spec->type == VOLUME_DISTRIBUTE)
                 return error_set(err, -EINVAL, "volume %s has nothing to heal: it keeps one copy", spec->name);
-        struct volfile_section **children = calloc(spec->n_bricks, sizeof *children);
+        _cleanup_free_ struct volfile_section **children = calloc(spec->n_bricks, sizeof *children);
         if (!children)
                 return error_set(err, -ENOMEM, "out of memory");
-        _cleanup_free_ void *free_children = children;
         _cleanup_(graph_done) struct graph g;
         r = graph_init(&g, spec, SIDE_SHD, !credentials_missing(spec));
         if (r < 0)
