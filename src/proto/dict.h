@@ -48,7 +48,7 @@ struct dict {
 
 #define DICT_NULL ((struct dict){.null = true})
 
-/* ---- building ----------------------------------------------------------------------------------------------------- */
+/* ---- building ---------------------------------------------------------------------------------------------------- */
 
 /* Appends; keys are not made unique (last one wins in look-ups). KEY and bytes are kept by reference and must live as long
  * as the dict. -ENOMEM (arena exhausted), -E2BIG (DICT_PAIRS_LIMIT). A NULL dict becomes a real one. */
@@ -61,7 +61,7 @@ int dict_add_iatt(struct dict *d, struct arena *a, const char *key, const struct
 /* The string with its NUL, as stock sends it. */
 int dict_add_str(struct dict *d, struct arena *a, const char *key, const char *s);
 
-/* ---- reading ------------------------------------------------------------------------------------------------------ */
+/* ---- reading ----------------------------------------------------------------------------------------------------- */
 
 /* NULL if absent. */
 const struct dict_value *dict_get(const struct dict *d, const char *key);
@@ -79,7 +79,7 @@ int dict_get_gfid(const struct dict *d, const char *key, struct gfid *ret);
  * bytes (wire.md §2.2). -EINVAL for IATT, MDATA, DOUBLE, UNKNOWN. */
 int dict_value_bytes(const struct dict_value *v, struct arena *a, struct slice *ret);
 
-/* ---- wire --------------------------------------------------------------------------------------------------------- */
+/* ---- wire -------------------------------------------------------------------------------------------------------- */
 
 /* Typed dict of v400 (wire.md §2.2). Errors go into the reader: -EBADMSG, -EMSGSIZE (DICT_PAIRS_LIMIT, DICT_BYTES_LIMIT),
  * -ENOMEM. Keys are taken with and without their NUL. The number of pairs is the array's; `count` only tells NULL (-1) from
