@@ -158,7 +158,8 @@ static void add_client_layers(struct graph *g)
         }
 }
 
-/* Snapshots in a directory: a connection to the snapshot daemon of the server the volfile came from (so no remote-host). */
+/* Snapshots in a directory: a connection to the snapshot daemon of the server the volfile came from (so no
+ * remote-host). */
 static void add_snapshot_view(struct graph *g)
 {
         if (!graph_is_on(g, "features.uss") || g->error < 0)
@@ -194,8 +195,8 @@ int volume_spec_check(const struct volume_spec *spec, struct error *err)
                 return error_set(err, -EINVAL, "volume %s: type, transport or id missing", spec->name);
         size_t set_size = spec->type == VOLUME_DISTRIBUTE ? 1 : spec->set_size;
         if (spec->n_bricks == 0 || set_size == 0 || spec->n_bricks % set_size != 0)
-                return error_set(err, -EINVAL, "volume %s: %zu bricks do not make sets of %zu", spec->name, spec->n_bricks,
-                                 set_size);
+                return error_set(err, -EINVAL, "volume %s: %zu bricks do not make sets of %zu", spec->name,
+                                 spec->n_bricks, set_size);
         if (spec->arbiter_count > 1 || (spec->arbiter_count == 1 && (spec->type != VOLUME_REPLICATE || set_size < 3)))
                 return error_set(err, -EINVAL, "volume %s: an arbiter needs replica sets of three", spec->name);
         if (spec->type == VOLUME_DISPERSE && (spec->redundancy == 0 || spec->redundancy * 2 >= set_size))
@@ -203,7 +204,8 @@ int volume_spec_check(const struct volume_spec *spec, struct error *err)
                                  spec->redundancy, set_size);
         for (size_t i = 0; i < spec->n_bricks; i++)
                 if (!spec->bricks[i].host || !spec->bricks[i].path || spec->bricks[i].path[0] != '/')
-                        return error_set(err, -EINVAL, "volume %s: brick %zu has no host or no absolute path", spec->name, i);
+                        return error_set(err, -EINVAL, "volume %s: brick %zu has no host or no absolute path",
+                                         spec->name, i);
         return 0;
 }
 

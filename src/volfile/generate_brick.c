@@ -1,7 +1,7 @@
 /* The volfile of one brick: a stack of sections from the disk (storage/posix) to the network (protocol/server).
  *
- * The order is that of stock (brick.md 1); the section below protocol/server carries the brick's path as its name, which is
- * what clients ask for as remote-subvolume. The path of the marker's time stamp is stock's working directory.
+ * The order is that of stock (brick.md 1); the section below protocol/server carries the brick's path as its name,
+ * which is what clients ask for as remote-subvolume. The path of the marker's time stamp is stock's working directory.
  */
 #include "volfile/graph.h"
 

@@ -43,7 +43,8 @@ int graph_finish(struct graph *g, struct buf *out, struct error *err)
         case -E2BIG:
                 return error_set(err, g->error, "volume %s: its volfile would be too large", g->spec->name);
         case -EINVAL:
-                return error_set(err, g->error, "volume %s: a name or value cannot be written into a volfile", g->spec->name);
+                return error_set(err, g->error, "volume %s: a name or value cannot be written into a volfile",
+                                 g->spec->name);
         default:
                 return error_set(err, g->error, "volume %s: out of memory for its volfile", g->spec->name);
         }
@@ -140,8 +141,8 @@ static const char *template_number(char *room, size_t size, unsigned number)
 
 static const char *template_word(const struct graph *g, char letter, char *room, size_t size)
 {
-        static const char *const transports[] = {[TRANSPORT_TCP] = "tcp", [TRANSPORT_RDMA] = "rdma",
-                                                 [TRANSPORT_TCP_RDMA] = "tcp,rdma"};
+        static const char *const transports[] = {
+                [TRANSPORT_TCP] = "tcp", [TRANSPORT_RDMA] = "rdma", [TRANSPORT_TCP_RDMA] = "tcp,rdma"};
         switch (letter) {
         case 'p':
                 return g->brick->path;

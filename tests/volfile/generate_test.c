@@ -57,7 +57,8 @@ static char *patch(const char *text, char **at)
 /* One chunk: "= KEY VALUE", then "@ FILE" and a difference for each file that changes; the others must not. */
 static char *compare_effect(const char *layout, char *chunk)
 {
-        static const char *const files[] = {"client.vol", "trusted.vol", "shd.vol", "brick-0.vol", "brick-1.vol", "brick-2.vol"};
+        static const char *const files[] = {"client.vol",  "trusted.vol", "shd.vol",
+                                            "brick-0.vol", "brick-1.vol", "brick-2.vol"};
         char key[128], value[256], name[GOLDEN_LINE_MAX];
         assert_int_equal(sscanf(chunk, "= %127s %255[^\n]", key, value), 2);
         chunk += strcspn(chunk, "\n") + 1;
@@ -132,7 +133,8 @@ static void remove_brick_names_the_sets_that_are_emptied(void **state)
         for (size_t i = 3; i < 6; i++)
                 s.bricks[i].decommissioned = true;
         _cleanup_free_ char *text = golden_generate(&s, "client.vol");
-        assert_non_null(strstr(text, "    option lock-migration off\n    option decommissioned-bricks dr-replicate-1\n    subvol"));
+        assert_non_null(strstr(
+                text, "    option lock-migration off\n    option decommissioned-bricks dr-replicate-1\n    subvol"));
         golden_spec_done(&s);
 }
 

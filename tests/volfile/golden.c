@@ -189,7 +189,8 @@ void golden_assert_equal(const char *what, const char *expected, const char *act
         while (*e || *a) {
                 size_t e_len = strcspn(e, "\n"), a_len = strcspn(a, "\n");
                 if (e_len != a_len || strncmp(e, a, e_len) != 0 || e[e_len] != a[a_len])
-                        fail_msg("%s, line %zu:\nexpected \"%.*s\"\nmade     \"%.*s\"", what, line, (int)e_len, e, (int)a_len, a);
+                        fail_msg("%s, line %zu:\nexpected \"%.*s\"\nmade     \"%.*s\"", what, line, (int)e_len, e,
+                                 (int)a_len, a);
                 e += e_len + (e[e_len] == '\n');
                 a += a_len + (a[a_len] == '\n');
                 line++;
