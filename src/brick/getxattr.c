@@ -36,7 +36,7 @@ static const char *host_text(struct op *op, char gfid_text[static GFID_TEXT_LEN 
 /* Where nothing says which name the object has, its handle is the path. */
 static int real_path(struct query *q, const char **ret)
 {
-        char *path;
+        char *path = NULL;
         int r = path_of_object(q->op, q->o, true, &path);
         if (r == -ENOENT) {
                 char handle[HANDLE_PATH_MAX];
@@ -53,7 +53,7 @@ static int get_pathinfo(struct query *q)
 {
         const struct brick *b = q->op->brick;
         char uuid[GFID_TEXT_LEN + 1];
-        const char *path;
+        const char *path = NULL;
         int r = real_path(q, &path);
         if (r < 0)
                 return r;
@@ -96,9 +96,11 @@ static int all_paths(struct query *q, const char **ret)
                 r = path_of_name(op, &view.v[i], false, &path);
                 r = r == 0 ? join_path(op, &all, path) : r == -ENOENT ? 0 : r;
         }
+        if (r == 0 && !all)
+                r = -ENODATA;
         if (r == 0)
                 *ret = all;
-        return r == 0 && !all ? -ENODATA : r;
+        return r;
 }
 
 static int get_one_path(struct query *q)
@@ -112,7 +114,7 @@ static int get_one_path(struct query *q)
 
 static int get_all_paths(struct query *q)
 {
-        const char *paths;
+        const char *paths = NULL;
         if (S_ISDIR(q->o->st.st_mode))
                 return get_one_path(q);
         int r = all_paths(q, &paths);

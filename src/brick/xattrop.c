@@ -1,12 +1,12 @@
 /* XATTROP, FXATTROP: atomic arithmetic on attributes that clients own (spec: brick.md §11).
  *
- * Read, combine, write happen under inode.lock, key after key; an error leaves the earlier keys changed, as the protocol
+ * Read, combine, write happen under inode.lock (which is recursive), key after key; an error leaves the earlier keys changed, as the protocol
  * wants it. A request of zeros only reads. Changes of the index of pending work (§12.2) belong around change_all().
  * Any thread.
  */
 #include <endian.h>
 
-#include "brick/internal.h"
+#include "brick/cache.h"
 #include "brick/names.h"
 
 #define VALUE_MAX (64 * KIB) /* what the kernel stores */
@@ -95,12 +95,14 @@ static int change_check(struct change *c)
         return c->value.len > 0 && c->value.len % unit == 0 ? 0 : -EINVAL;
 }
 
+static ssize_t load(struct change *c, size_t size)
+{
+        return xattr_get_held(c->op->brick, c->o->inode, &c->o->at, c->name, c->result, size);
+}
+
 static int store(struct change *c, const void *value, size_t len)
 {
-        const struct place *at = &c->o->at;
-        int r = disk_setxattr(c->op->brick->disk, at->dirfd, at->path, c->name, value, len, 0);
-        xattr_invalidate(c->o->inode);
-        return r;
+        return xattr_set(c->op->brick, c->o->inode, &c->o->at, c->name, value, len, 0);
 }
 
 static int answer(struct change *c, const void *value, uint32_t len, struct dict *dict)
@@ -110,12 +112,11 @@ static int answer(struct change *c, const void *value, uint32_t len, struct dict
 
 static int change_array(struct change *c, struct dict *dict)
 {
-        const struct place *at = &c->o->at;
         c->len = has_default(c->kind) ? c->value.len / 2 : c->value.len;
         c->result = arena_alloc(c->op->arena, c->len);
         if (!c->result)
                 return -ENOMEM;
-        ssize_t n = disk_getxattr(c->op->brick->disk, at->dirfd, at->path, c->name, c->result, c->len);
+        ssize_t n = load(c, c->len);
         if (n < 0 && n != -ENODATA)
                 return (int)n; /* -ERANGE: longer than the request */
         if (!all_zero(c->value)) {
@@ -130,11 +131,10 @@ static int change_array(struct change *c, struct dict *dict)
 /* The answer is the value before; no key if there was none. */
 static int change_set(struct change *c, struct dict *dict)
 {
-        const struct place *at = &c->o->at;
         c->result = arena_alloc(c->op->arena, VALUE_MAX);
         if (!c->result)
                 return -ENOMEM;
-        ssize_t n = disk_getxattr(c->op->brick->disk, at->dirfd, at->path, c->name, c->result, VALUE_MAX);
+        ssize_t n = load(c, VALUE_MAX);
         if (n < 0 && n != -ENODATA)
                 return (int)n;
         int r = store(c, c->value.data, c->value.len);
