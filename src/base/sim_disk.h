@@ -1,8 +1,8 @@
 /* A disk in memory that remembers what was synced.
  *
  * It is a small POSIX file system (directories, hard links, symbolic links, xattrs, sparse files, open unlinked files)
- * behind `struct disk`. Effects become durable by disk_sync() of the file or directory they belong to. At a power cut each
- * unsynced effect is kept or lost, chosen by the seed, in an order a journalling file system can produce: metadata
+ * behind `struct disk`. Effects become durable by disk_sync() of the file or directory they belong to. At a power cut
+ * each unsynced effect is kept or lost, chosen by the seed, in an order a journalling file system can produce: metadata
  * operations are kept as a prefix of their order, unsynced data pages independently of it.
  */
 #pragma once
