@@ -73,6 +73,9 @@ struct brick {
         uint64_t next_reserve_check, next_purge, next_health;
         atomic_uint_fast64_t ops, errors;
         atomic_uint_fast64_t by_fop[64];
+        struct inode *root;         /* referenced while the brick is open */
+        bool bare_creations;        /* the file system gives new objects no attributes of its own (security labels) */
+        struct group_cache *groups; /* server.manage-gids (groups.c) */
 };
 
 /* ---- sessions and their descriptors (session.c, fd.c) ------------------------------------------------------------------ */
