@@ -380,8 +380,10 @@ void brick_get_stats(struct brick *b, struct brick_stats *ret)
         for (size_t k = 0; k < ELEMENTSOF(s.by_fop); k++)
                 s.by_fop[k] = atomic_load_explicit(&b->by_fop[k], memory_order_relaxed);
         pthread_mutex_lock(&b->lock);
-        for (struct session *i = b->sessions; i; i = i->next)
+        for (struct session *i = b->sessions; i; i = i->next) {
                 s.sessions++;
+                s.locks += lock_count_session(i);
+        }
         pthread_mutex_unlock(&b->lock);
         inode_table_count(b, &s);
         *ret = s;

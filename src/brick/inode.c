@@ -462,26 +462,6 @@ void inode_set_handle_checked(struct inode *i, uint64_t when)
 
 /* ---- counting ------------------------------------------------------------------------------------------------------ */
 
-static uint32_t locks_of(struct inode *i)
-{
-        return lock_count_inode(i, NULL) + lock_count_entry(i) + lock_count_posix(i);
-}
-
-/* References to all inodes that ever had a lock; their counts are taken without table.lock. */
-static uint32_t locked_inodes(struct inode_table *t, struct inode ***ret)
-{
-        pthread_mutex_lock(&t->lock);
-        struct inode **v = calloc(t->count + 1, sizeof *v);
-        uint32_t n = 0;
-        for (uint32_t k = 0; v && k < t->buckets; k++)
-                for (struct inode *i = t->by_gfid[k]; i; i = i->gfid_next)
-                        if (__atomic_load_n(&i->locks, __ATOMIC_RELAXED))
-                                v[n++] = revive(t, i);
-        pthread_mutex_unlock(&t->lock);
-        *ret = v;
-        return n;
-}
-
 void inode_table_count(struct brick *b, struct brick_stats *s)
 {
         struct inode_table *t = b->inodes;
@@ -491,12 +471,4 @@ void inode_table_count(struct brick *b, struct brick_stats *s)
                 for (struct inode *i = t->by_gfid[k]; i; i = i->gfid_next)
                         s->fds += __atomic_load_n(&i->fd_count, __ATOMIC_RELAXED);
         pthread_mutex_unlock(&t->lock);
-
-        struct inode **v;
-        uint32_t n = locked_inodes(t, &v);
-        for (uint32_t k = 0; k < n; k++) {
-                s->locks += locks_of(v[k]);
-                inode_unref(b, v[k]);
-        }
-        free(v);
 }

@@ -19,6 +19,7 @@
 /* The extended attributes of an object as last read, valid while the object's (st_ino, st_ctim) are unchanged. */
 struct xattr_snapshot;
 struct lock_table;
+struct lock_session;
 
 struct inode {
         struct gfid gfid;
@@ -33,7 +34,7 @@ struct inode {
         bool unlinked;              /* the last name is gone; the file lives in .glusterfs/unlink */
         uint32_t fd_count;          /* open descriptors of all clients */
         struct xattr_snapshot *xattrs;
-        struct lock_table *locks;   /* owned by lock.c; NULL = no lock was ever taken */
+        _Atomic(struct lock_table *) locks; /* owned by lock.c; NULL = no lock was ever taken */
 };
 
 struct inode_table;
@@ -103,6 +104,7 @@ struct session {
         struct open_fd **fds;
         uint32_t fd_cap;
         uint32_t fd_low; /* no number below is free */
+        _Atomic(struct lock_session *) locks; /* owned by lock.c; NULL = no lock was ever asked for */
 };
 
 #define SESSION_FDS_MAX 65536
@@ -313,6 +315,8 @@ uint32_t lock_count_inode(struct inode *inode, const char *domain);
 uint32_t lock_count_entry(struct inode *inode);
 uint32_t lock_count_posix(struct inode *inode);
 bool lock_has_entry(struct inode *inode, const char *name);
+/* What a session has on all objects, granted and waiting. */
+uint32_t lock_count_session(const struct session *s);
 
 /* Sends the answer of a parked lock request: op_ret 0 or -1/ERROR; FLOCK for LK. */
 struct parked {
