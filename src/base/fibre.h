@@ -13,7 +13,17 @@
 
 #include "base/loop.h"
 
+/* AddressSanitizer puts red zones around every local variable: frames grow several times. */
+#if defined(__SANITIZE_ADDRESS__)
+#define FIBRE_STACK_SIZE (256 * KIB)
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define FIBRE_STACK_SIZE (256 * KIB)
+#endif
+#endif
+#ifndef FIBRE_STACK_SIZE
 #define FIBRE_STACK_SIZE (64 * KIB)
+#endif
 #define FIBRE_LIMIT_DEFAULT 16384
 
 struct fibre;
@@ -26,7 +36,8 @@ int fibre_start(struct loop *loop, const char *name, fibre_fn fn, void *arg);
 struct loop *fibre_loop(const struct fibre *self);
 const char *fibre_name(const struct fibre *f);
 
-/* Suspends until fibre_wake(). A wake that came earlier is not lost: the call returns at once. */
+/* Suspends until fibre_wake(). A wake that came earlier is not lost: the call returns at once. So a wake may belong to an
+ * earlier wait: call this in a loop that looks at the condition, or use the waits below, which do. */
 void fibre_suspend(struct fibre *self);
 /* Makes F runnable. Same thread as its loop (use loop_post from others). Waking a runnable fibre is harmless. */
 void fibre_wake(struct fibre *f);
@@ -77,7 +88,8 @@ struct fibre_stats {
         uint32_t peak;
         uint32_t pooled;           /* stacks kept for reuse */
         uint64_t switches;
-        size_t stack_high_water;   /* deepest use seen, bytes; measured when a stack is returned to the pool */
+        size_t stack_high_water;   /* deepest use seen, bytes; measured when a stack is returned to the pool for the first
+                                    * time and every 32nd time after, and then covers all its uses since */
 };
 void fibre_set_limit(struct loop *loop, uint32_t max_live);
 void fibre_get_stats(const struct loop *loop, struct fibre_stats *ret);
@@ -87,5 +99,14 @@ void fibre_get_stats(const struct loop *loop, struct fibre_stats *ret);
 /* Runs every runnable fibre once; true if some fibre is still runnable. PICK chooses the next among N runnable ones
  * (NULL: first in, first out): the simulator's seeded order. */
 bool fibre_run_ready(struct loop *loop, uint32_t (*pick)(void *arg, uint32_t n), void *arg);
-/* Frees all pooled stacks. Fibres that never finished are an error of the program: returns how many there were. */
+/* True if a fibre of LOOP can run. */
+bool fibre_any_ready(const struct loop *loop);
+/* Frees all stacks. Fibres that never finished are an error of the program: logs and returns how many there were. Not
+ * from a fibre of LOOP. */
 unsigned fibre_set_free(struct loop *loop);
+/* Takes the fibres off LOOP as a crash does: none of them ever runs again (the calling one, if any, up to its next
+ * suspension), waking them does nothing. Returns them for fibre_set_discard(), NULL if there were none. */
+struct fibre_set *fibre_set_abandon(struct loop *loop);
+/* Frees what fibre_set_abandon() returned; nothing may refer to these fibres any more. Returns NULL. Under
+ * AddressSanitizer the stacks are kept, so that what only they own does not count as leaked. */
+struct fibre_set *fibre_set_discard(struct fibre_set *set);

@@ -26,8 +26,8 @@ struct address {
         socklen_t len;
 };
 
-/* "unix:/path", "192.0.2.1:24007", "[::1]:24007", "*:24007" (any, both families). In the simulator: "NODE:PORT".
- * -EINVAL if it is none of these. */
+/* "unix:/path", "192.0.2.1:24007", "[::1]:24007", "*:24007" (any, both families). -EINVAL if it is none of these.
+ * Simulated nodes have IPv4 addresses: sim_address() in base/sim.h. */
 int address_parse(const char *text, struct address *ret);
 #define ADDRESS_TEXT_MAX 128
 const char *address_format(const struct address *a, char buf[static ADDRESS_TEXT_MAX]);
@@ -39,12 +39,12 @@ uint16_t address_port(const struct address *a);
 struct timer {
         uint64_t due; /* loop_now() ns */
         void (*fn)(struct timer *);
-        struct loop *loop;  /* NULL while idle */
-        uint32_t heap_slot; /* owned by the loop */
-        uint64_t seq;       /* start order: equal due times fire in it */
+        struct loop *loop; /* NULL while idle */
+        uint64_t seq;      /* start order: equal due times fire in it */
+        struct timer *child, *next, *prev; /* owned by the loop (base/timer_heap.h) */
 };
 
-/* (Re)starts T to fire DELAY ns from now. Cannot fail: the loop reserves space in loop_timer_start's first use of T. */
+/* (Re)starts T to fire DELAY ns from now (UINT64_MAX: never). Cannot fail: timers are linked, nothing is allocated. */
 void timer_start(struct loop *loop, struct timer *t, uint64_t delay, void (*fn)(struct timer *));
 /* Stops T if it is running; idle is fine. */
 void timer_stop(struct timer *t);
@@ -57,7 +57,9 @@ static inline bool timer_running(const struct timer *t)
 
 #define STREAM_READABLE 1u /* data, end of stream or an error can be read */
 #define STREAM_WRITABLE 2u /* writev will take something; also: an outgoing connection is established */
-#define STREAM_HANGUP 4u   /* the peer is gone; always reported, never asked for */
+/* The peer closed or the connection broke. Always reported, never asked for. Bytes that came before it may still be
+ * unread: who wants them reads to the end (0 or -errno) first. With nothing else asked for it is reported once. */
+#define STREAM_HANGUP 4u
 
 struct stream;
 typedef void (*stream_event_fn)(struct stream *s, unsigned events, void *arg);
@@ -91,7 +93,7 @@ static inline ssize_t stream_writev(struct stream *s, const struct iovec *iov, i
         return s->ops->writev(s, iov, n);
 }
 
-/* Sets who is told and about what (level-triggered). events 0 = only STREAM_HANGUP. */
+/* Sets who is told and about what (level-triggered). events 0 = only STREAM_HANGUP. Before the first call nobody is. */
 static inline void stream_watch(struct stream *s, unsigned events, stream_event_fn fn, void *arg)
 {
         s->on_event = fn;
@@ -141,6 +143,7 @@ struct loop_ops {
         void (*free)(struct loop *);
         void (*timer_start)(struct loop *, struct timer *);
         void (*timer_stop)(struct loop *, struct timer *);
+        void (*fibre_ran)(struct loop *, const char *name); /* a slice of the fibre NAME ended (base/fibre.c calls it) */
 };
 
 struct loop {
@@ -199,7 +202,7 @@ static inline int loop_watch_fd(struct loop *l, int fd, unsigned events, stream_
 {
         return l->ops->watch_fd(l, fd, events, fn, arg, ret);
 }
-/* Runs until loop_stop(). */
+/* Runs until loop_stop(); a stop that came before is honoured. -ENOTSUP in the simulator: there sim_run() drives. */
 static inline int loop_run(struct loop *l)
 {
         return l->ops->run(l);
@@ -208,6 +211,8 @@ static inline void loop_stop(struct loop *l)
 {
         l->ops->stop(l);
 }
+/* Frees the loop. Streams and listeners must be gone; running timers become idle, posted work is dropped. Fibres that
+ * have not finished are an error of the program: they are logged and their stacks freed. */
 static inline struct loop *loop_free(struct loop *l)
 {
         if (l)

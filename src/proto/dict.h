@@ -81,11 +81,18 @@ int dict_value_bytes(const struct dict_value *v, struct arena *a, struct slice *
 
 /* ---- wire --------------------------------------------------------------------------------------------------------- */
 
-/* Typed dict of v400 (wire.md §2.2). Errors go into the reader. */
+/* Typed dict of v400 (wire.md §2.2). Errors go into the reader: -EBADMSG, -EMSGSIZE (DICT_PAIRS_LIMIT, DICT_BYTES_LIMIT),
+ * -ENOMEM. Keys are taken with and without their NUL. The number of pairs is the array's; `count` only tells NULL (-1) from
+ * empty. */
 void dict_decode(struct xdr_reader *r, struct arena *a, struct dict *ret);
+/* The same for a dict that others find a payload with: -EBADMSG unless xdr_size is exact. */
+void dict_decode_exact(struct xdr_reader *r, struct arena *a, struct dict *ret);
+/* -EINVAL (in B) for a value of type DICT_UNKNOWN. */
 void dict_encode(struct buf *b, const struct dict *d);
 
-/* Old dict, the contents of an opaque (wire.md §2.1). An empty slice is the NULL dict. -EBADMSG, -E2BIG, -ENOMEM. */
+/* Old dict, the contents of an opaque (wire.md §2.1). An empty slice is the NULL dict. Every value is DICT_STR_OLD with the
+ * bytes as they are. -EBADMSG, -E2BIG (DICT_PAIRS_LIMIT, DICT_BYTES_LIMIT), -ENOMEM. */
 int dict_decode_old(struct slice data, struct arena *a, struct dict *ret);
-/* Appends the serialized form without the surrounding opaque; numbers become decimal text with NUL. */
+/* Appends the serialized form without the surrounding opaque; values as dict_value_bytes() gives them. The NULL dict
+ * appends nothing. Returns b->error. */
 int dict_encode_old(struct buf *b, const struct dict *d);

@@ -127,10 +127,10 @@
 #define MSG_READ_REQ(F)                                                                                                \
         F(gfid, gfid, 0) F(i64, fd, 0) F(u64, offset, 0) F(u32, size, 0) F(u32, flag, 0) F(dict, xdata, 0)
 #define MSG_READ_REP(F)                                                                                                \
-        F(i32, op_ret, 0) F(i32, op_errno, 0) F(iatt, stat, 0) F(u32, size, 0) F(dict, xdata, 0)                       \
+        F(i32, op_ret, 0) F(i32, op_errno, 0) F(iatt, stat, 0) F(plen, size, 0) F(dict, xdata, 0)                      \
         F(payload, data, 0)
 #define MSG_WRITE_REQ(F)                                                                                               \
-        F(gfid, gfid, 0) F(i64, fd, 0) F(u64, offset, 0) F(u32, size, 0) F(u32, flag, 0) F(dict, xdata, 0)             \
+        F(gfid, gfid, 0) F(i64, fd, 0) F(u64, offset, 0) F(plen, size, 0) F(u32, flag, 0) F(dict, xdata, 0)            \
         F(payload, data, 0)
 #define MSG_WRITE_REP(F)                                                                                               \
         FOP_R2(F)
@@ -301,7 +301,7 @@
         FOP_R2(F)
 #define MSG_PUT_REQ(F)                                                                                                 \
         F(gfid, pargfid, 0) F(name, bname, 0) F(u32, mode, 0) F(u32, umask, 0) F(u32, flag, 0) F(u64, offset, 0)       \
-        F(u32, size, 0) F(dict, xattr, 0) F(dict, xdata, 0) F(payload, data, 0)
+        F(plen, size, 0) F(dict, xattr, 0) F(dict, xdata, 0) F(payload, data, 0)
 #define MSG_PUT_REP(F)                                                                                                 \
         FOP_R3(F)
 #define MSG_COPY_FILE_RANGE_REQ(F)                                                                                     \

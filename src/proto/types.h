@@ -194,6 +194,7 @@ struct program_list {
 #define XATTR_NAME_LIMIT 255
 #define DOMAIN_LIMIT 1024         /* lock domain */
 #define OWNER_LIMIT 1024          /* lk_owner */
+#define CLIENT_UID_LIMIT 1024     /* process-uuid of a client */
 #define DICT_PAIRS_LIMIT 4096
 #define DICT_BYTES_LIMIT (8 * MIB)
 #define LIST_LIMIT 65536          /* entries of a directory or lock list */

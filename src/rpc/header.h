@@ -56,11 +56,14 @@ struct rpc_reply {
 /* RPC_CALL or RPC_REPLY; -EBADMSG when the record is shorter than eight bytes or says neither. Look here first. */
 int rpc_direction(struct slice record);
 
-/* Decodes a call header. 0; -EBADMSG: cut short (close the connection: there is no xid to answer), or with *ret_status set
- * and ret->xid valid: answer that status (rpcvers, credential body). Unknown flavours count as AUTH_NULL. */
+/* Decodes a call header. 0 with *ret_status RPC_SUCCESS. -EBADMSG with RPC_SUCCESS: cut short or no call, close the
+ * connection. -EBADMSG with another status: only ret->xid is valid, answer it with that status (rpcvers, credential or
+ * verifier body). Unknown flavours count as AUTH_NULL. */
 int rpc_call_decode(struct slice record, struct rpc_call *ret, enum rpc_status *ret_status);
+/* -EBADMSG. Any denied call counts as RPC_DENIED_AUTH; what follows an error status is not looked at. */
 int rpc_reply_decode(struct slice record, struct rpc_reply *ret);
 
-/* Append a header. Groups are cut to what a sender may send (wire.md §1.5). */
+/* Append a header. Groups are cut to what a sender may send (wire.md §1.5). Flavours other than v2 and v3 are sent as
+ * AUTH_NULL. -EMSGSIZE (in B) if the lock owner leaves no room in RPC_CRED_LIMIT. */
 void rpc_call_encode(struct buf *b, const struct rpc_call *call);
 void rpc_reply_encode(struct buf *b, uint32_t xid, enum rpc_status status);
