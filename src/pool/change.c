@@ -7,7 +7,6 @@
 #include "pool/change.h"
 
 #include <stdio.h>
-#include <sys/xattr.h>
 
 #include "pool/path.h"
 
@@ -145,6 +144,17 @@ static int undo_create(const struct change *c, const struct volume *v, struct er
 
 /* ---- the commands ------------------------------------------------------------------------------------------------- */
 
+/* Takes a failed create back. V->intent tells the caller: NONE, nothing is left; CREATING, the record stayed and the undo is
+ * tried again at the next start. */
+static void abandon_create(const struct change *c, struct volume *v, bool record_is_final)
+{
+        v->intent = INTENT_CREATING;
+        if (record_is_final && store_write(c->store, v, NULL) < 0)
+                return;
+        if (undo_create(c, v, NULL) == 0)
+                v->intent = INTENT_NONE;
+}
+
 int change_create(const struct change *c, struct volume *v, bool force, struct error *e)
 {
         int r = check_create(&c->check, v, force, e);
@@ -156,17 +166,14 @@ int change_create(const struct change *c, struct volume *v, bool force, struct e
         r = store_write(c->store, v, e);
         for (size_t i = 0; r == 0 && i < v->n_bricks; i++)
                 r = mark_brick(c->check.disk, v, &v->bricks[i], e);
-        if (r == 0) {
-                v->intent = INTENT_NONE;
-                r = store_write(c->store, v, e);
+        if (r < 0) {
+                abandon_create(c, v, false);
+                return r;
         }
-        if (r == 0)
-                return 0;
-        /* What cannot be undone now is undone at the next start: the record stays then, with its intent. */
-        v->intent = INTENT_CREATING;
-        struct error undo = {0};
-        if (undo_create(c, v, &undo) < 0 && e)
-                (void)store_write(c->store, v, NULL);
+        v->intent = INTENT_NONE;
+        r = store_write(c->store, v, e);
+        if (r < 0)
+                abandon_create(c, v, true);
         return r;
 }
 
