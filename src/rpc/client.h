@@ -1,4 +1,8 @@
-/* An RPC client connection on a loop, for fibres: call and wait, callbacks, ping (wire.md §1.3, §1.8, §4.5). */
+/* An RPC client connection on a loop, for fibres: call and wait, callbacks, ping (wire.md §1.3, §1.8, §4.5).
+ *
+ * Connections made here are plain. TLS (wire.md §1.7) has its place at the stream: rpc/link.h.
+ * Thread: the loop's.
+ */
 #pragma once
 
 #include "base/fibre.h"
@@ -22,15 +26,17 @@ struct rpc_client_config {
 
 /* Connects. 0, or -errno (-ETIMEDOUT, -ECONNREFUSED, …) with nothing left. */
 int rpc_client_connect(struct fibre *self, const struct rpc_client_config *config, struct rpc_client **ret);
+/* Calls that wait fail with -ENOTCONN. May be called from on_callback and on_disconnect. */
 struct rpc_client *rpc_client_free(struct rpc_client *c);
 DEFINE_CLEANUP(struct rpc_client *, rpc_client_free)
 
 /* One call: sends REQ (described by REQ_DESC; NULL = no arguments), waits, decodes into REP with A. CRED NULL = v2 zeros.
  * The reply record stays valid as long as A. -ENOTCONN lost, -ETIMEDOUT, -EPROTO the peer refused the call (program,
- * procedure, arguments), -EBADMSG its reply does not decode. */
+ * procedure, arguments), -EBADMSG its reply does not decode or holds what no reply may (a name with '/'). While more than
+ * a few MiB wait to be sent, further calls wait first. */
 int rpc_client_call(struct fibre *self, struct rpc_client *c, uint32_t prog, uint32_t vers, uint32_t proc,
                     const struct rpc_cred *cred, const struct msg_desc *req_desc, const void *req,
                     const struct msg_desc *rep_desc, void *rep, struct arena *a);
 
-/* Calls that have no answer yet. */
+/* Calls that have no answer yet, pings not counted. */
 unsigned rpc_client_outstanding(const struct rpc_client *c);

@@ -2,6 +2,12 @@
  *
  * For programs served on a loop thread (mortard, simulated bricks, a brick's control connection). A brick's data
  * connections are driven by worker threads (brick/lane.h) with the same record, header and message code.
+ *
+ * A connection object lives until it is closed AND every call of it was answered, so an answer may come at any time.
+ * Bounds: see struct rpc_server_limits; unsent replies never exceed `output` + RECORD_LIMIT, and a peer that leaves more
+ * than `output` unread when a callback is due is disconnected.
+ * Connections are plain. TLS (wire.md §1.7) has its place at the stream: rpc/link.h.
+ * Thread: the loop's.
  */
 #pragma once
 
@@ -23,7 +29,8 @@ struct rpc_server_handler {
         /* A call arrived. Answer now or later, exactly once: rpc_conn_reply() or rpc_conn_reject(). CALL and its record
          * live until this returns. */
         void (*on_call)(struct rpc_server_conn *c, const struct rpc_call *call, void *arg);
-        /* The connection is gone; replies to it are dropped. `rpc_conn_data` is still valid here. May be NULL. */
+        /* The connection is gone, whoever ended it; replies to it are dropped. `rpc_conn_data` is still valid here. Called
+         * once. May be NULL. */
         void (*on_close)(struct rpc_server_conn *c, void *arg);
 };
 
@@ -34,7 +41,7 @@ struct rpc_server *rpc_server_free(struct rpc_server *s);
 DEFINE_CLEANUP(struct rpc_server *, rpc_server_free)
 int rpc_server_address(struct rpc_server *s, struct address *ret);
 
-/* Calls fn for every open connection (FETCHSPEC to all). */
+/* Calls fn for every open connection (FETCHSPEC to all). FN may close its connection, but no other. */
 void rpc_server_each(struct rpc_server *s, void (*fn)(struct rpc_server_conn *c, void *arg), void *arg);
 
 void rpc_conn_reply(struct rpc_server_conn *c, uint32_t xid, const struct msg_desc *desc, const void *msg);
@@ -43,6 +50,7 @@ void rpc_conn_reject(struct rpc_server_conn *c, uint32_t xid, enum rpc_status st
 void rpc_conn_callback(struct rpc_server_conn *c, uint32_t prog, uint32_t vers, uint32_t proc, const struct msg_desc *desc,
                        const void *msg);
 void rpc_conn_close(struct rpc_server_conn *c);
+/* -ENOTCONN once closed. */
 int rpc_conn_peer(const struct rpc_server_conn *c, struct address *ret);
 
 /* The handler's own pointer for this connection. */

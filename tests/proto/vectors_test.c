@@ -127,7 +127,7 @@ static uint8_t *vector_decode(size_t i, struct arena *a, struct record *r)
         struct record call;
         size_t left = 1;
         if (rpc_direction(bytes) == RPC_REPLY) {
-                _cleanup_free_ uint8_t *call_data = vector_decode(i - 1, a, &call);
+                free(vector_decode(i - 1, a, &call));
                 assert_int_equal(call.direction, RPC_CALL);
         }
         assert_int_equal(record_decode(bytes, &call.call, a, r, &left), 0);
