@@ -53,6 +53,7 @@ struct process {
         struct rpc_client *client;
         bool lost;   /* the connection broke */
         bool kept;   /* its keeper runs */
+        unsigned foreign; /* bricks it serves that are left alone: see supervisor_config.keep */
         bool ending; /* takes no more bricks */
         unsigned failures;
         uint64_t not_before; /* of the next start */
@@ -108,7 +109,7 @@ static void served_free(struct supervisor *s, struct served *b)
 
 static unsigned process_load(const struct process *p)
 {
-        unsigned n = 0;
+        unsigned n = p->foreign;
         for (const struct served *b = p->supervisor->bricks; b; b = b->next)
                 if (b->process == p)
                         n++;
@@ -203,10 +204,14 @@ static int process_call(struct fibre *self, struct process *p, uint32_t proc, co
 }
 
 /* A brick the process says it serves. */
-static void note_attached(struct process *p, const char *path)
+static void note_attached(struct process *p, const char *path, const char *volume)
 {
         struct supervisor *s = p->supervisor;
         struct served *b = served_find(s, path);
+        if (!b && s->config.keep && s->config.keep(s->config.arg, volume)) {
+                p->foreign++;
+                return;
+        }
         if (!b)
                 b = served_new(s, path);
         if (!b)
@@ -236,11 +241,14 @@ static int process_ask(struct fibre *self, struct process *p)
                 return -EPROTO;
         }
         p->pid = rep.pid;
+        p->foreign = 0;
         p->port = rep.port;
         for (size_t i = 0; i < json_array_size(bricks); i++) {
-                const char *path = json_string_value(json_object_get(json_array_get(bricks, i), "path"));
+                const json_t *brick = json_array_get(bricks, i);
+                const char *path = json_string_value(json_object_get(brick, "path"));
+                const char *volume = json_string_value(json_object_get(brick, "volume"));
                 if (path)
-                        note_attached(p, path);
+                        note_attached(p, path, volume ? volume : "");
         }
         json_decref(bricks);
         p->up_since = loop_now(p->supervisor->loop);
@@ -296,6 +304,7 @@ static void process_drop(struct process *p)
         p->client = rpc_client_free(p->client);
         p->lost = false;
         p->port = 0;
+        p->foreign = 0;
         forget_attached(p);
 }
 
@@ -400,6 +409,8 @@ static void try_attach(struct fibre *self, struct process *p, struct served *b)
                 log_error(COMPONENT, "brick %s cannot be served: %s", b->path, why.text);
         }
         served_settle(b);
+        if (b->orphan && !b->attached)
+                served_free(p->supervisor, b);
 }
 
 static void try_detach(struct fibre *self, struct process *p, struct served *b)
@@ -618,6 +629,7 @@ int supervisor_want(struct supervisor *s, const char *path, const char *volfile)
         b->wanted = true;
         b->current = b->orphan = false;
         b->not_before = 0;
+        b->why = (struct error){0};
         b->settled = (struct fibre_event){0};
         if (!s->begun)
                 return 0;

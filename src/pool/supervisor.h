@@ -19,6 +19,10 @@ struct supervisor;
 struct supervisor_config {
         struct process_config process;
         unsigned bricks_per_process; /* 0: all in one */
+        /* Whether a brick that is found served and was not wanted is left alone (its volume's record cannot be read, so
+         * nobody knows). May be NULL. */
+        bool (*keep)(void *arg, const char *volume);
+        void *arg;
 };
 
 /* The strings of CONFIG are kept by reference. A supervisor is never freed: mortard ends as if it were killed, and the
