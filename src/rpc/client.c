@@ -277,9 +277,9 @@ static int client_records(struct rpc_client *c)
         return 0;
 }
 
-static void client_read(struct rpc_client *c)
+static void client_read(struct rpc_client *c, unsigned events)
 {
-        if (rpc_link_read(&c->link))
+        if (!c->link.eof && rpc_link_read(&c->link, events))
                 c->last_traffic = loop_now(c->loop);
         c->dispatching = true;
         int r = client_records(c);
@@ -298,7 +298,7 @@ static void client_event(struct stream *stream, unsigned events, void *arg)
         if (events & STREAM_WRITABLE)
                 client_flush(c);
         if (events & (STREAM_READABLE | STREAM_HANGUP))
-                client_read(c);
+                client_read(c, events);
         (void)stream;
 }
 
@@ -307,11 +307,10 @@ static void client_event(struct stream *stream, unsigned events, void *arg)
 static void client_connected(struct stream *stream, unsigned events, void *arg)
 {
         struct rpc_client *c = arg;
-        (void)rpc_link_read(&c->link);
+        if (!c->link.eof)
+                (void)rpc_link_read(&c->link, events);
         if (c->link.eof)
                 c->connect_error = c->link.error ? c->link.error : -ECONNRESET;
-        else if (events & STREAM_HANGUP)
-                c->connect_error = -ECONNREFUSED;
         stream_watch(stream, 0, client_connected, c);
         fibre_event_set(&c->connected);
 }

@@ -25,9 +25,10 @@ void rpc_link_init(struct rpc_link *l, struct stream *stream, size_t record, siz
 /* Closes; nothing is sent any more. */
 void rpc_link_done(struct rpc_link *l);
 
-/* Reads what is there, up to a bound that keeps one connection from holding up the loop. True if something came; the end
- * of the stream and failures are in `eof` and `error`. */
-bool rpc_link_read(struct rpc_link *l);
+/* Reads what is there, up to a bound that keeps one connection from holding up the loop. EVENTS: what the stream told; with
+ * a hang-up, having nothing to read is the end. True if something came; the end of the stream and failures are in `eof` and
+ * `error`. */
+bool rpc_link_read(struct rpc_link *l, unsigned events);
 
 /* Sends what the connection takes. 0 or -errno. */
 int rpc_link_flush(struct rpc_link *l);

@@ -142,11 +142,11 @@ static bool conn_dispatch(struct rpc_server_conn *c)
 }
 
 /* Reads, dispatches, sends; then waits for what is possible next. */
-static void conn_turn(struct rpc_server_conn *c, bool readable)
+static void conn_turn(struct rpc_server_conn *c, unsigned events)
 {
         c->dispatching = true;
-        if (readable && conn_may_read(c))
-                (void)rpc_link_read(&c->link);
+        if (events && conn_may_read(c) && !c->link.eof)
+                (void)rpc_link_read(&c->link, events);
         bool good = conn_dispatch(c);
         c->dispatching = false;
         if (!c->server) {
@@ -154,7 +154,9 @@ static void conn_turn(struct rpc_server_conn *c, bool readable)
                 return;
         }
         size_t before = rpc_link_unsent(&c->link);
-        if (!good || c->broken || c->link.hangup || rpc_link_flush(&c->link) < 0) {
+        /* Calls that came before a hang-up are served while limits allow. */
+        bool gone = (events & STREAM_HANGUP) && !conn_may_read(c);
+        if (!good || gone || c->broken || rpc_link_flush(&c->link) < 0) {
                 rpc_conn_close(c);
                 return;
         }
@@ -167,16 +169,13 @@ static void conn_turn(struct rpc_server_conn *c, bool readable)
 static void conn_kick(struct timer *t)
 {
         struct rpc_server_conn *c = CONTAINER_OF(t, struct rpc_server_conn, kick);
-        conn_turn(c, false);
+        conn_turn(c, 0);
 }
 
 static void conn_event(struct stream *stream, unsigned events, void *arg)
 {
         struct rpc_server_conn *c = arg;
-        /* With a hang-up, what came before it is still served if limits allow; nothing can be sent any more. */
-        if (events & STREAM_HANGUP)
-                c->link.hangup = true;
-        conn_turn(c, (events & (STREAM_READABLE | STREAM_HANGUP)) != 0);
+        conn_turn(c, events & (STREAM_READABLE | STREAM_HANGUP));
         (void)stream;
 }
 
