@@ -46,9 +46,13 @@ struct volume_spec {
         const char *username;  /* of trusted clients, UUID text */
         const char *password;
         enum volume_transport transport;
+        unsigned quota_version; /* 0, or the counter that `quota enable` raises */
         const struct volume_setting *settings; /* what was set: "Options Reconfigured" */
         size_t n_settings;
 };
+
+/* Whether the description can be a volume. 0, or -EINVAL with a sentence. The generators check it themselves. */
+int volume_spec_check(const struct volume_spec *spec, struct error *err);
 
 enum client_flavour {
         CLIENT_PLAIN,   /* any client */

@@ -36,7 +36,11 @@ enum option_default {
         DEFAULT_NONE,       /* "(null) (DEFAULT)" */
         DEFAULT_TRANSLATOR, /* "VALUE (DEFAULT)": the reader of the volfile supplies it */
         DEFAULT_TABLE,      /* "VALUE": the generator supplies it */
+        DEFAULT_POOL,       /* "VALUE", but only `volume get all` lists it */
 };
+
+/* Whose sections get a switch that is written under a name of its own. */
+enum option_place { IN_NONE, IN_CLIENT, IN_BRICK, IN_BOTH, IN_SHD };
 
 /* What a change of the option asks for on a volume in use. */
 enum option_class {
@@ -49,6 +53,8 @@ struct option {
         const char *key;
         const char *translator; /* type of the volfile section, e.g. "cluster/distribute" */
         const char *name;       /* key inside that section; NULL for a switch */
+        const char *written;    /* the same, for switches too when they end up in a volfile ("%s" = brick path); else NULL */
+        enum option_place place;
         enum option_type type;
         const char *values; /* "MIN..MAX" or "A|B|C" or "" */
         enum option_default default_kind;
@@ -79,6 +85,9 @@ const struct option *option_next(const struct option *o);
  * question mark ("performance.cache-size", "auth.allow or ...reject", "acl or drc"). */
 int option_resolve(const char *typed, const struct option **ret, char *hint, size_t hint_size);
 
+/* That text alone, for any key. */
+void option_hint(const char *typed, char *hint, size_t hint_size);
+
 /* The row by translator and name (what a section's reader knows); NULL when there is none. */
 const struct option *option_of_section(const char *translator, const char *name);
 
@@ -86,8 +95,9 @@ const struct option *option_of_section(const char *translator, const char *name)
  * know the volume (replica count, volume type, refused keys) are the caller's. */
 int option_validate(const struct option *o, const char *value, struct error *err);
 
-/* The same for `volume set`, by any key: all rows of the key are checked. */
-int option_validate_key(const char *key, const char *value, struct error *err);
+/* The same by key, for `volume set`. A key with several rows takes what any of them takes; user.* takes anything. BRICK_PATH
+ * (of the volume's first brick, or NULL) appears in stock's text for auth.*. -ENOENT for an unknown key. */
+int option_validate_key(const char *key, const char *value, const char *brick_path, struct error *err);
 
 /* Typed readers. 0, or -EINVAL / -ERANGE with nothing written. Surrounding blanks are refused. */
 int option_bool(const char *text, bool *ret);       /* on/off yes/no true/false enable/disable 1/0, any case */

@@ -77,5 +77,8 @@ int volfile_add(struct volfile *v, const char *name, const char *type, struct vo
 int section_add_option(struct volfile *v, struct volfile_section *s, const char *key, const char *value);
 int section_add_subvolume(struct volfile *v, struct volfile_section *s, const char *name);
 
+/* Words of the grammar, which stand for something else only inside quotes. */
+bool volfile_word_is_reserved(const char *word);
+
 /* The text of an option, NULL when the section does not have it. */
 const char *section_option(const struct volfile_section *s, const char *key);
