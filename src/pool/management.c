@@ -16,8 +16,6 @@
 #define OP_VERSION_DISTRIBUTE 40000u /* cli.md §17.4 */
 #define CLIENT_OP_VERSION_DISTRIBUTE 2u
 
-MANAGEMENT_MESSAGES(MSG_DEFINE)
-
 /* ---- what is shown ------------------------------------------------------------------------------------------------ */
 
 static json_t *show_brick(const struct pool *p, const struct brick_record *b)
