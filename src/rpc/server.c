@@ -244,6 +244,11 @@ int rpc_conn_peer(const struct rpc_server_conn *c, struct address *ret)
         return c->link.stream ? stream_peer(c->link.stream, ret) : -ENOTCONN;
 }
 
+int rpc_conn_fd(const struct rpc_server_conn *c)
+{
+        return c->link.stream ? stream_fd(c->link.stream) : -ENOTCONN;
+}
+
 void rpc_conn_set_data(struct rpc_server_conn *c, void *data)
 {
         c->data = data;

@@ -51,6 +51,8 @@ void rpc_conn_callback(struct rpc_server_conn *c, uint32_t prog, uint32_t vers, 
 void rpc_conn_close(struct rpc_server_conn *c);
 /* -ENOTCONN once closed. */
 int rpc_conn_peer(const struct rpc_server_conn *c, struct address *ret);
+/* The descriptor below, for asking the kernel who the peer is; -ENOTCONN, -ENOTSUP. Still owned by C. */
+int rpc_conn_fd(const struct rpc_server_conn *c);
 
 /* The handler's own pointer for this connection. */
 void rpc_conn_set_data(struct rpc_server_conn *c, void *data);

@@ -1,0 +1,76 @@
+/* The table of commands: the whole grammar, with what is there and what is not yet (spec: cli.md §2). */
+#include "cli/cli.h"
+
+#define CREATE_OPERANDS                                                                                                \
+        "<NEW-VOLNAME> [[replica <COUNT> [arbiter <COUNT>]]|[replica 2 thin-arbiter 1]] [disperse [<COUNT>]]"          \
+        " [disperse-data <COUNT>] [redundancy <COUNT>] [transport <tcp|rdma|tcp,rdma>] <NEW-BRICK> <TA-BRICK>... [force]"
+
+#define LATER(words) {words, "", "", EFFECT_CHANGES, NULL}
+
+static const struct command table[] = {
+        {"help", "[all]", "list the commands", EFFECT_NONE, run_help},
+        {"volume help", "", "list the volume commands", EFFECT_NONE, run_volume_help},
+        {"volume create", CREATE_OPERANDS, "create a volume of the given bricks", EFFECT_CHANGES, run_volume_create},
+        {"volume start", "<VOLNAME> [force]", "serve a volume", EFFECT_CHANGES, run_volume_start},
+        {"volume stop", "<VOLNAME> [force]", "serve a volume no longer", EFFECT_CHANGES, run_volume_stop},
+        {"volume delete", "<VOLNAME>", "forget a stopped volume; its bricks keep their data", EFFECT_CHANGES, run_volume_delete},
+        {"volume info", "[all|<VOLNAME>]", "show volumes, their bricks and options", EFFECT_READS, run_volume_info},
+        {"volume list", "", "list the names of all volumes", EFFECT_READS, run_volume_list},
+        {"volume status", "[all | <VOLNAME>]", "show bricks, their ports and processes", EFFECT_READS, run_volume_status},
+
+        LATER("volume add-brick"),
+        LATER("volume barrier"),
+        LATER("volume bitrot"),
+        LATER("volume clear-locks"),
+        LATER("volume geo-replication"),
+        LATER("volume get"),
+        LATER("volume heal"),
+        LATER("volume inode-quota"),
+        LATER("volume log"),
+        LATER("volume profile"),
+        LATER("volume quota"),
+        LATER("volume rebalance"),
+        LATER("volume remove-brick"),
+        LATER("volume replace-brick"),
+        LATER("volume reset"),
+        LATER("volume reset-brick"),
+        LATER("volume set"),
+        LATER("volume statedump"),
+        LATER("volume sync"),
+        LATER("volume top"),
+        LATER("peer detach"),
+        LATER("peer help"),
+        LATER("peer probe"),
+        LATER("peer status"),
+        LATER("pool list"),
+        LATER("snapshot activate"),
+        LATER("snapshot clone"),
+        LATER("snapshot config"),
+        LATER("snapshot create"),
+        LATER("snapshot deactivate"),
+        LATER("snapshot delete"),
+        LATER("snapshot help"),
+        LATER("snapshot info"),
+        LATER("snapshot list"),
+        LATER("snapshot restore"),
+        LATER("snapshot status"),
+        LATER("get-state"),
+        LATER("global help"),
+        LATER("nfs-ganesha"),
+        LATER("system:: copy"),
+        LATER("system:: execute"),
+        LATER("system:: fsm"),
+        LATER("system:: getspec"),
+        LATER("system:: getwd"),
+        LATER("system:: help"),
+        LATER("system:: mount"),
+        LATER("system:: portmap"),
+        LATER("system:: umount"),
+        LATER("system:: uuid"),
+};
+
+const struct command *command_table(size_t *ret_count)
+{
+        *ret_count = ELEMENTSOF(table);
+        return table;
+}

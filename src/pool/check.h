@@ -1,0 +1,31 @@
+/* What must hold before a volume is created or started (spec: cli.md §6.3, §7.1), with stock's texts.
+ *
+ * Nothing here changes anything. Blocking: reads the disk and may resolve host names. Any one thread at a time.
+ */
+#pragma once
+
+#include "base/disk.h"
+#include "pool/volume.h"
+
+#define VOLUME_ID_XATTR "trusted.glusterfs.volume-id"
+#define GFID_XATTR "trusted.gfid"
+
+struct check {
+        struct disk *disk;
+        const char *state_dir;
+        const struct volume_set *volumes;
+        /* Whether HOST names this node. */
+        bool (*host_is_local)(void *arg, const char *host);
+        void *arg;
+};
+
+/* Checks V, whose name, hosts and paths are filled in, and completes its bricks' real_path, fsid and origin.
+ * -EEXIST volume exists, -EINVAL and others: a brick cannot be used. */
+int check_create(const struct check *c, struct volume *v, bool force, struct error *e);
+
+/* Checks the brick directories of a volume that is to be started: they exist and carry its id. */
+int check_start(const struct check *c, const struct volume *v, struct error *e);
+
+/* 0 and *ret: the volume id that PATH carries; -ENODATA: none; -errno. */
+int check_mark(struct disk *d, const char *path, struct gfid *ret);
+

@@ -1,0 +1,12 @@
+/* Which hosts and addresses are this machine. */
+#pragma once
+
+#include <sys/socket.h>
+
+#include "base/util.h"
+
+/* An address of one of this machine's interfaces, a loopback address or a unix socket. Does not block. */
+bool host_address_is_local(const struct sockaddr *address);
+
+/* HOST is OWN_NAME or resolves to an address of this machine. Blocking. */
+bool host_is_this_machine(const char *own_name, const char *host);

@@ -1,0 +1,47 @@
+/* How the command line talks to mortard: an RPC program on mortard's unix socket.
+ *
+ * One message each way, JSON inside: the machine output is the interface, text is rendered from it by the caller
+ * (docs/formats). Served to root only.
+ *
+ *     request   {"command": "volume-start", "volume": "gv0", "force": true}
+ *     reply     op_ret 0 and the result, or -1 with op_errno and the reason (stock's text where stock has one)
+ */
+#pragma once
+
+#include "proto/message.h"
+
+#define MANAGEMENT_PROGRAM 1836020341u
+#define MANAGEMENT_VERSION 1u
+#define MANAGEMENT_EXECUTE 1u
+#define MANAGEMENT_JSON_MAX (16 * MIB)
+
+/* C(name, "word of the request", effect). Arguments and results:
+ *   volume_create  volume, bricks ["HOST:/path"…], force       -> {"volume": VOLUME}
+ *   volume_start   volume, force                               -> {"volume": VOLUME}
+ *   volume_stop    volume, force                               -> {"volume": VOLUME}
+ *   volume_delete  volume                                      -> {"volume": {"name", "id"}}
+ *   volume_info    volume (absent: all)                        -> {"volumes": [VOLUME…]}
+ *   volume_list                                                -> {"volumes": ["name"…]}
+ *   volume_status  volume (absent: all)                        -> {"volumes": [{"name", "started", "bricks": [BRICK_STATUS…]}…]}
+ * VOLUME: name, id, type ("Distribute"), status ("Started"), version, transport, brick_count, replica_count, arbiter_count,
+ *   disperse_count, redundancy_count, snapshot_count, bricks [{name, host, path, uuid}], options [{name, value}]; a volume
+ *   whose record cannot be used has only name and "error".
+ * BRICK_STATUS: name, host, path, online, port, pid, error. */
+#define MANAGEMENT_COMMANDS(C)                                                                                         \
+        C(volume_create, "volume-create", CHANGES)                                                                     \
+        C(volume_start, "volume-start", CHANGES)                                                                       \
+        C(volume_stop, "volume-stop", CHANGES)                                                                         \
+        C(volume_delete, "volume-delete", CHANGES)                                                                     \
+        C(volume_info, "volume-info", READS)                                                                           \
+        C(volume_list, "volume-list", READS)                                                                           \
+        C(volume_status, "volume-status", READS)
+
+#define MSG_MANAGEMENT_REQ(F) F(text, json, MANAGEMENT_JSON_MAX)
+#define MSG_MANAGEMENT_REP(F)                                                                                          \
+        F(i32, op_ret, 0) F(i32, op_errno, 0) F(text, error, 8192) F(text, json, MANAGEMENT_JSON_MAX)
+
+#define MANAGEMENT_MESSAGES(M)                                                                                         \
+        M(management_req, MSG_MANAGEMENT_REQ)                                                                          \
+        M(management_rep, MSG_MANAGEMENT_REP)
+
+MANAGEMENT_MESSAGES(MSG_DECLARE)

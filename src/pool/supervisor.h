@@ -1,0 +1,54 @@
+/* The brick processes of this node: kept running, told what to serve (spec: design §4, wire.md §5.2).
+ *
+ * The caller says which bricks are wanted; a fibre per process brings about what is wanted: starts the process, attaches
+ * and detaches, starts it again with growing pauses when it died, and ends it when it has nothing to serve. Nothing here
+ * touches a brick that is served as it should be, and ending mortard does not touch the processes.
+ *
+ * Everything on the loop thread.
+ */
+#pragma once
+
+#include "base/buf.h"
+#include "base/fibre.h"
+#include "pool/process.h"
+
+#define SUPERVISOR_PATIENCE (30 * NS_PER_SEC) /* how long a command waits for a brick */
+
+struct supervisor;
+
+struct supervisor_config {
+        struct process_config process;
+        unsigned bricks_per_process; /* 0: all in one */
+        /* Whether a brick that is found served and was not wanted is left alone (its volume's record cannot be read, so
+         * nobody knows). May be NULL. */
+        bool (*keep)(void *arg, const char *volume);
+        void *arg;
+};
+
+/* The strings of CONFIG are kept by reference. A supervisor is never freed: mortard ends as if it were killed, and the
+ * processes stay. */
+int supervisor_new(struct loop *loop, const struct supervisor_config *config, struct supervisor **ret);
+
+/* Looks for processes that run already, asks them what they serve, detaches what was not wanted until then and starts
+ * what is missing. Call once, after the first supervisor_want() calls; goes on in fibres of its own. */
+int supervisor_begin(struct supervisor *s);
+
+/* The brick PATH shall be served by this volfile text from now on; returns at once. Again with another text: reconfigured.
+ * -ENOMEM. */
+int supervisor_want(struct supervisor *s, const char *path, const char *volfile);
+/* Waits until the brick is served (0), or was tried and refused (its reason), or SUPERVISOR_PATIENCE is over. */
+int supervisor_wait(struct fibre *self, struct supervisor *s, const char *path, struct error *e);
+/* Not any more. Returns when it is detached, or the process is gone, or after SUPERVISOR_PATIENCE (-ETIMEDOUT). */
+int supervisor_unwant(struct fibre *self, struct supervisor *s, const char *path);
+
+struct brick_state {
+        bool online;
+        int port;          /* 0 while offline */
+        pid_t pid;         /* 0 while offline */
+        const char *error; /* why it is offline, "" if that is not known; valid until the next wait */
+};
+/* -ENOENT: not wanted. */
+int supervisor_state(const struct supervisor *s, const char *path, struct brick_state *ret);
+
+/* A child of ours ended (SIGCHLD). */
+void supervisor_reaped(struct supervisor *s, pid_t pid, int wait_status);
