@@ -51,7 +51,7 @@ for path in sorted((ROOT / 'src').glob('**/*.[ch]')):
     for number, line in enumerate(text.splitlines(), 1):
         if BANNED.search(line):
             banned.append(f'{path}:{number}')
-        if UNFINISHED.search(line):
+        if UNFINISHED.search(re.sub(r'bit-?rot[-.]stub', '', line)):
             unfinished.append(f'{path}:{number}')
     if path.suffix == '.c':
         for name, at, length, nesting in functions(text):
