@@ -96,7 +96,8 @@ struct msg_desc {
  *   -EMSGSIZE      beyond the field's limit                -ENOMEM        beyond the arena
  * For the first three the rest of the message was well-formed: the answer is an error reply, not GARBAGE_ARGS.
  * A message with a payload (WRITE and PUT calls, READ replies) is -EBADMSG unless its length field equals the bytes
- * that are there and its dict takes exactly xdr_size bytes, which is where others look for the payload (wire.md §6.1). */
+ * that are there and its dict takes exactly xdr_size bytes, which is where others look for the payload
+ * (wire.md §6.1). */
 int msg_decode(const struct msg_desc *d, struct xdr_reader *r, struct arena *a, void *ret);
 
 /* Appends the message to B; look at b->error. A payload with data NULL is not appended: its bytes follow in their own
