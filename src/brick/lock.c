@@ -543,7 +543,7 @@ int fop_inodelk(struct op *op, const struct inodelk_fop_req *req, struct inodelk
         int r = inodelk_request(op, req->cmd, req->type, &req->flock, req->volume, &want);
         if (r == 0)
                 r = inode_of_gfid(op, &req->gfid, want.type == LOCK_TYPE_UNLOCK, &inode);
-        if (r < 0)
+        if (r != 0)
                 return r;
         return lock_request_run(op, inode, &want, inodelk_verb(&want), NULL);
 }
@@ -556,7 +556,7 @@ int fop_finodelk(struct op *op, const struct finodelk_fop_req *req, struct finod
         int r = inodelk_request(op, req->cmd, req->type, &req->flock, req->volume, &want);
         if (r == 0)
                 r = inode_of_fd(op, &req->gfid, req->fd, want.type == LOCK_TYPE_UNLOCK, &inode, &of);
-        if (r < 0)
+        if (r != 0)
                 return r;
         r = lock_request_run(op, inode, &want, inodelk_verb(&want), NULL);
         if (of)
@@ -595,7 +595,7 @@ int fop_entrylk(struct op *op, const struct entrylk_fop_req *req, struct entrylk
         int r = entrylk_request(op, req->cmd, req->type, req->namelen ? req->name.s : NULL, req->volume, &want);
         if (r == 0)
                 r = inode_of_gfid(op, &req->gfid, unlock, &inode);
-        if (r < 0)
+        if (r != 0)
                 return r;
         return lock_request_run(op, inode, &want, unlock ? lock_release : lock_acquire, NULL);
 }
@@ -609,7 +609,7 @@ int fop_fentrylk(struct op *op, const struct fentrylk_fop_req *req, struct fentr
         int r = entrylk_request(op, req->cmd, req->type, req->namelen ? req->name.s : NULL, req->volume, &want);
         if (r == 0)
                 r = inode_of_fd(op, &req->gfid, req->fd, unlock, &inode, &of);
-        if (r < 0)
+        if (r != 0)
                 return r;
         r = lock_request_run(op, inode, &want, unlock ? lock_release : lock_acquire, NULL);
         if (of)
