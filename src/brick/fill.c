@@ -38,7 +38,7 @@ static int fill_asked(struct op *op, const struct xattr_view *v, const char *key
         if (!name_in_namespace(key))
                 return 0;
         const struct xattr_pair *p = xattr_view_find(v, key);
-        return p ? add_pair(op, p, dict) : 0;
+        return p && !dict_has(dict, key) ? add_pair(op, p, dict) : 0;
 }
 
 static int fill_others(struct op *op, const struct xattr_view *v, struct dict *dict)

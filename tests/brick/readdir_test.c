@@ -2,7 +2,6 @@
 #include <dirent.h>
 #include <pthread.h>
 #include <stdio.h>
-#include <sys/xattr.h>
 
 #include "fixture.h"
 
@@ -15,7 +14,6 @@ static int setup(void **state)
 {
         (void)state;
         fixture_init(&fx);
-        fixture_open(&fx);
         return 0;
 }
 
@@ -23,6 +21,20 @@ static int teardown(void **state)
 {
         (void)state;
         fixture_done(&fx);
+        return 0;
+}
+
+static int begin(void **state)
+{
+        (void)state;
+        fixture_begin(&fx);
+        return 0;
+}
+
+static int end(void **state)
+{
+        (void)state;
+        fixture_end(&fx);
         return 0;
 }
 
@@ -296,12 +308,11 @@ static void keys_per_entry(void **state)
         struct gfid d = fixture_dir(&fx, GFID_ROOT, "d", 0755);
         fixture_file(&fx, d, "plain", 0644);
         fixture_file(&fx, d, "marked", 0644);
-        char path[128];
-        snprintf(path, sizeof path, "%s/d/marked", fx.path);
-        assert_int_equal(setxattr(path, "trusted.afr.v-client-1", "\0\0\0\1\0\0\0\2\0\0\0\3", 12, 0), 0);
+        fixture_put(&fx, "d/marked", "trusted.afr.v-client-1", "\0\0\0\1\0\0\0\2\0\0\0\3", 12);
         struct readdirp_fop_rep rep;
+        int64_t fd = fixture_dirfd(&fx, d);
         assert_int_equal(dict_add_uint(&fx.xdata, &fx.arena, "trusted.afr.*", 0), 0);
-        assert_int_equal(read_plus(d, fixture_dirfd(&fx, d), 0, BIG, &rep), 0);
+        assert_int_equal(read_plus(d, fd, 0, BIG, &rep), 0);
         struct slice v;
         assert_null(find(rep.reply, "plain")->dict);
         assert_int_equal(dict_get_bytes(find(rep.reply, "marked")->dict, "trusted.afr.v-client-1", &v), 0);
@@ -348,7 +359,7 @@ static void directory_by_open(void **state)
         assert_int_equal(rep.op_ret, 2);
 }
 
-#define WITH_BRICK(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define WITH_BRICK(test) cmocka_unit_test_setup_teardown(test, begin, end)
 
 int main(void)
 {
@@ -366,5 +377,5 @@ int main(void)
                 WITH_BRICK(refusals),
                 WITH_BRICK(directory_by_open),
         };
-        return cmocka_run_group_tests(tests, NULL, NULL);
+        return cmocka_run_group_tests(tests, setup, teardown);
 }

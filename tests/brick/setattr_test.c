@@ -12,7 +12,6 @@ static int setup(void **state)
 {
         (void)state;
         fixture_init(&fx);
-        fixture_open(&fx);
         return 0;
 }
 
@@ -20,6 +19,20 @@ static int teardown(void **state)
 {
         (void)state;
         fixture_done(&fx);
+        return 0;
+}
+
+static int begin(void **state)
+{
+        (void)state;
+        fixture_begin(&fx);
+        return 0;
+}
+
+static int end(void **state)
+{
+        (void)state;
+        fixture_end(&fx);
         return 0;
 }
 
@@ -194,10 +207,8 @@ static void chmod_keeps_acls_in_step(void **state)
         (void)state;
         struct gfid f = fixture_file(&fx, GFID_ROOT, "f", 0644);
         struct slice acl;
-        char path[128];
-        snprintf(path, sizeof path, "%s/f", fx.path);
         assert_int_equal(acl_from_text("u::rw-,u:1000:rw-,g::r--,m::rw-,o::---", &fx.arena, &acl), 0);
-        assert_int_equal(setxattr(path, ACL_XATTR_ACCESS, acl.data, acl.len, 0), 0);
+        fixture_put(&fx, "f", ACL_XATTR_ACCESS, acl.data, acl.len);
         struct access_fop_rep rep;
         fixture_be(&fx, 1000, 1000, 1000);
         assert_int_equal(CALL(&fx, ACCESS, access, &rep, .gfid = f, .mask = 6), 0);
@@ -361,9 +372,8 @@ static void creation_modes(void **state)
         assert_int_equal(dict_add_int(&fx.xdata, &fx.arena, "umask", 077), 0);
         assert_int_equal(dict_add_int(&fx.xdata, &fx.arena, "mode", 0777), 0);
         assert_int_equal(created(d, "b", 0666, 0), 0700);
-        snprintf(path, sizeof path, "%s/d", fx.path);
         assert_int_equal(acl_from_text("u::rwx,u:1000:rwx,g::r-x,m::rwx,o::---", &fx.arena, &acl), 0);
-        assert_int_equal(setxattr(path, ACL_XATTR_DEFAULT, acl.data, acl.len, 0), 0);
+        fixture_put(&fx, "d", ACL_XATTR_DEFAULT, acl.data, acl.len);
         assert_int_equal(created(d, "c", 0666, 077), 0660); /* observed: the umask does not count */
         uint8_t buf[64];
         snprintf(path, sizeof path, "%s/d/c", fx.path);
@@ -432,7 +442,7 @@ static void subdirectory_sessions(void **state)
         session_close(sub);
 }
 
-#define WITH_BRICK(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define WITH_BRICK(test) cmocka_unit_test_setup_teardown(test, begin, end)
 
 int main(void)
 {
@@ -454,5 +464,5 @@ int main(void)
                 WITH_BRICK(group_of_the_directory),
                 WITH_BRICK(subdirectory_sessions),
         };
-        return cmocka_run_group_tests(tests, NULL, NULL);
+        return cmocka_run_group_tests(tests, setup, teardown);
 }

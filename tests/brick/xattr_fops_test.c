@@ -11,7 +11,6 @@ static int setup(void **state)
 {
         (void)state;
         fixture_init(&fx);
-        fixture_open(&fx);
         return 0;
 }
 
@@ -19,6 +18,20 @@ static int teardown(void **state)
 {
         (void)state;
         fixture_done(&fx);
+        return 0;
+}
+
+static int begin(void **state)
+{
+        (void)state;
+        fixture_begin(&fx);
+        return 0;
+}
+
+static int end(void **state)
+{
+        (void)state;
+        fixture_end(&fx);
         return 0;
 }
 
@@ -98,13 +111,6 @@ static ssize_t on_disk(const char *file, const char *name, void *buf, size_t siz
         char path[256];
         snprintf(path, sizeof path, "%s/%s", fx.path, file);
         return lgetxattr(path, name, buf, size);
-}
-
-static void put_on_disk(const char *file, const char *name, const void *value, size_t len)
-{
-        char path[256];
-        snprintf(path, sizeof path, "%s/%s", fx.path, file);
-        assert_int_equal(lsetxattr(path, name, value, len, 0), 0);
 }
 
 /* ---- SETXATTR ------------------------------------------------------------------------------------------------------------------ */
@@ -353,9 +359,9 @@ static void lists_and_filters(void **state)
         struct gfid f = fixture_file(&fx, GFID_ROOT, "f", 0644);
         fixture_time(&fx, TIMES_CTIME, 4000000000, 0);
         assert_int_equal(set(f, "user.a", "value"), 0);
-        put_on_disk("f", "trusted.afr.dirty", "123456789012", 12);
-        put_on_disk("f", "trusted.glusterfs.b0b0.xtime", "12345678", 8);
-        put_on_disk("f", "trusted.bit-rot.version", "1234567890123456", 16);
+        fixture_put(&fx, "f", "trusted.afr.dirty", "123456789012", 12);
+        fixture_put(&fx, "f", "trusted.glusterfs.b0b0.xtime", "12345678", 8);
+        fixture_put(&fx, "f", "trusted.bit-rot.version", "1234567890123456", 16);
         struct dict d, raw;
         for (int by_fd = 0; by_fd < 2; by_fd++) {
                 assert_int_equal(by_fd ? fget(f, FD_ANONYMOUS, "", &d) : get(f, "", &d), 0);
@@ -465,9 +471,9 @@ static void keys_of_a_request(void **state)
         (void)state;
         struct gfid f = fixture_file(&fx, GFID_ROOT, "f", 0644);
         fixture_write(&fx, f, FD_ANONYMOUS, 0, "content", 7);
-        put_on_disk("f", "trusted.afr.v-client-0", "123456789012", 12);
-        put_on_disk("f", "trusted.afr.dirty", "abcdefghijkl", 12);
-        put_on_disk("f", "user.x", "1", 1);
+        fixture_put(&fx, "f", "trusted.afr.v-client-0", "123456789012", 12);
+        fixture_put(&fx, "f", "trusted.afr.dirty", "abcdefghijkl", 12);
+        fixture_put(&fx, "f", "user.x", "1", 1);
         struct dict d;
         ask("trusted.afr.*");
         ask("trusted.afr.dirty");
@@ -502,9 +508,9 @@ static void listing_for_heal(void **state)
 {
         (void)state;
         struct gfid f = fixture_file(&fx, GFID_ROOT, "f", 0644);
-        put_on_disk("f", "user.x", "1", 1);
-        put_on_disk("f", "trusted.glusterfs.quota.limit-set", "1", 1);
-        put_on_disk("f", "trusted.afr.dirty", "abcdefghijkl", 12);
+        fixture_put(&fx, "f", "user.x", "1", 1);
+        fixture_put(&fx, "f", "trusted.glusterfs.quota.limit-set", "1", 1);
+        fixture_put(&fx, "f", "trusted.afr.dirty", "abcdefghijkl", 12);
         struct dict d;
         ask("list-xattr");
         assert_int_equal(get(f, "user.x", &d), 0);
@@ -709,7 +715,7 @@ static void no_addition_is_lost(void **state)
         assert_memory_equal(buf, expected, 8);
 }
 
-#define WITH_BRICK(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define WITH_BRICK(test) cmocka_unit_test_setup_teardown(test, begin, end)
 
 int main(void)
 {
@@ -722,5 +728,5 @@ int main(void)
                 WITH_BRICK(content_of_small_files), WITH_BRICK(pending_work),      WITH_BRICK(adding),
                 WITH_BRICK(other_kinds),         WITH_BRICK(order_and_rights),     WITH_BRICK(no_addition_is_lost),
         };
-        return cmocka_run_group_tests(tests, NULL, NULL);
+        return cmocka_run_group_tests(tests, setup, teardown);
 }
