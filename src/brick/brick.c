@@ -11,6 +11,7 @@
 
 #include <stdio.h>
 #include <sys/random.h>
+#include <sys/xattr.h>
 #include <time.h>
 
 #define RESERVE_EVERY (5 * NS_PER_SEC)
@@ -207,7 +208,6 @@ static int random_gfids(struct brick *b)
 
 static int make_tables(struct brick *b)
 {
-        struct gfid root = GFID_ROOT;
         int r = inode_table_new(b, b->options.inode_lru_limit, &b->inodes);
         if (r == 0)
                 r = group_cache_new(&b->groups);

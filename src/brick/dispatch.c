@@ -38,13 +38,7 @@ static void *member(void *rep, size_t offset)
         return (char *)rep + offset;
 }
 
-/* No client of ours or of stock sends PUT; it is refused before decoding. This keeps the table whole. */
-int fop_put(struct op *op, const struct put_fop_req *req, struct put_fop_rep *rep)
-{
-        return -ENOSYS;
-}
-
-/* NULL: PROC_UNAVAIL. */
+/* NULL: PROC_UNAVAIL. No client of ours or of stock sends PUT. */
 static const struct fop_desc *desc_of(uint32_t proc)
 {
         return proc == FOP_PUT ? NULL : fop_by_number(proc);

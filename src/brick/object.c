@@ -11,6 +11,8 @@
 #include "brick/names.h"
 #include "brick/gfid2path.h"
 
+#include <sys/xattr.h>
+
 #define DIR_HANDLE_RECHECK NS_PER_SEC
 
 void object_done(struct brick *b, struct object *o)
