@@ -1,6 +1,6 @@
 /* STATFS, ACCESS, READLINK and the procedures that clients of this protocol hardly use (spec: brick.md §8.10, §8.23, §16.1).
  *
- * Leases, lock migration, ICREATE and NAMELINK answer that they are not there: no stock client depends on them. Any
+ * Leases, lock migration, ICREATE, NAMELINK and PUT answer that they are not there: no stock client depends on them. Any
  * thread.
  */
 #include "brick/internal.h"
@@ -168,6 +168,14 @@ int fop_icreate(struct op *op, const struct icreate_fop_req *req, struct icreate
 }
 
 int fop_namelink(struct op *op, const struct namelink_fop_req *req, struct namelink_fop_rep *rep)
+{
+        (void)op;
+        (void)req;
+        (void)rep;
+        return -ENOSYS;
+}
+
+int fop_put(struct op *op, const struct put_fop_req *req, struct put_fop_rep *rep)
 {
         (void)op;
         (void)req;
