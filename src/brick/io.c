@@ -64,12 +64,12 @@ void io_unlock(struct entry_guard *g)
                 entry_unlock(g);
 }
 
-static void touch_io(struct op *op, const struct io_fd *io)
+static void touch_io(struct op *op, const struct io_fd *io, uint32_t which)
 {
-        uint32_t times = attr_object_times(op);
+        uint32_t times = attr_object_times(op) & which;
         struct place at = {.dirfd = io->fd};
         if (times)
-                (void)attr_touch(op, io->inode, &at, times); /* the data is written: its times are not worth failing */
+                (void)attr_touch(op, io->inode, &at, times); /* the data is there: its times are not worth failing */
 }
 
 int io_changed(struct op *op, const struct io_fd *io, const struct stat *before, struct iatt *ret_after)
@@ -78,7 +78,7 @@ int io_changed(struct op *op, const struct io_fd *io, const struct stat *before,
         int r = io_drop_privileges(op, &at, before->st_mode);
         if (r < 0)
                 return r;
-        touch_io(op, io);
+        touch_io(op, io, UINT32_MAX);
         return attr_iatt_fd(op, io, ret_after, NULL);
 }
 
@@ -96,8 +96,7 @@ static int read_open(struct op *op, const struct io_fd *io, const struct read_fo
                 return (int)n;
 
         struct stat st;
-        if (attr_object_times(op))
-                touch_io(op, io);
+        touch_io(op, io, TIMES_ATIME);
         int r = attr_iatt_fd(op, io, &rep->stat, &st);
         if (r == 0)
                 r = io_check_file(op, io, &st);

@@ -86,7 +86,7 @@ static int open_object(struct op *op, struct object *o, unsigned flags, struct o
         int fd = place_open(op->brick, &o->at, (int)(flags & OPEN_FLAGS_PASSED));
         if (fd < 0)
                 return fd;
-        uint32_t times = attr_object_times(op);
+        uint32_t times = attr_object_times(op) & (flags & O_TRUNC ? UINT32_MAX : TIMES_ATIME);
         if (times)
                 (void)attr_touch(op, o->inode, &o->at, times); /* the file is open: its times are not worth failing */
         r = answer_fd(op, o->inode, fd, flags, S_ISDIR(o->st.st_mode), &rep->fd);
