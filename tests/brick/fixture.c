@@ -142,7 +142,8 @@ struct gfid fixture_file(struct fixture *f, struct gfid parent, const char *name
 {
         struct mknod_fop_rep rep;
         struct gfid g = want_gfid(f);
-        assert_int_equal(CALL(f, MKNOD, mknod, &rep, .pargfid = parent, .bname = str_of(name), .mode = S_IFREG | mode), 0);
+        assert_int_equal(CALL(f, MKNOD, mknod, &rep, .pargfid = parent, .bname = str_of(name), .mode = S_IFREG | mode),
+                         0);
         return g;
 }
 
@@ -158,8 +159,9 @@ struct gfid fixture_symlink(struct fixture *f, struct gfid parent, const char *n
 {
         struct symlink_fop_rep rep;
         struct gfid g = want_gfid(f);
-        assert_int_equal(CALL(f, SYMLINK, symlink, &rep, .pargfid = parent, .bname = str_of(name),
-                              .linkname = str_of(target)), 0);
+        assert_int_equal(
+                CALL(f, SYMLINK, symlink, &rep, .pargfid = parent, .bname = str_of(name), .linkname = str_of(target)),
+                0);
         return g;
 }
 
@@ -186,8 +188,9 @@ int64_t fixture_dirfd(struct fixture *f, struct gfid g)
 void fixture_write(struct fixture *f, struct gfid g, int64_t fd, uint64_t offset, const void *data, uint32_t len)
 {
         struct write_fop_rep rep;
-        assert_int_equal(CALL(f, WRITE, write, &rep, .gfid = g, .fd = fd, .offset = offset, .size = len,
-                              .data = {data, len}), 0);
+        assert_int_equal(
+                CALL(f, WRITE, write, &rep, .gfid = g, .fd = fd, .offset = offset, .size = len, .data = {data, len}),
+                0);
         assert_int_equal(rep.op_ret, len);
 }
 

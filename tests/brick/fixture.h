@@ -1,7 +1,7 @@
 /* A brick in a temporary directory, its handlers called directly: for tests of single operations.
  *
- * One call: fill `xdata` if the request has keys, then CALL(). Afterwards `reply` is the answer's xdata. Everything of the
- * calls lives in `arena` until fixture_done().
+ * One call: fill `xdata` if the request has keys, then CALL(). Afterwards `reply` is the answer's xdata. Everything of
+ * the calls lives in `arena` until fixture_done().
  */
 #pragma once
 

@@ -1,5 +1,5 @@
-/* Descriptors and data: open, read, write, sync, truncate, allocation, seek, copy, checksums; every "(observed)" fact of
- * brick.md §8.4, §8.5, §8.11–8.20, §14 that concerns them. */
+/* Descriptors and data: open, read, write, sync, truncate, allocation, seek, copy, checksums; every "(observed)" fact
+ * of brick.md §8.4, §8.5, §8.11–8.20, §14 that concerns them. */
 #include <stdio.h>
 
 #include <openssl/sha.h>
@@ -64,7 +64,7 @@ static int write_result(struct gfid g, int64_t fd, uint64_t offset, const char *
         return CALL(&fx, WRITE, write, rep, .gfid = g, .fd = fd, .offset = offset, .data = bytes_of(text));
 }
 
-/* ---- descriptors ----------------------------------------------------------------------------------------------------------- */
+/* ---- descriptors ----------------------------------------------------------------------------------------------- */
 
 static void numbers_lowest_first(void **state)
 {
@@ -182,8 +182,9 @@ static struct gfid special_file(const char *name, mode_t mode, uint64_t dev)
         struct mknod_fop_rep rep;
         struct gfid g = fixture_new_gfid();
         assert_int_equal(dict_add_gfid(&fx.xdata, &fx.arena, "gfid-req", &g), 0);
-        assert_int_equal(CALL(&fx, MKNOD, mknod, &rep, .pargfid = GFID_ROOT, .bname = str_of(name), .mode = mode,
-                              .dev = dev), 0);
+        assert_int_equal(
+                CALL(&fx, MKNOD, mknod, &rep, .pargfid = GFID_ROOT, .bname = str_of(name), .mode = mode, .dev = dev),
+                0);
         return g;
 }
 
@@ -252,7 +253,7 @@ static void direct_io_needs_no_alignment(void **state)
         assert_slice(fixture_read(&fx, f, fd, 4, 7), "bc");
 }
 
-/* ---- removed while open ------------------------------------------------------------------------------------------------------ */
+/* ---- removed while open ---------------------------------------------------------------------------------------- */
 
 static void open_unlinked_files(void **state)
 {
@@ -296,7 +297,7 @@ static void disconnect_releases(void **state)
         assert_int_equal(read_result(f, 0, 0, 10, &read), -EBADF); /* observed */
 }
 
-/* ---- READ --------------------------------------------------------------------------------------------------------------------- */
+/* ---- READ ------------------------------------------------------------------------------------------------------ */
 
 static void read_marks_the_end(void **state)
 {
@@ -351,7 +352,7 @@ static void read_is_bounded(void **state)
         assert_int_equal(rep.op_errno, 0);
 }
 
-/* ---- WRITE ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- WRITE ----------------------------------------------------------------------------------------------------- */
 
 static void write_answers(void **state)
 {
@@ -420,7 +421,8 @@ static void write_drops_setid_bits(void **state)
         assert_int_equal(write_result(f, FD_ANONYMOUS, 0, "x", &rep), 0);
         assert_int_equal(fixture_stat(&fx, "f").st_mode & 07777, 0755);
         assert_int_equal(rep.poststat.mode & 07777, 0755);
-        assert_int_equal(write_result(g, FD_ANONYMOUS, 0, "x", &rep), 0); /* not executable for the group: a lock mark */
+        assert_int_equal(write_result(g, FD_ANONYMOUS, 0, "x", &rep),
+                         0); /* not executable for the group: a lock mark */
         assert_int_equal(fixture_stat(&fx, "g").st_mode & 07777, 02745);
 }
 
@@ -495,7 +497,7 @@ static void corrupted_files(void **state)
         assert_int_equal(CALL(&fx, TRUNCATE, truncate, &truncate, .gfid = f), -EIO);
 }
 
-/* ---- FSYNC, truncation ------------------------------------------------------------------------------------------------------------ */
+/* ---- FSYNC, truncation ----------------------------------------------------------------------------------------- */
 
 static void sync_answers(void **state)
 {
@@ -514,8 +516,9 @@ static void sync_answers(void **state)
         assert_int_equal(CALL(&fx, FSYNCDIR, fsyncdir, &dir, .gfid = d, .fd = dirfd), 0);
         assert_int_equal(CALL(&fx, FSYNCDIR, fsyncdir, &dir, .gfid = d, .fd = 99), -EBADF);
         struct write_fop_rep write;
-        assert_int_equal(CALL(&fx, WRITE, write, &write, .gfid = f, .fd = fd, .flag = O_RDWR | O_SYNC,
-                              .data = bytes_of("x")), 0);
+        assert_int_equal(
+                CALL(&fx, WRITE, write, &write, .gfid = f, .fd = fd, .flag = O_RDWR | O_SYNC, .data = bytes_of("x")),
+                0);
         struct flush_fop_rep flush;
         assert_int_equal(CALL(&fx, FLUSH, flush, &flush, .gfid = f, .fd = fd), 0);
 }
@@ -565,7 +568,7 @@ static void nfs_owner_may_truncate(void **state)
         assert_int_equal(CALL(&fx, TRUNCATE, truncate, &rep, .gfid = f), 0);
 }
 
-/* ---- allocation ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- allocation ------------------------------------------------------------------------------------------------ */
 
 static void allocation(void **state)
 {
@@ -598,7 +601,8 @@ static void allocation(void **state)
         assert_int_equal(fixture_read(&fx, f, fd, 7999, 2).data[1], 0);
 
         assert_int_equal(CALL(&fx, FALLOCATE, fallocate, &fa, .gfid = f, .fd = fd, .size = 0), -EINVAL);
-        assert_int_equal(CALL(&fx, DISCARD, discard, &dis, .gfid = f, .fd = fd, .offset = 1ull << 63, .size = 1), -EINVAL);
+        assert_int_equal(CALL(&fx, DISCARD, discard, &dis, .gfid = f, .fd = fd, .offset = 1ull << 63, .size = 1),
+                         -EINVAL);
         assert_int_equal(CALL(&fx, ZEROFILL, zerofill, &zero, .gfid = f, .fd = fd, .size = UINT64_MAX), -EINVAL);
         assert_int_equal(CALL(&fx, FALLOCATE, fallocate, &fa, .gfid = f, .fd = 77, .size = 1), -EBADF);
 }
@@ -645,14 +649,18 @@ static void copying(void **state)
         assert_int_equal(rep.preparent.size, 0);
         assert_int_equal(rep.postparent.size, 6);
         assert_int_equal(rep.postparent.mtime.sec, 4100000000);
-        assert_memory_equal(fixture_read(&fx, b, out, 0, 10).data, "\0" "23456", 6);
+        assert_memory_equal(fixture_read(&fx, b, out, 0, 10).data,
+                            "\0"
+                            "23456",
+                            6);
         assert_int_equal(copy(a, in, b, out, 8, 0, 100, &rep), 0); /* short at the end */
         assert_int_equal(rep.op_ret, 2);
         assert_int_equal(copy(a, 55, b, out, 0, 0, 1, &rep), -EBADF);
         assert_int_equal(copy(a, in, b, 55, 0, 0, 1, &rep), -EBADF);
         assert_int_equal(copy(a, in, b, out, 1ull << 63, 0, 1, &rep), -EINVAL);
         assert_int_equal(CALL(&fx, COPY_FILE_RANGE, copy_file_range, &rep, .gfid1 = a, .gfid2 = b, .fd_in = in,
-                              .fd_out = out, .size = 1, .flag = 1), -EINVAL);
+                              .fd_out = out, .size = 1, .flag = 1),
+                         -EINVAL);
         atomic_store(&fx.brick->full, true);
         assert_int_equal(copy(a, in, b, out, 0, 0, 1, &rep), -ENOSPC);
         atomic_store(&fx.brick->full, false);

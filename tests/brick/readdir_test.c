@@ -1,4 +1,5 @@
-/* READDIR and READDIRP: budgets, cookies, the end of a directory, what is hidden, 20,000 entries, change under the reader. */
+/* READDIR and READDIRP: budgets, cookies, the end of a directory, what is hidden, 20,000 entries, change under the
+ * reader. */
 #include <dirent.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -335,6 +336,7 @@ static void entries_without_identity(void **state)
         assert_true(gfid_is_null(&e->stat.gfid));
         assert_true(e->ino == UINT64_MAX);
         assert_true(e->stat.ino == UINT64_MAX);
+        assert_true(S_ISREG(e->stat.mode));
 }
 
 static void refusals(void **state)
