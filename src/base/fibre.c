@@ -1,12 +1,12 @@
 /* Fibres: stacks, scheduling, waits.
  *
- * Each loop has one `struct fibre_set`: its scheduler. fibre_run_ready() is called by the loop from its own stack ("main"),
- * switches to each runnable fibre, and gets control back when that fibre suspends, yields or finishes. Fibres never switch
- * to each other directly.
+ * Each loop has one `struct fibre_set`: its scheduler. fibre_run_ready() is called by the loop from its own stack
+ * ("main"), switches to each runnable fibre, and gets control back when that fibre suspends, yields or finishes. Fibres
+ * never switch to each other directly.
  *
- * A stack is one mapping: guard pages, stack, and at its top the `struct fibre` itself. Finished fibres go to a pool with
- * their stack. Invariants: a fibre is on the ready list exactly while its state is FIBRE_READY; live fibres are on the live
- * list; `woken` remembers a wake until the suspension it ends. Everything runs on the thread of the loop.
+ * A stack is one mapping: guard pages, stack, and at its top the `struct fibre` itself. Finished fibres go to a pool
+ * with their stack. Invariants: a fibre is on the ready list exactly while its state is FIBRE_READY; live fibres are on
+ * the live list; `woken` remembers a wake until the suspension it ends. Everything runs on the thread of the loop.
  */
 #include "base/fibre.h"
 #include "base/fibre_context.h"
@@ -51,8 +51,8 @@ struct fibre {
         struct fibre_group *group; /* NULL: none */
         enum fibre_state state;
         bool woken;
-        uint32_t uses;                    /* of the stack */
-        struct fibre *next, *prev;        /* ready list; pool (next only) */
+        uint32_t uses;             /* of the stack */
+        struct fibre *next, *prev; /* ready list; pool (next only) */
         struct fibre *live_next, *live_prev;
         struct fibre *queue_next; /* fibre_mutex */
         char *map;                /* start of the mapping */
@@ -90,7 +90,8 @@ struct fibre_set {
 #endif
 };
 
-/* ---- switching ---------------------------------------------------------------------------------------------------- */
+/* ---- switching ----------------------------------------------------------------------------------------------------
+ */
 
 static size_t fibre_stack_size(const struct fibre *f)
 {
@@ -135,7 +136,8 @@ static void fibre_leave(struct fibre *self)
 #endif
 }
 
-/* ---- lists -------------------------------------------------------------------------------------------------------- */
+/* ---- lists --------------------------------------------------------------------------------------------------------
+ */
 
 static void list_append(struct fibre_list *list, struct fibre *f)
 {
@@ -172,7 +174,8 @@ static void fibre_make_ready(struct fibre *f)
         list_append(&f->set->ready, f);
 }
 
-/* ---- stacks ------------------------------------------------------------------------------------------------------- */
+/* ---- stacks -------------------------------------------------------------------------------------------------------
+ */
 
 /* A new stack with its struct fibre; NULL without memory (or address space, or mappings). */
 static struct fibre *fibre_map(void)
@@ -252,7 +255,8 @@ static struct fibre *fibre_obtain(struct fibre_set *set)
         return f;
 }
 
-/* ---- the set ------------------------------------------------------------------------------------------------------ */
+/* ---- the set ------------------------------------------------------------------------------------------------------
+ */
 
 static struct fibre_set *fibre_set_get(struct loop *loop)
 {
@@ -317,8 +321,8 @@ unsigned fibre_set_free(struct loop *loop)
         assert(!set->current);
         unsigned unfinished = set->stats.live;
         if (unfinished > 0)
-                log_error("loop", "%u fibres had not finished when their loop was freed, one of them is '%s'", unfinished,
-                          set->live->name);
+                log_error("loop", "%u fibres had not finished when their loop was freed, one of them is '%s'",
+                          unfinished, set->live->name);
         fibre_set_unmap(set);
         return unfinished;
 }
@@ -359,7 +363,8 @@ void fibre_get_stats(const struct loop *loop, struct fibre_stats *ret)
         *ret = loop->fibres ? loop->fibres->stats : (struct fibre_stats){0};
 }
 
-/* ---- one fibre ---------------------------------------------------------------------------------------------------- */
+/* ---- one fibre ----------------------------------------------------------------------------------------------------
+ */
 
 static void fibre_group_leave(struct fibre_group *g);
 
@@ -389,8 +394,14 @@ static int fibre_start_in(struct loop *loop, struct fibre_group *g, const char *
         if (!f)
                 return -ENOMEM;
 
-        *f = (struct fibre){.set = set, .name = name, .fn = fn, .arg = arg, .group = g,
-                            .uses = f->uses, .map = f->map, .stack = f->stack};
+        *f = (struct fibre){.set = set,
+                            .name = name,
+                            .fn = fn,
+                            .arg = arg,
+                            .group = g,
+                            .uses = f->uses,
+                            .map = f->map,
+                            .stack = f->stack};
 #ifdef FIBRE_TSAN
         f->tsan = __tsan_create_fiber(0);
 #endif
@@ -447,7 +458,8 @@ void fibre_yield(struct fibre *self)
         fibre_leave(self);
 }
 
-/* ---- waits -------------------------------------------------------------------------------------------------------- */
+/* ---- waits --------------------------------------------------------------------------------------------------------
+ */
 
 /* A timer that wakes a fibre. */
 struct alarm {

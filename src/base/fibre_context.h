@@ -1,7 +1,7 @@
 /* Saving one flow of control and continuing another: the machine-dependent part of fibres.
  *
- * For base/fibre.c only. x86-64 and aarch64 have a hand-written switch that saves the callee-saved registers on the stack;
- * elsewhere, or with FIBRE_PORTABLE defined, ucontext does it (which costs two system calls a switch).
+ * For base/fibre.c only. x86-64 and aarch64 have a hand-written switch that saves the callee-saved registers on the
+ * stack; elsewhere, or with FIBRE_PORTABLE defined, ucontext does it (which costs two system calls a switch).
  */
 #pragma once
 

@@ -1,8 +1,8 @@
 /* Log lines: one write(2) per line on one descriptor.
  *
  * Relies on: nothing but the C library. Any thread and any fibre may call; a line is built on the caller's stack and
- * written whole, so lines of several threads do not mix (a pipe takes LOG_LINE_MAX bytes at once). The rate account of a
- * call site is the only shared state besides the settings; a mutex guards it and is never held while writing.
+ * written whole, so lines of several threads do not mix (a pipe takes LOG_LINE_MAX bytes at once). The rate account of
+ * a call site is the only shared state besides the settings; a mutex guards it and is never held while writing.
  */
 #include "base/log.h"
 
@@ -27,7 +27,7 @@ static const struct {
         char letter;
         int journal_priority;
 } log_levels[LOG_LEVEL_MAX] = {
-        [LOG_LEVEL_ERROR] = {"error", 'E', 3}, [LOG_LEVEL_WARNING] = {"warning", 'W', 4},
+        [LOG_LEVEL_ERROR] = {"error", 'E', 3},   [LOG_LEVEL_WARNING] = {"warning", 'W', 4},
         [LOG_LEVEL_NOTICE] = {"notice", 'N', 5}, [LOG_LEVEL_INFO] = {"info", 'I', 6},
         [LOG_LEVEL_DEBUG] = {"debug", 'D', 7},
 };
@@ -64,7 +64,8 @@ const char *log_level_to_string(enum log_level level)
         return (unsigned)level < LOG_LEVEL_MAX ? log_levels[level].name : "unknown";
 }
 
-/* Takes one line from the allowance of SITE. False: leave the line out. *ret_dropped: lines left out before this one. */
+/* Takes one line from the allowance of SITE. False: leave the line out. *ret_dropped: lines left out before this one.
+ */
 static bool log_rate_allow(struct log_site *site, uint64_t now, uint32_t *ret_dropped)
 {
         *ret_dropped = 0;
@@ -88,7 +89,7 @@ struct log_line {
         size_t len;
 };
 
-static void line_add(struct log_line *line, const char *format, va_list ap)
+_printf_(2, 0) static void line_add(struct log_line *line, const char *format, va_list ap)
 {
         size_t room = sizeof line->text - line->len;
         int n = vsnprintf(line->text + line->len, room, format, ap);

@@ -1,14 +1,14 @@
 /* The real loop: epoll, one thread.
  *
  * One turn: timers that are due, posted calls, every runnable fibre once, then wait for descriptors and dispatch them.
- * Interest in a descriptor is kept in `struct watch` and told to the kernel only before the next wait ("dirty" list), so
- * that a stream which is watched and unwatched within one turn costs no system call. A watch that is freed goes to the
- * "dead" list and is released at the end of the turn: events of the same batch that still name it are skipped.
+ * Interest in a descriptor is kept in `struct watch` and told to the kernel only before the next wait ("dirty" list),
+ * so that a stream which is watched and unwatched within one turn costs no system call. A watch that is freed goes to
+ * the "dead" list and is released at the end of the turn: events of the same batch that still name it are skipped.
  *
- * Relies on: timer_heap.h, fibre.h (for running fibres), log.h (stalls, and nothing else). Everything runs on the loop's
- * thread, except epoll_post(), which any thread may call: `post_lock` guards the queue and `asleep`.
+ * Relies on: timer_heap.h, fibre.h (for running fibres), log.h (stalls, and nothing else). Everything runs on the
+ * loop's thread, except epoll_post(), which any thread may call: `post_lock` guards the queue and `asleep`.
  *
- * The file is above 600 lines because streams, listeners and the loop share `struct watch` and its life cycle.
+ * Above 600 lines: streams, listeners and the loop share `struct watch` and its life cycle.
  */
 #include "base/fibre.h"
 #include "base/log.h"
@@ -29,7 +29,7 @@
 #include <time.h>
 
 #define LISTEN_BACKLOG 1024
-#define ACCEPT_BATCH 64 /* connections taken per listener and turn */
+#define ACCEPT_BATCH 64                  /* connections taken per listener and turn */
 #define ACCEPT_RETRY (100 * NS_PER_MSEC) /* after running out of descriptors or memory */
 #define EVENT_BATCH 64
 #define STALL_LIMIT_DEFAULT (100 * NS_PER_MSEC)
@@ -61,7 +61,7 @@ struct epoll_loop {
         struct loop base;
         int epoll_fd;
         struct watch wake; /* eventfd: posted work */
-        uint64_t now; /* while running; the clock is read at every use otherwise */
+        uint64_t now;      /* while running; the clock is read at every use otherwise */
         bool running, stopped;
         bool no_pwait2; /* the kernel or a sandbox refused epoll_pwait2 */
         struct timer_heap timers;
@@ -78,9 +78,9 @@ struct epoll_loop {
 struct epoll_stream {
         struct stream base;
         struct watch watch;
-        unsigned events;  /* STREAM_… asked for */
-        bool hung;        /* a hang-up was reported */
-        bool watch_only;  /* the descriptor is somebody else's */
+        unsigned events; /* STREAM_… asked for */
+        bool hung;       /* a hang-up was reported */
+        bool watch_only; /* the descriptor is somebody else's */
 };
 
 struct epoll_listener {
@@ -109,7 +109,8 @@ static uint64_t clock_ns(clockid_t id)
         return (uint64_t)ts.tv_sec * NS_PER_SEC + (uint64_t)ts.tv_nsec;
 }
 
-/* ---- stall detector ----------------------------------------------------------------------------------------------- */
+/* ---- stall detector -----------------------------------------------------------------------------------------------
+ */
 
 /* What has just run on the loop, for its name in a stall report: a kind, and a fibre's name or a function's address. */
 struct slice {
@@ -137,7 +138,7 @@ static void slice_end(struct epoll_loop *l, const struct slice *s)
 {
         uint64_t began = l->now;
         l->now = clock_ns(CLOCK_MONOTONIC);
-        if (l->stall_limit > 0 && l->now - began > l->stall_limit)
+        if (l->running && l->stall_limit > 0 && l->now - began > l->stall_limit)
                 stall_report(l, s, l->now - began);
 }
 
@@ -162,7 +163,8 @@ uint64_t loop_stalls(const struct loop *base)
         return CONTAINER_OF(base, const struct epoll_loop, base)->stalls;
 }
 
-/* ---- watches ------------------------------------------------------------------------------------------------------ */
+/* ---- watches ------------------------------------------------------------------------------------------------------
+ */
 
 static void watch_set(struct watch *w, uint32_t wanted)
 {
@@ -219,7 +221,8 @@ static void watches_reap(struct epoll_loop *l)
         }
 }
 
-/* ---- streams ------------------------------------------------------------------------------------------------------ */
+/* ---- streams ------------------------------------------------------------------------------------------------------
+ */
 
 static struct epoll_stream *epoll_stream(struct stream *s)
 {
@@ -400,7 +403,8 @@ static int epoll_watch_fd(struct loop *base, int fd, unsigned events, stream_eve
         return 0;
 }
 
-/* ---- listeners ---------------------------------------------------------------------------------------------------- */
+/* ---- listeners ----------------------------------------------------------------------------------------------------
+ */
 
 static void listener_retry(struct timer *t)
 {
@@ -414,8 +418,7 @@ static int listener_accept(struct epoll_listener *li)
         struct epoll_loop *l = li->watch.loop;
         struct sockaddr_storage sa;
         socklen_t len = sizeof sa;
-        _cleanup_close_ int fd =
-                accept4(li->watch.fd, (struct sockaddr *)&sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        _cleanup_close_ int fd = accept4(li->watch.fd, (struct sockaddr *)&sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0)
                 return errno == ECONNABORTED || errno == EINTR ? 0 : -errno;
         struct epoll_stream *s = epoll_stream_new(l, fd);
@@ -520,8 +523,7 @@ static int epoll_listen(struct loop *base, const struct address *at, accept_fn f
         int r = listener_socket(at, &fd);
         if (r < 0)
                 return r;
-        li->watch = (struct watch){
-                .fd = fd, .dispatch = listener_dispatch, .loop = l, .owner = li, .wanted = EPOLLIN};
+        li->watch = (struct watch){.fd = fd, .dispatch = listener_dispatch, .loop = l, .owner = li, .wanted = EPOLLIN};
         li->fn = fn;
         li->arg = arg;
         r = watch_arm(&li->watch);
@@ -555,7 +557,8 @@ static void epoll_listener_free(struct listener *base)
         (void)close_fd(li->watch.fd);
 }
 
-/* ---- posted work -------------------------------------------------------------------------------------------------- */
+/* ---- posted work --------------------------------------------------------------------------------------------------
+ */
 
 static int epoll_post(struct loop *base, post_fn fn, void *arg)
 {
@@ -641,7 +644,8 @@ static void wake_dispatch(struct watch *w, uint32_t events)
         (void)ignored;
 }
 
-/* ---- the loop ----------------------------------------------------------------------------------------------------- */
+/* ---- the loop -----------------------------------------------------------------------------------------------------
+ */
 
 static uint64_t epoll_now(struct loop *base)
 {
@@ -697,7 +701,8 @@ static uint64_t wait_limit(struct epoll_loop *l, bool fibres_ready)
         return t->due > l->now ? t->due - l->now : 0;
 }
 
-/* epoll_wait with a limit in ns (UINT64_MAX: none); in whole milliseconds, rounded up, where the kernel has no better. */
+/* epoll_wait with a limit in ns (UINT64_MAX: none); in whole milliseconds, rounded up, where the kernel has no better.
+ */
 static int wait_events(struct epoll_loop *l, struct epoll_event *events, uint64_t limit)
 {
         if (!l->no_pwait2) {

@@ -1,12 +1,12 @@
 /* The simulated world: time, order, nodes, links. Connections are in sim_stream.c.
  *
- * One step does one thing: a due timer, a posted call, the runnable fibres or a ready stream of one node, or the arrival of
- * one chunk of bytes. What can be done at this instant is a list of candidates; the seed chooses. Only when there is none
- * does the clock jump to the next timer or arrival. A step costs STEP_COST of virtual time, so a program that spins
- * reaches its time limit instead of hanging.
+ * One step does one thing: a due timer, a posted call, the runnable fibres or a ready stream of one node, or the
+ * arrival of one chunk of bytes. What can be done at this instant is a list of candidates; the seed chooses. Only when
+ * there is none does the clock jump to the next timer or arrival. A step costs STEP_COST of virtual time, so a program
+ * that spins reaches its time limit instead of hanging.
  *
- * Everything random comes from one generator, and all state that decides order is in lists in creation order: no addresses,
- * no hash tables, no real clock. That is what makes a run repeat. One thread.
+ * Everything random comes from one generator, and all state that decides order is in lists in creation order: no
+ * addresses, no hash tables, no real clock. That is what makes a run repeat. One thread.
  */
 #include "base/sim_internal.h"
 #include "base/log.h"
@@ -16,9 +16,9 @@
 #include <netinet/in.h>
 #include <stdio.h>
 
-#define STEP_COST 100                       /* ns */
-#define EPOCH (1767225600ull * NS_PER_SEC)  /* wall clock at virtual time 0: 2026-01-01 */
-#define FIRST_ADDRESS 0xc6120001u           /* 198.18.0.1, of the range for benchmarks (RFC 2544) */
+#define STEP_COST 100                      /* ns */
+#define EPOCH (1767225600ull * NS_PER_SEC) /* wall clock at virtual time 0: 2026-01-01 */
+#define FIRST_ADDRESS 0xc6120001u          /* 198.18.0.1, of the range for benchmarks (RFC 2544) */
 #define NODES_MAX 1000
 
 static const struct sim_link link_default = {.delay_min = 50 * NS_PER_USEC, .delay_max = 200 * NS_PER_USEC};
@@ -32,7 +32,8 @@ void *sim_alloc(size_t size)
         return p;
 }
 
-/* ---- randomness and trace ----------------------------------------------------------------------------------------- */
+/* ---- randomness and trace -----------------------------------------------------------------------------------------
+ */
 
 static uint64_t mix(uint64_t x)
 {
@@ -99,7 +100,8 @@ uint64_t sim_now(const struct sim *s)
         return s->now;
 }
 
-/* ---- a node's loop ------------------------------------------------------------------------------------------------ */
+/* ---- a node's loop ------------------------------------------------------------------------------------------------
+ */
 
 static struct sim_node *node_of(struct loop *l)
 {
@@ -279,7 +281,8 @@ static void node_free(struct sim_node *n)
         free(n);
 }
 
-/* ---- addresses ---------------------------------------------------------------------------------------------------- */
+/* ---- addresses ----------------------------------------------------------------------------------------------------
+ */
 
 void sim_address_of(const struct sim_node *n, uint16_t port, struct address *ret)
 {
@@ -319,7 +322,8 @@ struct sim_node *sim_node_at(struct sim_node *from, const struct address *a)
         return NULL;
 }
 
-/* ---- links -------------------------------------------------------------------------------------------------------- */
+/* ---- links --------------------------------------------------------------------------------------------------------
+ */
 
 static struct sim_link_entry *link_find(const struct sim *s, const struct sim_node *a, const struct sim_node *b)
 {
@@ -358,7 +362,8 @@ void sim_reset(struct sim *s, struct sim_node *a, struct sim_node *b)
         sim_conns_reset(s, a, b);
 }
 
-/* ---- the order of things ------------------------------------------------------------------------------------------ */
+/* ---- the order of things ------------------------------------------------------------------------------------------
+ */
 
 enum candidate_kind { CANDIDATE_TIMER, CANDIDATE_POST, CANDIDATE_FIBRES, CANDIDATE_STREAM, CANDIDATE_KINDS };
 

@@ -71,7 +71,8 @@ const struct sim_link *sim_link_get(const struct sim *s, const struct sim_node *
 struct sim_node *sim_node_at(struct sim_node *from, const struct address *a);
 void sim_address_of(const struct sim_node *n, uint16_t port, struct address *ret);
 
-/* ---- sim_stream.c ------------------------------------------------------------------------------------------------- */
+/* ---- sim_stream.c -------------------------------------------------------------------------------------------------
+ */
 
 int sim_listen(struct loop *loop, const struct address *at, accept_fn fn, void *arg, struct listener **ret);
 int sim_listener_address(struct listener *l, struct address *ret);

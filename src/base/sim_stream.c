@@ -3,13 +3,16 @@
  *      end[0] client ── pipe ──▶ inbox of end[1]
  *      end[1] server ── pipe ──▶ inbox of end[0]
  *
- * A pipe is a queue of chunks on the way: bytes, and what else crosses a link (the request to connect and its answer, the
- * end of the stream, a reset), strictly in order. Each chunk draws its delay when it is sent. The first chunk of a pipe has
- * a timer in the world's `crossing` heap; while the link is cut, that timer is not running and everything waits.
+ * A pipe is a queue of chunks on the way: bytes, and what else crosses a link (the request to connect and its answer,
+ * the end of the stream, a reset), strictly in order. Each chunk draws its delay when it is sent. The first chunk of a
+ * pipe has a timer in the world's `crossing` heap; while the link is cut, that timer is not running and everything
+ * waits.
  *
- * A connection lives until both its ends are freed by the program. Ends with something to tell are on their node's ready
- * list: end_update() is called after every change that can matter. No callback is made except by sim_streams_dispatch()
- * and, for accepting, sim_chunk_arrive(); after a callback neither touches the connection again.
+ * A connection lives until both its ends are freed by the program. Ends with something to tell are on their node's
+ * ready list: end_update() is called after every change that can matter. No callback is made except by
+ * sim_streams_dispatch() and, for accepting, sim_chunk_arrive(); after a callback neither touches the connection again.
+ *
+ * Above 600 lines: pipes, ends and listeners are one state machine.
  */
 #include "base/sim_internal.h"
 
@@ -17,8 +20,8 @@
 #include <netinet/in.h>
 #include <sys/un.h>
 
-#define WINDOW (256 * KIB)  /* bytes on the way and unread in one direction */
-#define PARTIAL_ONE_IN 8    /* writes that take only a part */
+#define WINDOW (256 * KIB) /* bytes on the way and unread in one direction */
+#define PARTIAL_ONE_IN 8   /* writes that take only a part */
 #define FIRST_PORT 49152
 
 enum chunk_kind { CHUNK_CONNECT, CHUNK_ACCEPTED, CHUNK_REFUSED, CHUNK_DATA, CHUNK_END, CHUNK_RESET };
@@ -89,7 +92,8 @@ static const struct sim_link *conn_link(const struct sim_conn *c)
         return sim_link_get(c->sim, c->end[0].node, c->end[1].node);
 }
 
-/* ---- readiness ---------------------------------------------------------------------------------------------------- */
+/* ---- readiness ----------------------------------------------------------------------------------------------------
+ */
 
 /* Bytes that E may still send. */
 static size_t end_room(struct sim_end *e)
@@ -154,7 +158,8 @@ void sim_streams_dispatch(struct sim_node *n)
         e->base.on_event(&e->base, events, e->base.arg);
 }
 
-/* ---- pipes -------------------------------------------------------------------------------------------------------- */
+/* ---- pipes --------------------------------------------------------------------------------------------------------
+ */
 
 static void pipe_stop(struct sim_end *e)
 {
@@ -228,7 +233,8 @@ static uint64_t pipe_count(const struct sim_end *e)
         return n;
 }
 
-/* ---- life and death of connections -------------------------------------------------------------------------------- */
+/* ---- life and death of connections --------------------------------------------------------------------------------
+ */
 
 static void end_init(struct sim_conn *c, int side, struct sim_node *node, const struct stream_ops *ops)
 {
@@ -359,7 +365,8 @@ unsigned sim_conns_left(const struct sim *s)
         return n;
 }
 
-/* ---- arrival ------------------------------------------------------------------------------------------------------ */
+/* ---- arrival ------------------------------------------------------------------------------------------------------
+ */
 
 static bool listener_matches(const struct sim_listener *l, const struct address *to)
 {
@@ -454,7 +461,8 @@ void sim_chunk_arrive(struct sim *s)
         chunk_apply(end_peer(from), kind);
 }
 
-/* ---- streams ------------------------------------------------------------------------------------------------------ */
+/* ---- streams ------------------------------------------------------------------------------------------------------
+ */
 
 static ssize_t sim_readv(struct stream *base, const struct iovec *iov, int n)
 {
@@ -548,7 +556,8 @@ static const struct stream_ops sim_stream_ops = {
         .free = sim_stream_free,
 };
 
-/* ---- connecting and listening ------------------------------------------------------------------------------------- */
+/* ---- connecting and listening -------------------------------------------------------------------------------------
+ */
 
 static void address_set_port(struct address *a, uint16_t port)
 {
@@ -567,7 +576,8 @@ static uint16_t node_take_port(struct sim_node *n)
 }
 
 /* What the server will see as its peer. */
-static void connect_source(struct sim_node *n, const struct address *to, const struct address *from, struct address *ret)
+static void connect_source(struct sim_node *n, const struct address *to, const struct address *from,
+                           struct address *ret)
 {
         if (to->sa.ss_family == AF_UNIX) {
                 *ret = (struct address){.sa.ss_family = AF_UNIX, .len = sizeof(sa_family_t)};

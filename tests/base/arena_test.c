@@ -1,0 +1,79 @@
+/* base/arena.h: alignment, zeroes, the ceiling, reuse. */
+#include "check.h"
+
+#include "base/arena.h"
+
+static void memory_is_zeroed_and_aligned(void **state)
+{
+        _cleanup_arena_ struct arena a = ARENA_INIT(MIB);
+        for (size_t size = 1; size < 200; size++) {
+                uint8_t *p = arena_alloc(&a, size);
+                assert_non_null(p);
+                assert_int_equal((uintptr_t)p % 16, 0);
+                for (size_t i = 0; i < size; i++)
+                        assert_int_equal(p[i], 0);
+                memset(p, 0xff, size);
+        }
+}
+
+static void memory_is_zeroed_after_reset(void **state)
+{
+        _cleanup_arena_ struct arena a = ARENA_INIT(MIB);
+        uint8_t *p = arena_alloc(&a, 64);
+        memset(p, 0xff, 64);
+        arena_reset(&a);
+        assert_int_equal(a.used, 0);
+        uint8_t *q = arena_alloc(&a, 64);
+        assert_ptr_equal(p, q);
+        assert_int_equal(q[63], 0);
+}
+
+static void ceiling_counts_what_was_asked(void **state)
+{
+        _cleanup_arena_ struct arena a = ARENA_INIT(100);
+        assert_non_null(arena_alloc(&a, 60));
+        assert_null(arena_alloc(&a, 41));
+        assert_non_null(arena_alloc(&a, 40));
+        assert_null(arena_alloc(&a, 1));
+        assert_null(arena_alloc(&a, SIZE_MAX));
+        arena_reset(&a);
+        assert_non_null(arena_alloc(&a, 100));
+}
+
+static void larger_than_a_chunk(void **state)
+{
+        _cleanup_arena_ struct arena a = ARENA_INIT(MIB);
+        char *big = arena_alloc(&a, 300000);
+        assert_non_null(big);
+        big[299999] = 1;
+        char *small = arena_alloc(&a, 10);
+        assert_non_null(small);
+        assert_true(small < big || small >= big + 300000);
+}
+
+static void array_size_overflow_is_refused(void **state)
+{
+        _cleanup_arena_ struct arena a = ARENA_INIT(SIZE_MAX);
+        assert_null(arena_alloc_array(&a, SIZE_MAX / 2, 4));
+        assert_non_null(arena_alloc_array(&a, 10, 4));
+}
+
+static void strings_end_in_nul(void **state)
+{
+        _cleanup_arena_ struct arena a = ARENA_INIT(4096);
+        assert_string_equal(arena_strndup(&a, "abcdef", 3), "abc");
+        assert_string_equal(arena_strndup(&a, NULL, 0), "");
+        assert_null(arena_strndup(&a, "x", SIZE_MAX));
+        assert_string_equal(arena_printf(&a, "%s-%d", "n", 42), "n-42");
+        assert_null(arena_printf(&a, "%5000d", 1));
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(memory_is_zeroed_and_aligned),   cmocka_unit_test(memory_is_zeroed_after_reset),
+                cmocka_unit_test(ceiling_counts_what_was_asked),  cmocka_unit_test(larger_than_a_chunk),
+                cmocka_unit_test(array_size_overflow_is_refused), cmocka_unit_test(strings_end_in_nul),
+        };
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
