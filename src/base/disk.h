@@ -1,8 +1,8 @@
 /* Everything that touches a disk: one table of system calls.
  *
- * The second seam (docs/architecture.md). Code with effects on files calls disk_*() only. disk_posix_new() is the kernel;
- * sim_disk_new() (base/sim_disk.h) is a file system in memory that knows what was synced, loses the rest at a power cut,
- * and can make the n-th effect fail or be the last one.
+ * The second seam (docs/architecture.md). Code with effects on files calls disk_*() only. disk_posix_new() is the
+ * kernel; sim_disk_new() (base/sim_disk.h) is a file system in memory that knows what was synced, loses the rest at a
+ * power cut, and can make the n-th effect fail or be the last one.
  *
  * All calls: negative errno on failure (never -1/errno), results >= 0. A path of "" with AT_EMPTY_PATH (implied for the
  * xattr calls) means DIRFD itself. Symbolic links in the last component are never followed unless said. Any thread.
@@ -75,7 +75,7 @@ static inline struct disk *disk_free(struct disk *d)
 }
 DEFINE_CLEANUP(struct disk *, disk_free)
 
-/* openat(2). O_CLOEXEC is added. With an absolute PATH, DIRFD is ignored. */
+/* openat(2): follows a symbolic link unless O_NOFOLLOW. O_CLOEXEC is added. With an absolute PATH, DIRFD is ignored. */
 static inline int disk_open(struct disk *d, int dirfd, const char *path, int flags, mode_t mode)
 {
         return d->ops->open(d, dirfd, path, flags, mode);
@@ -126,7 +126,8 @@ static inline int disk_chown(struct disk *d, int dirfd, const char *path, uid_t 
 {
         return d->ops->chown(d, dirfd, path, uid, gid);
 }
-/* Permission bits of anything but a symbolic link (the caller has looked). PATH "" = DIRFD. */
+/* Permission bits of anything but a symbolic link (the caller has looked: a link would be followed). PATH "" = DIRFD,
+ * which may not be O_PATH. */
 static inline int disk_chmod(struct disk *d, int dirfd, const char *path, mode_t mode)
 {
         return d->ops->chmod(d, dirfd, path, mode);
@@ -135,12 +136,15 @@ static inline int disk_utimens(struct disk *d, int dirfd, const char *path, cons
 {
         return d->ops->utimens(d, dirfd, path, ts);
 }
+/* Never opens the file itself, so devices and FIFOs are safe (-EINVAL). PATH "" = DIRFD, O_PATH or not. */
 static inline int disk_truncate(struct disk *d, int dirfd, const char *path, off_t size)
 {
         return d->ops->truncate(d, dirfd, path, size);
 }
-/* As lgetxattr(2): value size; -ERANGE when SIZE is too small; SIZE 0 asks for the size. */
-static inline ssize_t disk_getxattr(struct disk *d, int dirfd, const char *path, const char *name, void *buf, size_t size)
+/* As lgetxattr(2), or fgetxattr(2) with PATH "" (then DIRFD may not be O_PATH): value size; -ERANGE when SIZE is too
+ * small; SIZE 0 asks for the size. */
+static inline ssize_t disk_getxattr(struct disk *d, int dirfd, const char *path, const char *name, void *buf,
+                                    size_t size)
 {
         return d->ops->getxattr(d, dirfd, path, name, buf, size);
 }

@@ -1,4 +1,4 @@
-/* The simulated disk: opening, directories and names; the table of calls.
+/* The simulated disk: opening, making, linking and renaming; the table of calls.
  *
  * Answers, down to the order in which errors are found, are those of Linux on ext4 to a process with every capability
  * and umask 0: tests/base/disk_test.c holds both to the same behaviour. Differences on purpose: times of access do not
@@ -9,8 +9,7 @@
  */
 #include "base/sim_disk_priv.h"
 
-#include <dirent.h>
-#include <stdio.h>
+#include <stdio.h> /* RENAME_* */
 
 /* ---- open */
 
@@ -515,66 +514,7 @@ static int op_rename(struct disk *disk, int olddir, const char *oldpath, int new
         return 0;
 }
 
-/* ---- reading directories */
-
-static size_t dirent_put(uint8_t *buf, size_t room, uint64_t ino, uint64_t cookie, mode_t mode, const char *name)
-{
-        size_t len = offsetof(struct disk_dirent, d_name) + strlen(name) + 1;
-        size_t reclen = (len + 7) & ~(size_t)7;
-        if (reclen > room)
-                return 0;
-        memset(buf, 0, reclen);
-        struct disk_dirent e = {
-                .d_ino = ino,
-                .d_off = (int64_t)cookie,
-                .d_reclen = (uint16_t)reclen,
-                .d_type = IFTODT(mode),
-        };
-        memcpy(buf, &e, offsetof(struct disk_dirent, d_name));
-        memcpy(buf + offsetof(struct disk_dirent, d_name), name, strlen(name) + 1);
-        return reclen;
-}
-
-/* The entry after position POS, as a record at BUF: its size, 0 when ROOM is too small, -ENOENT at the end. */
-static ssize_t dirent_after(const struct sim_inode *dir, uint64_t pos, size_t *at, uint8_t *buf, size_t room,
-                            uint64_t *ret_pos)
-{
-        if (pos < 2) {
-                const struct sim_inode *up = pos == 1 && dir->a.parent ? dir->a.parent : dir;
-                *ret_pos = pos + 1;
-                return (ssize_t)dirent_put(buf, room, up->ino, pos + 1, S_IFDIR, pos == 0 ? "." : "..");
-        }
-        while (*at < dir->n_entries && dir->entries[*at]->cookie <= pos)
-                (*at)++;
-        if (*at == dir->n_entries)
-                return -ENOENT;
-        const struct sim_entry *e = dir->entries[*at];
-        *ret_pos = e->cookie;
-        return (ssize_t)dirent_put(buf, room, e->child->ino, e->cookie, e->child->a.mode, e->name);
-}
-
-static ssize_t op_getdents(struct disk *disk, int fd, void *buf, size_t size)
-{
-        _cleanup_(sim_leave) struct sim_disk *d = sim_enter(disk);
-        if (d->stopped)
-                return -EIO;
-        struct sim_fd *f = sim_fd_usable(d, fd);
-        if (!f)
-                return -EBADF;
-        const struct sim_inode *dir = f->inode;
-        if (!S_ISDIR(dir->a.mode))
-                return -ENOTDIR;
-        if (dir->a.nlink == 0)
-                return -ENOENT;
-        size_t used = 0, at = 0;
-        ssize_t n = 0;
-        uint64_t next;
-        while ((n = dirent_after(dir, (uint64_t)f->pos, &at, (uint8_t *)buf + used, size - used, &next)) > 0) {
-                used += (size_t)n;
-                f->pos = (off_t)next;
-        }
-        return used == 0 && n == 0 ? -EINVAL : (ssize_t)used;
-}
+/* ---- the table */
 
 static void op_free(struct disk *disk)
 {
@@ -605,7 +545,7 @@ const struct disk_ops sim_disk_table = {
         .fallocate = sim_op_fallocate,
         .sync = sim_op_sync,
         .lseek = sim_op_lseek,
-        .getdents = op_getdents,
+        .getdents = sim_op_getdents,
         .copy = sim_op_copy,
         .statvfs = sim_op_statvfs,
         .free = op_free,

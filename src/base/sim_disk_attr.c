@@ -129,12 +129,12 @@ int sim_op_utimens(struct disk *disk, int dirfd, const char *path, const struct 
                 return -EIO;
         if (t[0].tv_nsec == UTIME_OMIT && t[1].tv_nsec == UTIME_OMIT)
                 return 0;
-        if (!time_valid(&t[0]) || !time_valid(&t[1]))
-                return -EINVAL;
         struct sim_inode *i;
         int r = sim_lookup(d, dirfd, path, SIM_EMPTY, &i);
         if (r < 0)
                 return r;
+        if (!time_valid(&t[0]) || !time_valid(&t[1]))
+                return -EINVAL;
         r = attr_begin(d, i);
         if (r < 0)
                 return r;
@@ -185,10 +185,14 @@ struct sim_xattr *sim_xattr_take(struct sim_inode *i, const char *name)
         return x;
 }
 
+/* Sorted by name: a list does not tell the history of its changes. */
 void sim_xattr_put(struct sim_inode *i, struct sim_xattr *x)
 {
-        x->next = i->xattrs;
-        i->xattrs = x;
+        struct sim_xattr **slot = &i->xattrs;
+        while (*slot && strcmp((*slot)->name, x->name) < 0)
+                slot = &(*slot)->next;
+        x->next = *slot;
+        *slot = x;
 }
 
 void sim_xattr_free_all(struct sim_inode *i)
@@ -234,7 +238,7 @@ static bool is_acl(const char *name)
         return streq(name, ACL_ACCESS) || streq(name, ACL_DEFAULT);
 }
 
-/* What Linux says of the name itself, for I; WRITE changes one answer. */
+/* What Linux says of the name itself, for I. Writing an ACL to a symbolic link is refused after a look at the ACL. */
 static int xattr_check(const struct sim_inode *i, const char *name, bool write)
 {
         static const char *const spaces[] = {"trusted.", "security.", "user."};
@@ -243,7 +247,7 @@ static int xattr_check(const struct sim_inode *i, const char *name, bool write)
         for (size_t n = 0; n < ELEMENTSOF(spaces); n++)
                 if (starts_with(name, spaces[n]))
                         return name[strlen(spaces[n])] ? 0 : -EINVAL;
-        return is_acl(name) && !S_ISLNK(i->a.mode) ? 0 : -EOPNOTSUPP;
+        return is_acl(name) && (write || !S_ISLNK(i->a.mode)) ? 0 : -EOPNOTSUPP;
 }
 
 static int name_check(const char *name)
@@ -307,7 +311,7 @@ static bool acl_order_valid(const uint8_t *acl, size_t size)
         return (seen & needed) == needed;
 }
 
-static int acl_check(const uint8_t *acl, size_t size)
+static int acl_frame_check(const uint8_t *acl, size_t size)
 {
         uint32_t version;
         if (size < sizeof version || (size - sizeof version) % sizeof(struct acl_entry) != 0)
@@ -315,22 +319,24 @@ static int acl_check(const uint8_t *acl, size_t size)
         memcpy(&version, acl, sizeof version);
         if (le32toh(version) != ACL_VERSION)
                 return -EOPNOTSUPP;
-        if (acl_count(size) > ACL_ENTRIES_MAX)
-                return -EINVAL;
-        return acl_count(size) == 0 || acl_order_valid(acl, size) ? 0 : -EINVAL;
+        return acl_count(size) > ACL_ENTRIES_MAX ? -EINVAL : 0;
 }
 
 /* Sets or, when ACL is NULL, removes an ACL; an empty one removes it too. */
 static int acl_set(struct sim_disk *d, struct sim_inode *i, const char *name, const uint8_t *acl, size_t size)
 {
-        int r = acl ? acl_check(acl, size) : 0;
+        int r = acl ? acl_frame_check(acl, size) : 0;
         if (r < 0)
                 return r;
+        if (S_ISLNK(i->a.mode))
+                return -EOPNOTSUPP;
         if (acl && acl_count(size) == 0)
                 acl = NULL;
         bool access = streq(name, ACL_ACCESS);
         if (!access && !S_ISDIR(i->a.mode))
                 return acl ? -EACCES : 0;
+        if (acl && !acl_order_valid(acl, size))
+                return -EINVAL;
         if (acl && !sim_has_room(d, strlen(name) + size))
                 return -ENOSPC;
         r = attr_begin(d, i);

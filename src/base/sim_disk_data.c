@@ -450,6 +450,12 @@ static int fallocate_check(struct sim_fd *f, int mode, off_t off, off_t len)
         return off > SIM_FILE_MAX - len ? -EFBIG : 0;
 }
 
+/* A hole that reaches over the end of the file takes the whole last page, as on ext4. */
+static off_t punch_end(const struct sim_inode *i, off_t end)
+{
+        return end > i->a.size ? (i->a.size + SIM_PAGE - 1) / SIM_PAGE * SIM_PAGE : end;
+}
+
 int sim_op_fallocate(struct disk *disk, int fd, int mode, off_t off, off_t len)
 {
         _cleanup_(sim_leave) struct sim_disk *d = sim_enter(disk);
@@ -470,8 +476,9 @@ int sim_op_fallocate(struct disk *disk, int fd, int mode, off_t off, off_t len)
                 return r;
         sim_data_changed(d, i);
         sim_log_data(d, i);
-        if (mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
-                data_punch(d, i, off, off + len);
+        off_t end = (mode & FALLOC_FL_PUNCH_HOLE) ? punch_end(i, off + len) : off + len;
+        if ((mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) && off < end)
+                data_punch(d, i, off, end);
         if (take_space)
                 data_allocate(d, i, off, off + len);
         if (take_space && !(mode & FALLOC_FL_KEEP_SIZE))

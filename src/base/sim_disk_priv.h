@@ -212,6 +212,8 @@ int sim_walk_last(struct sim_disk *d, const struct sim_walk *w, struct sim_inode
 #define SIM_EMPTY_OPENED 4u /* "" is the descriptor itself; -EBADF when it is O_PATH */
 int sim_lookup(struct sim_disk *d, int dirfd, const char *path, unsigned how, struct sim_inode **ret);
 
+ssize_t sim_op_getdents(struct disk *disk, int fd, void *buf, size_t size);
+
 /* sim_disk_crash.c: effects, log, power cut */
 
 /* Counts an effect and fails when it is the one that must. */

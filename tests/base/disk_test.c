@@ -1,5 +1,5 @@
 /* One behaviour, two disks: every scenario runs on the kernel's file system and on the simulated one, with the same
- * expected answers. What a scenario asserts is therefore what Linux does.
+ * expected answers. What a scenario asserts is therefore what Linux does. Over 600 lines because it is one flat list.
  */
 #include "disk_fixture.h"
 
