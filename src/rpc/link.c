@@ -1,7 +1,7 @@
 /* A record stream over one connection. See link.h.
  *
- * Invariant: sent <= out.len; sent bytes are dropped when all went or when they are more than half of the buffer, so that
- * moving costs no more than sending did.
+ * Invariant: sent <= out.len; sent bytes are dropped when all went or when they are more than half of the buffer, so
+ * that moving costs no more than sending did.
  */
 #include "rpc/link.h"
 
@@ -50,11 +50,15 @@ static bool link_read_once(struct rpc_link *l, size_t *ret_got)
         return (size_t)n == iov.iov_len;
 }
 
-bool rpc_link_read(struct rpc_link *l)
+bool rpc_link_read(struct rpc_link *l, unsigned events)
 {
+        if (events & STREAM_HANGUP)
+                l->hangup = true;
         size_t got = 0;
         for (int i = 0; i < READS_A_TURN && link_read_once(l, &got); i++)
                 continue;
+        if (got == 0 && l->hangup && !l->eof)
+                link_end(l, -ECONNRESET);
         return got > 0;
 }
 
