@@ -16,6 +16,7 @@
 
 #include "base/loop.h"
 #include "brick/brick.h"
+#include "proto/message.h"
 #include "rpc/header.h"
 #include "rpc/record.h"
 

@@ -5,6 +5,7 @@
  */
 #include "proto/handshake.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
