@@ -205,7 +205,7 @@ static int refuse_layout(const struct create *c)
                 what = "transport rdma is not there yet";
         if (!what)
                 return 0;
-        (void)fprintf(stderr, "%s: %s: create the volume without these words, or use another release; nothing was changed\n",
+        (void)fprintf(stderr, "%s: %s: only plain distribute volumes over tcp can be created; nothing was changed\n",
                       c->cli->program, what);
         return EXIT_FAILURE;
 }

@@ -49,6 +49,7 @@ struct process {
         struct supervisor *supervisor;
         unsigned number;
         pid_t pid; /* 0: none */
+        bool child; /* started by this mortard: it is alive until it is reaped */
         int port;
         struct rpc_client *client;
         bool lost;   /* the connection broke */
@@ -149,6 +150,11 @@ static void process_kick(struct process *p)
         fibre_event_set(&p->kick);
 }
 
+static bool process_alive(const struct process *p)
+{
+        return p->child ? p->pid > 0 : process_is_alive(&p->supervisor->config.process, p->number, p->pid);
+}
+
 static void served_settle(struct served *b)
 {
         fibre_event_set(&b->settled);
@@ -189,7 +195,7 @@ static int process_connect(struct fibre *self, struct process *p)
                 r = rpc_client_connect(self, &client, &p->client);
                 if (r == 0)
                         return 0;
-                if (!process_is_alive(config, p->number, p->pid))
+                if (!process_alive(p))
                         return -ESRCH;
                 if (loop_now(p->supervisor->loop) >= limit)
                         return -ETIMEDOUT;
@@ -240,6 +246,7 @@ static int process_ask(struct fibre *self, struct process *p)
                 json_decref(bricks);
                 return -EPROTO;
         }
+        p->child = p->child && p->pid == rep.pid;
         p->pid = rep.pid;
         p->foreign = 0;
         p->port = rep.port;
@@ -258,9 +265,8 @@ static int process_ask(struct fibre *self, struct process *p)
 /* Waits until the process is gone; true when it is. */
 static bool process_gone(struct fibre *self, struct process *p, uint64_t patience)
 {
-        const struct process_config *config = &p->supervisor->config.process;
         uint64_t limit = loop_now(p->supervisor->loop) + patience;
-        while (process_is_alive(config, p->number, p->pid)) {
+        while (process_alive(p)) {
                 if (loop_now(p->supervisor->loop) >= limit)
                         return false;
                 fibre_sleep(self, CONNECT_POLL);
@@ -329,10 +335,11 @@ static void process_failed(struct process *p, const struct error *why)
 static int process_up(struct fibre *self, struct process *p, struct error *e)
 {
         const struct process_config *config = &p->supervisor->config.process;
-        if (!process_is_alive(config, p->number, p->pid)) {
+        if (!process_alive(p)) {
                 int r = process_spawn(config, p->number, &p->pid, e);
                 if (r < 0)
                         return r;
+                p->child = true;
                 log_notice(COMPONENT, "brick process %u started, pid %d", p->number, (int)p->pid);
         }
         int r = process_connect(self, p);
@@ -341,7 +348,7 @@ static int process_up(struct fibre *self, struct process *p, struct error *e)
         if (r == 0)
                 return 0;
         process_drop(p);
-        if (r != -ESRCH && process_is_alive(config, p->number, p->pid))
+        if (r != -ESRCH && process_alive(p))
                 process_kill(self, p);
         return error_set(e, r, r == -ESRCH ? "it ended at once, see %s/brick-%u.log" : "it did not answer, see %s/brick-%u.log",
                          config->log_dir, p->number);
@@ -565,7 +572,7 @@ static void ask_found(struct fibre *self, void *arg)
                 return;
         }
         process_drop(p);
-        if (r != -ESRCH && process_is_alive(&p->supervisor->config.process, p->number, p->pid))
+        if (r != -ESRCH && process_alive(p))
                 process_kill(self, p);
 }
 
@@ -701,6 +708,8 @@ void supervisor_reaped(struct supervisor *s, pid_t pid, int wait_status)
                 else
                         log_notice(COMPONENT, "brick process %u (pid %d) exited with status %d", p->number, (int)pid,
                                    WEXITSTATUS(wait_status));
+                if (p->child)
+                        p->pid = 0;
                 process_kick(p);
         }
 }
