@@ -22,6 +22,18 @@ void answer_done(struct answer *a)
         *a = (struct answer){0};
 }
 
+int answer_refused(const struct cli *cli, const struct answer *a, const char *prefix)
+{
+        if (!cli->json) {
+                (void)fprintf(stderr, "%s%s\n", prefix, a->reason);
+                return EXIT_FAILURE;
+        }
+        json_t *json = json_pack("{s:s,s:i}", "error", a->reason, "errno", a->error);
+        (void)text_json(json);
+        json_decref(json);
+        return EXIT_FAILURE;
+}
+
 static int take_answer(const struct management_rep *rep, struct answer *ret)
 {
         json_t *json = json_loadb(rep->json.s, rep->json.len, 0, NULL);

@@ -61,6 +61,9 @@ struct answer {
 void answer_done(struct answer *a);
 #define _cleanup_answer_ _cleanup_(answer_done)
 
+/* A refusal: "PREFIXreason" on standard error, or as machine output; returns 1. */
+int answer_refused(const struct cli *cli, const struct answer *a, const char *prefix);
+
 /* Sends REQUEST (taken) and waits. 0: *ret is the answer, good or bad; else the exit status, with the reason printed. */
 int call_mortard(const struct cli *cli, json_t *request, struct answer *ret);
 

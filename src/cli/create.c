@@ -230,8 +230,9 @@ static int send(const struct create *c, const char *name, json_t *bricks)
         if (status != 0)
                 return status;
         if (!a.ok) {
-                (void)fprintf(stderr, "volume create: %s: failed: %s\n", name, a.reason);
-                return EXIT_FAILURE;
+                char prefix[512];
+                (void)snprintf(prefix, sizeof prefix, "volume create: %s: failed: ", name);
+                return answer_refused(c->cli, &a, prefix);
         }
         if (c->cli->json)
                 return text_json(a.json);

@@ -25,8 +25,9 @@ static int run_change(const struct cli *cli, const char *word, const char *volum
         if (status != 0)
                 return status;
         if (!a.ok) {
-                (void)fprintf(stderr, "volume %s: %s: failed: %s\n", word, volume, a.reason);
-                return EXIT_FAILURE;
+                char prefix[512];
+                (void)snprintf(prefix, sizeof prefix, "volume %s: %s: failed: ", word, volume);
+                return answer_refused(cli, &a, prefix);
         }
         if (cli->json)
                 return text_json(a.json);
@@ -80,10 +81,8 @@ static int ask(const struct cli *cli, const char *word, const char *volume, stru
         int status = call_mortard(cli, json_pack("{s:s,s:s*}", "command", word, "volume", volume), ret);
         if (status != 0)
                 return status;
-        if (!ret->ok) {
-                (void)fprintf(stderr, "%s\n", ret->reason);
-                return EXIT_FAILURE;
-        }
+        if (!ret->ok)
+                return answer_refused(cli, ret, "");
         *ret_volumes = json_object_get(ret->json, "volumes");
         return 0;
 }

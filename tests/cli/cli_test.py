@@ -197,6 +197,9 @@ def test_words(node):
         node.refused(f"volume {verb}: nosuch: failed: Volume nosuch does not exist\n", "volume", verb, "nosuch")
     node.refused("Volume nosuch does not exist\n", "volume", "info", "nosuch")
     node.refused("Volume nosuch does not exist\n", "volume", "status", "nosuch")
+    code, out, err = node.mortar("-o", "json", "volume", "start", "nosuch")
+    assert (code, json.loads(out), err) == (1, {"error": "Volume nosuch does not exist", "errno": 2}, "")
+    assert node.mortar("-o", "xml", "volume", "info") == (1, "", 'mortar: the only output format is "-o json"\n')
     assert node.mortar("--version")[1].startswith("mortar ")
     assert "volume create" in node.mortar("help")[1]
     os.symlink(node.programs["mortar"], f"{node.root}/gluster")
@@ -586,6 +589,8 @@ def run_one(name, programs):
     try:
         node.start()
         globals()[name](node)
+        for word in ("Sanitizer", "runtime error", "stalled"):
+            assert word not in node.log(), word
         print(f"ok   {name} ({time.monotonic() - began:.1f} s)", flush=True)
         return True
     except Exception:  # any failure is reported with the log, and the next test runs
