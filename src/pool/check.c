@@ -6,6 +6,7 @@
  */
 #include "pool/check.h"
 
+#include <ctype.h>
 #include <stdio.h>
 
 #include "pool/path.h"
@@ -16,6 +17,15 @@ static int refuse(struct error *e, int code, const char *what, const struct bric
 }
 
 /* ---- lengths ------------------------------------------------------------------------------------------------------ */
+
+/* A newline cannot stand in a volfile, and the others only hide what is meant. */
+static int check_characters(const struct brick_record *b, struct error *e)
+{
+        for (const char *c = b->path; *c; c++)
+                if (iscntrl((unsigned char)*c))
+                        return error_set(e, -EINVAL, "A brick path must not contain control characters");
+        return 0;
+}
 
 static int check_length(const struct volume *v, const struct brick_record *b, struct error *e)
 {
@@ -221,7 +231,9 @@ int check_create(const struct check *c, struct volume *v, bool force, struct err
         if (entry)
                 return error_set(e, -EEXIST, "Volume %s already exists, but %s", v->name, entry->why.text);
         for (size_t i = 0; i < v->n_bricks; i++) {
-                int r = check_length(v, &v->bricks[i], e);
+                int r = check_characters(&v->bricks[i], e);
+                if (r == 0)
+                        r = check_length(v, &v->bricks[i], e);
                 if (r < 0)
                         return r;
         }

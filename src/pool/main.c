@@ -152,11 +152,9 @@ static int open_state(struct pool *p, const struct config *c, struct error *e)
 
 static int make_supervisor(struct pool *p, const struct config *c, struct error *e)
 {
-        static char node_uuid[UUID_TEXT_SIZE];
         struct supervisor_config config = {
                 .process = {.program = c->brick_program, .run_dir = c->run_dir, .log_dir = c->log_dir, .ports = c->brick_ports,
-                            .log_level = c->log_level, .hostname = c->hostname,
-                            .node_uuid = gfid_format(store_node(p->store), node_uuid)},
+                            .log_level = c->log_level},
                 .bricks_per_process = c->bricks_per_process_number,
                 .keep = keep_unknown,
                 .arg = p,
@@ -250,6 +248,7 @@ int main(int argc, char **argv)
         enum config_result result;
         struct error why = {0};
         log_init("mortard", STDERR_FILENO, getenv("JOURNAL_STREAM") != NULL);
+        (void)unsetenv("JOURNAL_STREAM"); /* brick processes log to files */
         int r = config_load(&config, argc, argv, &result, &why);
         if (r == 0 && result == CONFIG_DONE)
                 return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;

@@ -92,18 +92,44 @@ static void adopt_unusable(struct pool *p, const char *name, const struct error 
 
 /* ---- bricks ------------------------------------------------------------------------------------------------------- */
 
-static int want_brick(struct pool *p, const struct volume *v, size_t i, struct error *e)
+/* What a brick process is told beside the volfile that others may ask for: whose it is. */
+static int add_owner(const struct pool *p, struct volfile *v)
+{
+        char uuid[UUID_TEXT_SIZE];
+        struct volfile_section *storage = v->sections[0];
+        int r = section_add_option(v, storage, "glusterd-uuid", gfid_format(store_node(p->store), uuid));
+        return r < 0 ? r : section_add_option(v, storage, "hostname", p->hostname);
+}
+
+/* The volfile of brick I for its process. */
+static int brick_volfile(const struct pool *p, const struct volume *v, size_t i, struct buf *out, struct error *e)
 {
         _cleanup_arena_ struct arena a = ARENA_INIT(VOLUME_BYTES_MAX);
         _cleanup_buf_ struct buf text = BUF_INIT(VOLFILE_TEXT_MAX);
+        _cleanup_volfile_ struct volfile *parsed = NULL;
         struct volume_spec spec;
         int r = volume_describe(v, &a, &spec);
         if (r == 0)
                 r = generate_brick(&spec, i, &text, e);
+        if (r == 0)
+                r = volfile_parse((const char *)text.data, text.len, &parsed, e);
+        if (r == 0)
+                r = add_owner(p, parsed);
+        return r < 0 ? r : volfile_format(parsed, out);
+}
+
+static int want_brick(struct pool *p, const struct volume *v, size_t i, struct error *e)
+{
+        _cleanup_buf_ struct buf text = BUF_INIT(VOLFILE_TEXT_MAX);
+        struct error why = {0};
+        int r = brick_volfile(p, v, i, &text, &why);
         const char *volfile = r == 0 ? buf_cstr(&text) : NULL;
         if (r == 0)
                 r = volfile ? supervisor_want(p->supervisor, v->bricks[i].path, volfile) : -ENOMEM;
-        return r == -ENOMEM ? error_set(e, r, "out of memory") : r;
+        if (r == 0)
+                return 0;
+        return error_set(e, r, "the volfile of brick %s:%s: %s", v->bricks[i].host, v->bricks[i].path,
+                         why.code ? why.text : strerror(-r));
 }
 
 static int want_bricks(struct pool *p, const struct volume *v, struct error *e)
@@ -117,9 +143,10 @@ static int want_bricks(struct pool *p, const struct volume *v, struct error *e)
 static int wait_bricks(struct fibre *self, struct pool *p, const struct volume *v, struct error *e)
 {
         int first = 0;
+        uint64_t deadline = loop_now(p->loop) + SUPERVISOR_PATIENCE;
         for (size_t i = 0; i < v->n_bricks; i++) {
                 struct error why = {0};
-                int r = supervisor_wait(self, p->supervisor, v->bricks[i].path, &why);
+                int r = supervisor_wait(self, p->supervisor, v->bricks[i].path, deadline, &why);
                 if (r < 0 && first == 0)
                         first = error_set(e, r, "Commit failed on localhost. Brick %s:%s could not be started: %s",
                                           v->bricks[i].host, v->bricks[i].path, why.text);
@@ -129,8 +156,9 @@ static int wait_bricks(struct fibre *self, struct pool *p, const struct volume *
 
 static void unwant_bricks(struct fibre *self, struct pool *p, const struct volume *v)
 {
+        uint64_t deadline = loop_now(p->loop) + SUPERVISOR_PATIENCE;
         for (size_t i = 0; i < v->n_bricks; i++)
-                if (supervisor_unwant(self, p->supervisor, v->bricks[i].path) < 0)
+                if (supervisor_unwant(self, p->supervisor, v->bricks[i].path, deadline) < 0)
                         log_warning(COMPONENT, "brick %s:%s does not stop yet; it is detached as soon as its process answers",
                                     v->bricks[i].host, v->bricks[i].path);
 }

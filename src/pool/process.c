@@ -79,8 +79,7 @@ int process_spawn(const struct process_config *c, unsigned number, pid_t *ret, s
         if (r < 0)
                 return error_set(e, r, "the run directory %s is too long for a socket address", c->run_dir);
         (void)snprintf(log, sizeof log, "%s/brick-%u.log", c->log_dir, number);
-        const char *argv[] = {"mortar-brick", "--control", socket, "--ports", c->ports, "--log-level", c->log_level,
-                              "--hostname", c->hostname, "--node-uuid", c->node_uuid, NULL};
+        const char *argv[] = {"mortar-brick", "--control", socket, "--port-range", c->ports, "--log-level", c->log_level, NULL};
         pid_t pid;
         r = spawn(c->program, (char *const *)(uintptr_t)argv, log, &pid);
         if (r < 0)

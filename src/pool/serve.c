@@ -79,25 +79,25 @@ static bool peer_is_local(const struct rpc_server_conn *c)
         return rpc_conn_peer(c, &peer) == 0 && host_address_is_local((const struct sockaddr *)&peer.sa);
 }
 
+/* The volfiles of bricks and daemons hold the credentials of trusted clients: they are for members of the pool only. */
 static int make_volfile(struct query *q, const struct volume *v, const struct volfile_key *key, struct buf *out,
                         struct error *e)
 {
         struct volume_spec spec;
         size_t brick;
+        bool member = peer_is_local(q->conn);
         int r = volume_describe(v, &q->arena, &spec);
         if (r < 0)
                 return r;
-        switch (key->kind) {
-        case VOLFILE_CLIENT:
-                return generate_client(&spec, peer_is_local(q->conn) ? CLIENT_TRUSTED : CLIENT_PLAIN, out, e);
-        case VOLFILE_BRICK:
-                r = brick_of_key(v, key, &brick);
-                return r < 0 ? r : generate_brick(&spec, brick, out, e);
-        case VOLFILE_SHD:
-                return v->type == VOLUME_DISTRIBUTE ? -ENOENT : generate_shd(&spec, out, e);
-        default:
+        if (key->kind == VOLFILE_CLIENT)
+                return generate_client(&spec, member ? CLIENT_TRUSTED : CLIENT_PLAIN, out, e);
+        if (!member)
                 return -ENOENT;
-        }
+        if (key->kind == VOLFILE_SHD && v->type != VOLUME_DISTRIBUTE)
+                return generate_shd(&spec, out, e);
+        if (key->kind == VOLFILE_BRICK && brick_of_key(v, key, &brick) == 0)
+                return generate_brick(&spec, brick, out, e);
+        return -ENOENT;
 }
 
 /* Whether the client understands the volume (wire.md §5.1). */

@@ -427,7 +427,10 @@ static void try_detach(struct fibre *self, struct process *p, struct served *b)
         struct control_detach_req req = {.path = str_of(b->path)};
         if (process_call(self, p, CONTROL_DETACH, &control_detach_req_desc, &req, &control_rep_desc, &rep, &a) < 0)
                 return;
-        log_info(COMPONENT, "brick %s is not served any more", b->path);
+        if (rep.op_ret < 0)
+                log_warning(COMPONENT, "brick %s: detaching: %.*s", b->path, (int)rep.error.len, rep.error.s);
+        else
+                log_info(COMPONENT, "brick %s is not served any more", b->path);
         b->attached = b->current = false;
         served_settle(b);
         if (b->orphan)
@@ -646,32 +649,36 @@ int supervisor_want(struct supervisor *s, const char *path, const char *volfile)
         return r;
 }
 
-int supervisor_wait(struct fibre *self, struct supervisor *s, const char *path, struct error *e)
+static uint64_t until(const struct supervisor *s, uint64_t deadline)
+{
+        uint64_t now = loop_now(s->loop);
+        return deadline > now ? deadline - now : 0;
+}
+
+int supervisor_wait(struct fibre *self, struct supervisor *s, const char *path, uint64_t deadline, struct error *e)
 {
         struct served *b = served_find(s, path);
         if (!b)
                 return error_set(e, -ENOENT, "no such brick");
-        (void)fibre_event_wait(self, &b->settled, SUPERVISOR_PATIENCE);
+        (void)fibre_event_wait(self, &b->settled, until(s, deadline));
         if (b->attached)
                 return 0;
         if (b->why.code)
                 return error_set(e, b->why.code, "%s", b->why.text);
-        return error_set(e, -ETIMEDOUT, "the brick process has not answered for %u s",
-                         (unsigned)(SUPERVISOR_PATIENCE / NS_PER_SEC));
+        return error_set(e, -ETIMEDOUT, "the brick process does not answer");
 }
 
-int supervisor_unwant(struct fibre *self, struct supervisor *s, const char *path)
+int supervisor_unwant(struct fibre *self, struct supervisor *s, const char *path, uint64_t deadline)
 {
         struct served *b = served_find(s, path);
         if (!b)
                 return 0;
         b->wanted = false;
         struct process *p = b->process;
-        uint64_t limit = loop_now(s->loop) + SUPERVISOR_PATIENCE;
-        while ((b->attached || b->busy) && loop_now(s->loop) < limit) {
+        while ((b->attached || b->busy) && until(s, deadline) > 0) {
                 b->settled = (struct fibre_event){0};
                 process_kick(p);
-                (void)fibre_event_wait(self, &b->settled, limit - loop_now(s->loop));
+                (void)fibre_event_wait(self, &b->settled, until(s, deadline));
         }
         bool stuck = b->attached || b->busy;
         if (stuck)

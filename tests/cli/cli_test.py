@@ -104,11 +104,6 @@ class Node:
             os.kill(pid, signal.SIGKILL)
 
 
-def attached(node, name):
-    path = f"{node.root}/data/{name}/.attached"
-    return open(path).read().count("type protocol/server") if os.path.exists(path) else 0
-
-
 def pids(node):
     """Brick processes of this node."""
     found = []
@@ -305,9 +300,11 @@ def test_plain_for_strangers(node):
         subprocess.run(["ip", *words], check=True)
     node.ok("volume", "create", "gv0", "10.9.9.1:" + f"{node.root}/data/b1")
     script = (f"import sys; sys.path.insert(0, {os.path.dirname(os.path.abspath(__file__))!r}); import wire; "
-              "print(wire.Connection('10.9.9.1').getspec('gv0')[2])")
+              "c = wire.Connection('10.9.9.1'); print(c.getspec('gv0')[2]); "
+              f"print(c.getspec('gv0.10.9.9.1.' + '{node.root}/data/b1'[1:].replace('/', '-'))[:2])")
     text = subprocess.run(["ip", "netns", "exec", ns, sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert "volume gv0-client-0" in text.stdout and "option username" not in text.stdout and "password" not in text.stdout
+    assert text.stdout.endswith("\n(-1, 2)\n"), text.stdout
     assert "option password" in wire.Connection("10.9.9.1", source="10.9.9.1").getspec("gv0")[2]
 
 
@@ -352,6 +349,10 @@ def test_brick_process_dies(node):
     after = wait_for(lambda: (lambda b: b if all(x["online"] and x["pid"] != before[0]["pid"] for x in b) else None)(
         node.status("gv0")), "a new brick process")
     assert after[0]["pid"] == after[1]["pid"]
+    if not node.programs["real"]:
+        text = open(f"{node.root}/data/b1/.attached").read()
+        node_id = json.load(open(f"{node.root}/state/node.json"))["uuid"]
+        assert text.count("type protocol/server") == 2 and f"option glusterd-uuid {node_id}\n" in text
     assert len(pids(node)) == 1
 
 
@@ -589,7 +590,7 @@ def run_one(name, programs):
     try:
         node.start()
         globals()[name](node)
-        for word in ("Sanitizer", "runtime error", "stalled"):
+        for word in ("Sanitizer", "runtime error", "held the event loop"):
             assert word not in node.log(), word
         print(f"ok   {name} ({time.monotonic() - began:.1f} s)", flush=True)
         return True

@@ -84,6 +84,7 @@ static void test_lengths(void **unused)
         (void)snprintf(word, sizeof word, "here:/data/%s", name);
         (void)snprintf(text, sizeof text, "Volume file path for volume v and brick path %s is too long.", word);
         refused(world_volume("v", word, NULL), true, text);
+        refused(world_volume("v", "here:/data/a\nb", NULL), true, "A brick path must not contain control characters");
 }
 
 static void test_hosts(void **unused)
