@@ -19,6 +19,7 @@
 /* The extended attributes of an object as last read, valid while the object's (st_ino, st_ctim) are unchanged. */
 struct xattr_snapshot;
 struct lock_table;
+struct lock_session;
 
 struct inode {
         struct gfid gfid;
@@ -33,7 +34,7 @@ struct inode {
         bool unlinked;              /* the last name is gone; the file lives in .glusterfs/unlink */
         uint32_t fd_count;          /* open descriptors of all clients */
         struct xattr_snapshot *xattrs;
-        struct lock_table *locks;   /* owned by lock.c; NULL = no lock was ever taken */
+        _Atomic(struct lock_table *) locks; /* owned by lock.c; NULL = no lock was ever taken */
 };
 
 struct inode_table;
@@ -73,6 +74,9 @@ struct brick {
         uint64_t next_reserve_check, next_purge, next_health;
         atomic_uint_fast64_t ops, errors;
         atomic_uint_fast64_t by_fop[64];
+        struct inode *root;         /* referenced while the brick is open */
+        bool bare_creations;        /* the file system gives new objects no attributes of its own (security labels) */
+        struct group_cache *groups; /* server.manage-gids (groups.c) */
 };
 
 /* ---- sessions and their descriptors (session.c, fd.c) ------------------------------------------------------------------ */
@@ -99,6 +103,8 @@ struct session {
         pthread_mutex_t lock; /* the fd table */
         struct open_fd **fds;
         uint32_t fd_cap;
+        uint32_t fd_low; /* no number below is free */
+        _Atomic(struct lock_session *) locks; /* owned by lock.c; NULL = no lock was ever asked for */
 };
 
 #define SESSION_FDS_MAX 65536
@@ -309,6 +315,8 @@ uint32_t lock_count_inode(struct inode *inode, const char *domain);
 uint32_t lock_count_entry(struct inode *inode);
 uint32_t lock_count_posix(struct inode *inode);
 bool lock_has_entry(struct inode *inode, const char *name);
+/* What a session has on all objects, granted and waiting. */
+uint32_t lock_count_session(const struct session *s);
 
 /* Sends the answer of a parked lock request: op_ret 0 or -1/ERROR; FLOCK for LK. */
 struct parked {
@@ -317,3 +325,38 @@ struct parked {
         enum fop fop;
 };
 void op_answer_parked(const struct parked *p, int error, const struct flock_range *flock);
+
+/* ---- shared by handlers (fd.c, fill.c, index.c, space.c, path.c) ----------------------------------------------------------------------- */
+
+/* Opens what PLACE names, never through a symbolic link. Result: a descriptor of the disk. */
+int place_open(struct brick *b, const struct place *at, int flags);
+/* Makes *RET stand for IO's object with ST, borrowing IO's references: no object_done(). */
+void object_of_io(const struct io_fd *io, const struct stat *st, struct object *ret);
+
+/* Adds the lock counts that the request asks about INODE (brick.md §13.9); for answers without fill_xdata(). */
+int fill_lock_counts(struct op *op, struct inode *inode, struct dict *dict);
+/* The same for open-fd-count and open-active-fd-count. */
+int fill_fd_counts(struct op *op, struct inode *inode, struct dict *dict);
+/* glusterfs.parent-entrylk: is there an entry lock on NAME in PARENT (look-ups by name, READDIRP). */
+int fill_parent_lock(struct op *op, struct inode *parent, const char *name, struct dict *dict);
+/* The text of the object's ACL (DEFAULT_ACL: of its default ACL); "" when a directory has no default ACL. -ENODATA: an
+ * object of this kind has none. */
+int acl_text_of(struct op *op, struct object *o, bool default_acl, char **ret);
+
+/* Is there pending work in the index of this brick (brick.md §12.5)? */
+bool index_pending(struct brick *b);
+/* Answers the virtual names of the index (brick.md §12.4): -ENODATA where there is no index. -ENOENT: not such a name. */
+int index_getxattr(struct op *op, const char *name, struct dict *dict);
+
+/* Evaluates the reserve now. */
+int space_refresh(struct brick *b);
+uint64_t space_reserved_blocks(const struct brick *b, const struct statvfs *v);
+
+/* The path of directory G inside the brick, "/" for the root (the sub-directory of OP's session unless WHOLE). -ENOENT. */
+int path_of_dir(struct op *op, const struct gfid *g, bool whole, char **ret);
+/* The path of an object: directories by their handles, others by their first gfid2path name that fits. -ENOENT. */
+int path_of_object(struct op *op, struct object *o, bool whole, char **ret);
+/* The path that a gfid2path attribute P stands for. -ENOENT: it is not one, or its directory is gone. */
+int path_of_name(struct op *op, const struct xattr_pair *p, bool whole, char **ret);
+/* -EIO: a scrubber has marked the file as corrupted (brick.md §19.6). */
+int bad_file_check(struct op *op, struct object *o);

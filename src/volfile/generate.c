@@ -16,7 +16,7 @@ static const struct fixed_option fixed[] = {
         {"protocol/client", "transport.address-family", "?transport.address-family"},
         {"protocol/client", "username", "%u", IF_CREDENTIALS},
         {"protocol/client", "password", "%w", IF_CREDENTIALS},
-        {"protocol/client", "transport.socket.ssl-enabled", "=client.ssl"},
+        {"protocol/client", "transport.socket.ssl-enabled", "?client.ssl"},
         {"cluster/replicate", "volume-id", "%i"},
         {"cluster/replicate", "arbiter-count", "%a", IF_ARBITER},
         {"cluster/replicate", "iam-self-heal-daemon", "yes", IF_SHD, AFTER_TABLE},
@@ -158,7 +158,8 @@ static void add_client_layers(struct graph *g)
         }
 }
 
-/* Snapshots in a directory: a connection to the snapshot daemon of the server the volfile came from (so no remote-host). */
+/* Snapshots in a directory: a connection to the snapshot daemon of the server the volfile came from (so no
+ * remote-host). */
 static void add_snapshot_view(struct graph *g)
 {
         if (!graph_is_on(g, "features.uss") || g->error < 0)
@@ -194,8 +195,8 @@ int volume_spec_check(const struct volume_spec *spec, struct error *err)
                 return error_set(err, -EINVAL, "volume %s: type, transport or id missing", spec->name);
         size_t set_size = spec->type == VOLUME_DISTRIBUTE ? 1 : spec->set_size;
         if (spec->n_bricks == 0 || set_size == 0 || spec->n_bricks % set_size != 0)
-                return error_set(err, -EINVAL, "volume %s: %zu bricks do not make sets of %zu", spec->name, spec->n_bricks,
-                                 set_size);
+                return error_set(err, -EINVAL, "volume %s: %zu bricks do not make sets of %zu", spec->name,
+                                 spec->n_bricks, set_size);
         if (spec->arbiter_count > 1 || (spec->arbiter_count == 1 && (spec->type != VOLUME_REPLICATE || set_size < 3)))
                 return error_set(err, -EINVAL, "volume %s: an arbiter needs replica sets of three", spec->name);
         if (spec->type == VOLUME_DISPERSE && (spec->redundancy == 0 || spec->redundancy * 2 >= set_size))
@@ -203,7 +204,8 @@ int volume_spec_check(const struct volume_spec *spec, struct error *err)
                                  spec->redundancy, set_size);
         for (size_t i = 0; i < spec->n_bricks; i++)
                 if (!spec->bricks[i].host || !spec->bricks[i].path || spec->bricks[i].path[0] != '/')
-                        return error_set(err, -EINVAL, "volume %s: brick %zu has no host or no absolute path", spec->name, i);
+                        return error_set(err, -EINVAL, "volume %s: brick %zu has no host or no absolute path",
+                                         spec->name, i);
         return 0;
 }
 
@@ -219,10 +221,9 @@ int generate_client(const struct volume_spec *spec, enum client_flavour flavour,
                 return r;
         if (flavour == CLIENT_TRUSTED && credentials_missing(spec))
                 return error_set(err, -EINVAL, "volume %s has no credentials for trusted clients", spec->name);
-        struct volfile_section **children = calloc(spec->n_bricks, sizeof *children);
+        _cleanup_free_ struct volfile_section **children = calloc(spec->n_bricks, sizeof *children);
         if (!children)
                 return error_set(err, -ENOMEM, "out of memory");
-        _cleanup_free_ void *free_children = children;
         _cleanup_(graph_done) struct graph g;
         r = graph_init(&g, spec, SIDE_CLIENT, flavour == CLIENT_TRUSTED);
         if (r < 0)
@@ -258,10 +259,9 @@ int generate_shd(const struct volume_spec *spec, struct buf *out, struct error *
                 return r;
         if (spec->type == VOLUME_DISTRIBUTE)
                 return error_set(err, -EINVAL, "volume %s has nothing to heal: it keeps one copy", spec->name);
-        struct volfile_section **children = calloc(spec->n_bricks, sizeof *children);
+        _cleanup_free_ struct volfile_section **children = calloc(spec->n_bricks, sizeof *children);
         if (!children)
                 return error_set(err, -ENOMEM, "out of memory");
-        _cleanup_free_ void *free_children = children;
         _cleanup_(graph_done) struct graph g;
         r = graph_init(&g, spec, SIDE_SHD, !credentials_missing(spec));
         if (r < 0)

@@ -1,7 +1,7 @@
 /* The volfile of one brick: a stack of sections from the disk (storage/posix) to the network (protocol/server).
  *
- * The order is that of stock (brick.md 1); the section below protocol/server carries the brick's path as its name, which is
- * what clients ask for as remote-subvolume. The path of the marker's time stamp is stock's working directory.
+ * The order is that of stock (brick.md 1); the section below protocol/server carries the brick's path as its name,
+ * which is what clients ask for as remote-subvolume. The path of the marker's time stamp is stock's working directory.
  */
 #include "volfile/graph.h"
 
@@ -9,8 +9,8 @@ static const struct fixed_option fixed[] = {
         {"storage/posix", "directory", "%p"},
         {"storage/posix", "volume-id", "%i"},
         {"storage/posix", "update-link-count-parent", "on", IF_TRASH},
-        {"storage/posix", "shared-brick-count", "%n", ALWAYS, AFTER_TABLE},
-        {"storage/posix", "ctime", "?features.ctime", ALWAYS, AFTER_TABLE},
+        {"storage/posix", "fips-mode-rchecksum", "?storage.fips-mode-rchecksum"},
+        {"storage/posix", "shared-brick-count", "%n"},
         {"features/trash", "trash-dir", "=features.trash-dir"},
         {"features/trash", "brick-path", "%p"},
         {"features/trash", "trash-internal-op", "=features.trash-internal-op"},

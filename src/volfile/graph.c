@@ -43,7 +43,8 @@ int graph_finish(struct graph *g, struct buf *out, struct error *err)
         case -E2BIG:
                 return error_set(err, g->error, "volume %s: its volfile would be too large", g->spec->name);
         case -EINVAL:
-                return error_set(err, g->error, "volume %s: a name or value cannot be written into a volfile", g->spec->name);
+                return error_set(err, g->error, "volume %s: a name or value cannot be written into a volfile",
+                                 g->spec->name);
         default:
                 return error_set(err, g->error, "volume %s: out of memory for its volfile", g->spec->name);
         }
@@ -132,15 +133,6 @@ void draft_put(struct graph *g, const char *key, const char *value)
                 g->draft[g->n_draft++] = (struct volfile_option){key, value};
 }
 
-static void draft_remove(struct graph *g, const char *key)
-{
-        size_t kept = 0;
-        for (size_t i = 0; i < g->n_draft; i++)
-                if (!streq(g->draft[i].key, key))
-                        g->draft[kept++] = g->draft[i];
-        g->n_draft = kept;
-}
-
 static const char *template_number(char *room, size_t size, unsigned number)
 {
         (void)snprintf(room, size, "%u", number);
@@ -149,8 +141,8 @@ static const char *template_number(char *room, size_t size, unsigned number)
 
 static const char *template_word(const struct graph *g, char letter, char *room, size_t size)
 {
-        static const char *const transports[] = {[TRANSPORT_TCP] = "tcp", [TRANSPORT_RDMA] = "rdma",
-                                                 [TRANSPORT_TCP_RDMA] = "tcp,rdma"};
+        static const char *const transports[] = {
+                [TRANSPORT_TCP] = "tcp", [TRANSPORT_RDMA] = "rdma", [TRANSPORT_TCP_RDMA] = "tcp,rdma"};
         switch (letter) {
         case 'p':
                 return g->brick->path;
@@ -181,8 +173,13 @@ static const char *template_word(const struct graph *g, char letter, char *room,
 
 static const char *template_expand(struct graph *g, const char *template)
 {
+        char lone[16];
         if (!strchr(template, '%'))
                 return template;
+        if (template[0] == '%' && template[2] == '\0') {
+                const char *word = template_word(g, template[1], lone, sizeof lone);
+                return word ? graph_text(g, "%s", word) : NULL;
+        }
         _cleanup_buf_ struct buf text = BUF_INIT(VOLFILE_WORD_MAX);
         for (const char *at = template; *at; at++) {
                 char room[16];
@@ -234,8 +231,6 @@ void draft_fixed(struct graph *g, const struct fixed_option *table, size_t n, co
         for (const struct fixed_option *f = table; f < table + n; f++) {
                 if (g->error < 0 || f->place != place || !streq(f->type, type) || !fixed_wanted(g, f->when))
                         continue;
-                if (place == AFTER_TABLE)
-                        draft_remove(g, f->key);
                 draft_put(g, template_expand(g, f->key), fixed_value(g, f->value));
         }
 }
@@ -263,12 +258,23 @@ static const char *row_value(const struct graph *g, const struct option *o)
         return value || o->default_kind != DEFAULT_TABLE ? value : o->default_value;
 }
 
+/* Named options that stock writes only into sections that are not made here (thin arbiters). */
+static bool row_is_foreign(const struct option *o)
+{
+        return streq(o->key, "client.ta-brick-port");
+}
+
+static bool row_wanted(const struct graph *g, const struct option *o)
+{
+        return o->name ? !row_is_foreign(o) : o->place == IN_SHD && place_is_here(g, o->place);
+}
+
 void draft_table(struct graph *g, const char *translator)
 {
         size_t count;
         const struct option *table = option_table(&count);
         for (const struct option *o = table; o < table + count; o++)
-                if (streq(o->translator, translator) && (o->name || (o->place == IN_SHD && place_is_here(g, o->place))))
+                if (streq(o->translator, translator) && row_wanted(g, o))
                         draft_put(g, o->written, row_value(g, o));
 }
 

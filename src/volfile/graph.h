@@ -1,8 +1,8 @@
 /* Inside the generator: a graph under construction, section by section from the bottom.
  *
- * Stock collects the options of a section in a dictionary and writes the newest first; a key set again keeps its place. So a
- * section is drafted in that order here and put into the volfile reversed. Failures stay in `error`: every step after the
- * first failure does nothing, and the caller looks once at the end. One thread.
+ * Stock collects the options of a section in a dictionary and writes the newest first; a key set again keeps its place.
+ * So a section is drafted in that order here and put into the volfile reversed. Failures stay in `error`: every step
+ * after the first failure does nothing, and the caller looks once at the end. One thread.
  */
 #pragma once
 
@@ -40,8 +40,8 @@ enum fixed_place { BEFORE_TABLE, AFTER_TABLE };
 
 /* An option that a section has besides those of the option table. KEY and VALUE are templates:
  * %p brick path, %h brick host, %n bricks on its file system, %v volume name, %i volume id, %u user, %w password,
- * %t transport, %r redundancy, %a arbiters, %q quota version. A value "=KEY" is the value in force of a volume option, "?KEY"
- * only a set one. An option whose value does not exist is left out. */
+ * %t transport, %r redundancy, %a arbiters, %q quota version. A value "=KEY" is the value in force of a volume option,
+ * "?KEY" only a set one. An option whose value does not exist is left out. */
 struct fixed_option {
         const char *type; /* of the section */
         const char *key;
@@ -84,6 +84,7 @@ void draft_fixed(struct graph *g, const struct fixed_option *table, size_t n, co
 void draft_table(struct graph *g, const char *translator);
 void draft_switches(struct graph *g, const char *translator);
 
-/* Makes a section of the draft, which becomes the top. NAME is complete. CHILDREN NULL: over the present top, if any. */
+/* Makes a section of the draft, which becomes the top. NAME is complete. CHILDREN NULL: over the present top, if any.
+ */
 struct volfile_section *graph_section(struct graph *g, const char *name, const char *type,
                                       struct volfile_section *const *children, size_t n_children);

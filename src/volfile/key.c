@@ -32,8 +32,8 @@ static void set_item(struct volfile_key *k, const char *text, size_t len)
 /* VOL, VOL.tcp, VOL.HOST.PATH */
 static int parse_volume(const char *text, struct volfile_key *k)
 {
-        static const char *const transports[][2] = {{"tcp", "tcp"}, {"tcp-fuse", "tcp"}, {"rdma", "rdma"},
-                                                    {"rdma-fuse", "rdma"}};
+        static const char *const transports[][2] = {
+                {"tcp", "tcp"}, {"tcp-fuse", "tcp"}, {"rdma", "rdma"}, {"rdma-fuse", "rdma"}};
         const char *dot = strchr(text, '.');
         int r = set_volume(k, text, dot ? (size_t)(dot - text) : strlen(text));
         if (r < 0)
@@ -95,10 +95,8 @@ static const struct {
         const char *prefix;
         enum volfile_kind kind;
 } prefixes[] = {
-        {"shd/", VOLFILE_SHD},
-        {"rebalance/", VOLFILE_REBALANCE},
-        {"snapd/", VOLFILE_SNAPD},
-        {"gfproxy-client/", VOLFILE_GFPROXY_CLIENT},
+        {"shd/", VOLFILE_SHD},           {"rebalance/", VOLFILE_REBALANCE},
+        {"snapd/", VOLFILE_SNAPD},       {"gfproxy-client/", VOLFILE_GFPROXY_CLIENT},
         {"gfproxyd/", VOLFILE_GFPROXYD},
 };
 

@@ -1,6 +1,7 @@
 /* The option table and looking things up in it. Read-only data, any thread.
  *
- * Lookups are linear: the table has 395 rows and is searched by people and while volfiles are made, not on the data path.
+ * Lookups are linear: the table has 395 rows and is searched by people and while volfiles are made, not on the data
+ * path.
  */
 #include "volfile/option.h"
 

@@ -1,7 +1,7 @@
-/* Whether a value may be stored for an option: by the type and range in the table, and for a few keys by a rule of their
- * own (table `rules`). The texts are those of the stock daemon, because scripts look at them; examples of each are in
- * tests/data/volfile/values.tsv. Stricter than stock only where a value could never work: stock does not look at options
- * whose translator is switched off at the moment, nor at values of switches without a type.
+/* Whether a value may be stored for an option: by the type and range in the table, and for a few keys by a rule of
+ * their own (table `rules`). The texts are those of the stock daemon, because scripts look at them; examples of each
+ * are in tests/data/volfile/values.tsv. Stricter than stock only where a value could never work: stock does not look at
+ * options whose translator is switched off at the moment, nor at values of switches without a type.
  *
  * Pure functions, any thread.
  */
@@ -26,7 +26,8 @@ struct range {
         int64_t min, max;
 };
 
-/* One bound of a range: a product of numbers or sizes ("7 * 86400", "4MB", "0777"); false for words such as INFINITY. */
+/* One bound of a range: a product of numbers or sizes ("7 * 86400", "4MB", "0777"); false for words such as INFINITY.
+ */
 static bool read_bound(const char *text, size_t len, int64_t *ret)
 {
         int64_t product = 1;
@@ -75,10 +76,11 @@ static int check_range(const struct check *c, int64_t number)
         if (!low && !high)
                 return 0;
         if (range.has_min && range.has_max)
-                return error_set(c->err, -EINVAL, "'%lld' in 'option %s %s' is out of range [%lld - %lld]", (long long)number,
-                                 c->name, c->value, (long long)range.min, (long long)range.max);
-        return error_set(c->err, -EINVAL, "'%lld' in 'option %s %s' is %s value '%lld'", (long long)number, c->name, c->value,
-                         low ? "smaller than minimum" : "greater than maximum", (long long)(low ? range.min : range.max));
+                return error_set(c->err, -EINVAL, "'%lld' in 'option %s %s' is out of range [%lld - %lld]",
+                                 (long long)number, c->name, c->value, (long long)range.min, (long long)range.max);
+        return error_set(c->err, -EINVAL, "'%lld' in 'option %s %s' is %s value '%lld'", (long long)number, c->name,
+                         c->value, low ? "smaller than minimum" : "greater than maximum",
+                         (long long)(low ? range.min : range.max));
 }
 
 static int bad_number(const struct check *c)
@@ -98,7 +100,8 @@ static int check_bool(const struct check *c)
                 return 0;
         if (!c->option->written)
                 return error_set(c->err, -EINVAL, "Error, Validation Failed");
-        return error_set(c->err, -EINVAL, "option %s %s: '%s' is not a valid boolean value", c->name, c->value, c->value);
+        return error_set(c->err, -EINVAL, "option %s %s: '%s' is not a valid boolean value", c->name, c->value,
+                         c->value);
 }
 
 static int check_int(const struct check *c)
@@ -127,7 +130,8 @@ static int check_share_of_100(const struct check *c, double percent)
 {
         if (percent <= 100)
                 return 0;
-        return error_set(c->err, -EINVAL, "'%f' in 'option %s %s' is out of range [0 - 100]", percent, c->name, c->value);
+        return error_set(c->err, -EINVAL, "'%f' in 'option %s %s' is out of range [0 - 100]", percent, c->name,
+                         c->value);
 }
 
 static int check_percent(const struct check *c)
@@ -157,8 +161,10 @@ static int check_percent_or_size(const struct check *c)
                 return error_set(c->err, -EINVAL, "invalid number format \"%s\" in \"option %s\"", c->value, c->name);
         const char *point = strchr(c->value, '.');
         if (point && strspn(point + 1, "0") < strspn(point + 1, "0123456789"))
-                return error_set(c->err, -EINVAL, "'%f' in 'option %s %s' should not be fractional value. Use valid unsigned "
-                                 "integer value.", (double)bytes, c->name, c->value);
+                return error_set(c->err, -EINVAL,
+                                 "'%f' in 'option %s %s' should not be fractional value. Use valid unsigned "
+                                 "integer value.",
+                                 (double)bytes, c->name, c->value);
         return 0;
 }
 
@@ -185,8 +191,8 @@ static int check_words(const struct check *c, const char *words)
                         list[n++] = ' ';
         }
         list[n] = '\0';
-        return error_set(c->err, -EINVAL, "option %s %s: '%s' is not valid (possible options are %s.)", c->name, c->value,
-                         c->value, list);
+        return error_set(c->err, -EINVAL, "option %s %s: '%s' is not valid (possible options are %s.)", c->name,
+                         c->value, c->value, list);
 }
 
 static int check_str(const struct check *c)
@@ -208,7 +214,8 @@ static int check_path(const struct check *c)
                 return error_set(c->err, -EINVAL, "invalid path given '%s'", c->value);
         if (*c->value == '/')
                 return 0;
-        return error_set(c->err, -EINVAL, "option %s %s: '%s' is not an absolute path name", c->name, c->value, c->value);
+        return error_set(c->err, -EINVAL, "option %s %s: '%s' is not an absolute path name", c->name, c->value,
+                         c->value);
 }
 
 static int check_double(const struct check *c)
@@ -229,7 +236,8 @@ static int check_priorities(const struct check *c)
 {
         if (priority_list_is_valid(c->value))
                 return 0;
-        return error_set(c->err, -EINVAL, "option %s %s: '%s' is not a list of PATTERN:PRIORITY", c->name, c->value, c->value);
+        return error_set(c->err, -EINVAL, "option %s %s: '%s' is not a list of PATTERN:PRIORITY", c->name, c->value,
+                         c->value);
 }
 
 typedef int check_fn(const struct check *c);
@@ -258,8 +266,8 @@ static int check_valid_boolean(const struct check *c)
         bool ignored;
         if (option_bool(c->value, &ignored) >= 0)
                 return 0;
-        return error_set(c->err, -EINVAL, "%s is not a valid boolean value. %s expects a valid boolean value.", c->value,
-                         c->option->key);
+        return error_set(c->err, -EINVAL, "%s is not a valid boolean value. %s expects a valid boolean value.",
+                         c->value, c->option->key);
 }
 
 static int check_graph_switch(const struct check *c)
@@ -273,8 +281,8 @@ static int check_valid_u64(const struct check *c)
         uint64_t ignored;
         if (option_u64(c->value, &ignored) >= 0)
                 return 0;
-        return error_set(c->err, -EINVAL, "%s is not a valid uint64_t value. %s expects a valid uint64_t value.", c->value,
-                         c->option->key);
+        return error_set(c->err, -EINVAL, "%s is not a valid uint64_t value. %s expects a valid uint64_t value.",
+                         c->value, c->option->key);
 }
 
 static int check_valid_integer(const struct check *c)
@@ -282,7 +290,8 @@ static int check_valid_integer(const struct check *c)
         int64_t ignored;
         if (option_i64(c->value, &ignored) >= 0)
                 return 0;
-        return error_set(c->err, -EINVAL, "%s is not an integer. %s expects a valid integer value.", c->value, c->option->key);
+        return error_set(c->err, -EINVAL, "%s is not an integer. %s expects a valid integer value.", c->value,
+                         c->option->key);
 }
 
 static int check_sys_log_level(const struct check *c)
@@ -304,24 +313,43 @@ static int check_daemon_log_level(const struct check *c)
 {
         if (word_in_list("INFO|WARNING|ERROR|DEBUG|TRACE", c->value))
                 return 0;
-        return error_set(c->err, -EINVAL, "Invalid option(%s). Valid options are 'INFO' or 'WARNING' or 'ERROR' or 'DEBUG' or "
-                         " 'TRACE'", c->value);
+        return error_set(c->err, -EINVAL,
+                         "Invalid option(%s). Valid options are 'INFO' or 'WARNING' or 'ERROR' or 'DEBUG' or "
+                         " 'TRACE'",
+                         c->value);
 }
 
 static int check_mandatory_locking(const struct check *c)
 {
         if (word_in_list("off|file|forced|optimal", c->value))
                 return 0;
-        return error_set(c->err, -EINVAL, "Invalid option value '%s': Available options are 'off', 'file', 'forced' or "
-                         "'optimal'", c->value);
+        return error_set(c->err, -EINVAL,
+                         "Invalid option value '%s': Available options are 'off', 'file', 'forced' or "
+                         "'optimal'",
+                         c->value);
 }
 
 static int check_retention_mode(const struct check *c)
 {
         if (word_in_list("relax|enterprise", c->value))
                 return 0;
-        return error_set(c->err, -EINVAL, "The value of retention mode should be either relax or enterprise. But the value of "
-                         "%s is %s", c->option->key, c->value);
+        return error_set(c->err, -EINVAL,
+                         "The value of retention mode should be either relax or enterprise. But the value of "
+                         "%s is %s",
+                         c->option->key, c->value);
+}
+
+static int check_address_family(const struct check *c)
+{
+        return check_words(c, "inet|inet6");
+}
+
+/* That the directory exists is for the caller to find out: it is one of the brick's node. */
+static int check_directory(const struct check *c)
+{
+        if (*c->value == '/' && !has_dotdot(c->value))
+                return 0;
+        return error_set(c->err, -EINVAL, "Failed: %s is not a directory", c->value);
 }
 
 static int check_throttle(const struct check *c)
@@ -330,26 +358,32 @@ static int check_throttle(const struct check *c)
                 return 0;
         uint64_t threads;
         if (option_u64(c->value, &threads) < 0)
-                return error_set(c->err, -EINVAL, "%s should be {lazy|normal|aggressive} or a number up to number of cores "
-                                 "available (cores available - 2)", c->option->key);
+                return error_set(c->err, -EINVAL,
+                                 "%s should be {lazy|normal|aggressive} or a number up to number of cores "
+                                 "available (cores available - 2)",
+                                 c->option->key);
         if (threads >= 1 && threads <= 1024)
                 return 0;
-        return error_set(c->err, -EINVAL, "%s should be within range of 0 and maximum number of cores available (cores "
-                         "available - 2)", c->option->key);
+        return error_set(c->err, -EINVAL,
+                         "%s should be within range of 0 and maximum number of cores available (cores "
+                         "available - 2)",
+                         c->option->key);
 }
 
 static int check_snapshot_directory(const struct check *c)
 {
         size_t len = strlen(c->value);
         if (len < 2)
-                return error_set(c->err, -EINVAL, "value of %s too short, expects at least two characters", c->option->key);
+                return error_set(c->err, -EINVAL, "value of %s too short, expects at least two characters",
+                                 c->option->key);
         if (c->value[0] != '.')
                 return error_set(c->err, -EINVAL, "%s expects value starting with '.'", c->option->key);
         if (len > 255)
                 return error_set(c->err, -EINVAL, "value of %s exceedes 255 characters", c->option->key);
         for (const char *at = c->value + 1; *at; at++)
                 if (!isalnum((unsigned char)*at) && *at != '-' && *at != '_')
-                        return error_set(c->err, -EINVAL, "%s expects value to contain only '0-9a-z-_'", c->option->key);
+                        return error_set(c->err, -EINVAL, "%s expects value to contain only '0-9a-z-_'",
+                                         c->option->key);
         return 0;
 }
 
@@ -357,6 +391,8 @@ static const struct rule {
         const char *key;
         check_fn *check;
 } rules[] = {
+        {"auth.allow", check_addresses},
+        {"auth.reject", check_addresses},
         {"auth.ssl-allow", check_any}, /* certificate names, although typed as addresses */
         {"client.ssl", check_valid_boolean},
         {"cluster.brick-graceful-cleanup", check_valid_boolean},
@@ -390,6 +426,8 @@ static const struct rule {
         {"performance.client-io-threads", check_graph_switch},
         {"performance.stat-prefetch", check_graph_switch},
         {"server.ssl", check_valid_boolean},
+        {"server.statedump-path", check_directory},
+        {"transport.address-family", check_address_family},
 };
 
 static check_fn *find_check(const struct option *o)

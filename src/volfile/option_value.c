@@ -1,7 +1,7 @@
 /* Reading option values: text to number. Pure functions, any thread.
  *
- * What is accepted was found by trying values on a stock daemon (tests/data/volfile/values.tsv). Fractions are read digit
- * by digit instead of by strtod, whose decimal point depends on the locale.
+ * What is accepted was found by trying values on a stock daemon (tests/data/volfile/values.tsv). Fractions are read
+ * digit by digit instead of by strtod, whose decimal point depends on the locale.
  */
 #include "volfile/option.h"
 
@@ -14,17 +14,18 @@ struct unit {
 };
 
 static const struct unit size_units[] = {
-        {"", 1}, {"B", 1}, {"KB", KIB}, {"MB", MIB}, {"GB", GIB}, {"TB", KIB * GIB}, {"PB", MIB * GIB},
+        {"", 1}, {"B", 1}, {"KB", KIB}, {"MB", MIB}, {"GB", GIB}, {"TB", KIB *GIB}, {"PB", MIB *GIB},
 };
 
 static const struct unit time_units[] = {
-        {"", 1},     {"s", 1},     {"sec", 1},    {"m", 60},     {"min", 60},    {"h", 3600},
+        {"", 1},      {"s", 1},     {"sec", 1},      {"m", 60},     {"min", 60},    {"h", 3600},
         {"hr", 3600}, {"d", 86400}, {"days", 86400}, {"w", 604800}, {"wk", 604800},
 };
 
 int option_bool(const char *text, bool *ret)
 {
-        static const char *const words[2][5] = {{"off", "no", "false", "disable", "0"}, {"on", "yes", "true", "enable", "1"}};
+        static const char *const words[2][5] = {{"off", "no", "false", "disable", "0"},
+                                                {"on", "yes", "true", "enable", "1"}};
         for (size_t value = 0; value < 2; value++) {
                 for (size_t i = 0; i < ELEMENTSOF(words[value]); i++) {
                         if (strcasecmp(text, words[value][i]) == 0) {
@@ -172,7 +173,7 @@ int option_percent_or_size(const char *text, struct option_share *ret)
                 r = option_percent(text, &share.percent);
         } else {
                 r = option_size(text, &share.bytes);
-                if (r >= 0 && share.bytes <= 100)
+                if (r >= 0 && share.bytes < 100)
                         share = (struct option_share){.is_percent = true, .percent = (double)share.bytes};
         }
         if (r < 0)

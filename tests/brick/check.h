@@ -1,0 +1,12 @@
+/* The invariants of a brick at rest (spec: brick.md §21): run after every test and after every simulated crash. */
+#pragma once
+
+#include "base/disk.h"
+
+enum {
+        CHECK_CRASHED = 1, /* a crash may have left names without gfid or handle, and files in .glusterfs/unlink */
+        CHECK_NO_GFID2PATH = 2,
+};
+
+/* The number of violations; each is printed to standard error. */
+int check_brick(struct disk *d, const char *path, int flags);

@@ -1,0 +1,415 @@
+#include "harness.h"
+#include "check.h"
+
+#include "rpc/record.h"
+
+#include <ftw.h>
+#include <time.h>
+
+#define ARENA_MAX (16 * MIB)
+
+/* ---- the brick ----------------------------------------------------------------------------------------------------- */
+
+static void open_brick(struct harness *h)
+{
+        struct error e = {0};
+        const struct brick_config config = {.path = h->path,
+                                            .volume = "test",
+                                            .volume_id = h->volume_id,
+                                            .hostname = "testhost",
+                                            .options = h->options};
+        if (brick_open(h->disk, &config, &h->brick, &e) < 0)
+                fail_msg("brick_open: %s", e.text);
+}
+
+static void prepare(struct harness *h)
+{
+        umask(0);
+        brick_options_init(&h->options);
+        h->volume_id = (struct gfid){.b = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}};
+        int r = disk_setxattr(h->disk, AT_FDCWD, h->path, "trusted.glusterfs.volume-id", h->volume_id.b, 16, 0);
+        assert_int_equal(r, 0);
+        open_brick(h);
+}
+
+void harness_posix(struct harness *h)
+{
+        *h = (struct harness){.path = "/var/tmp/mortar-brick-XXXXXX"};
+        assert_non_null(mkdtemp(h->path));
+        assert_int_equal(chmod(h->path, 0755), 0);
+        assert_int_equal(disk_posix_new(&h->disk), 0);
+        prepare(h);
+}
+
+void harness_sim(struct harness *h, uint64_t seed)
+{
+        *h = (struct harness){.path = "/brick"};
+        assert_int_equal(sim_disk_new(seed, 1 * GIB, &h->sim), 0);
+        h->disk = sim_disk_ops(h->sim);
+        assert_int_equal(disk_mkdir(h->disk, AT_FDCWD, h->path, 0755), 0);
+        prepare(h);
+}
+
+void harness_reopen(struct harness *h)
+{
+        brick_close(h->brick);
+        open_brick(h);
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+        return remove(path);
+}
+
+void harness_close(struct harness *h)
+{
+        brick_close(h->brick);
+        if (!h->skip_check)
+                assert_int_equal(check_brick(h->disk, h->path, h->options.gfid2path ? 0 : CHECK_NO_GFID2PATH), 0);
+        if (h->sim) {
+                assert_int_equal(sim_disk_open_count(h->sim), 0);
+                sim_disk_free(h->sim);
+                return;
+        }
+        nftw(h->path, remove_one, 64, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+        disk_free(h->disk);
+}
+
+struct gfid harness_gfid(struct harness *h)
+{
+        struct gfid g = {.b = {0xab, [6] = 0x40, [8] = 0x80}};
+        uint32_t n = ++h->next_gfid;
+        g.b[1] = (uint8_t)(n * 37);
+        for (int k = 0; k < 4; k++)
+                g.b[12 + k] = (uint8_t)(n >> (24 - 8 * k));
+        return g;
+}
+
+/* ---- clients ------------------------------------------------------------------------------------------------------- */
+
+struct client_record {
+        struct client_record *next;
+        uint32_t len;
+        uint8_t data[];
+};
+
+static void on_send(void *conn, const struct iovec *iov, int n)
+{
+        struct client *c = conn;
+        size_t len = 0;
+        for (int k = 0; k < n; k++)
+                len += iov[k].iov_len;
+        struct client_record *rec = malloc(sizeof *rec + len);
+        assert_non_null(rec);
+        rec->next = NULL;
+        rec->len = 0;
+        for (int k = 0; k < n; k++) {
+                memcpy(rec->data + rec->len, iov[k].iov_base, iov[k].iov_len);
+                rec->len += (uint32_t)iov[k].iov_len;
+        }
+        pthread_mutex_lock(&c->lock);
+        struct client_record **at = &c->records;
+        while (*at)
+                at = &(*at)->next;
+        *at = rec;
+        pthread_cond_broadcast(&c->arrived);
+        pthread_mutex_unlock(&c->lock);
+}
+
+struct client *client_open_subdir(struct harness *h, const char *subdir, bool trusted)
+{
+        struct client *c = calloc(1, sizeof *c);
+        assert_non_null(c);
+        c->h = h;
+        c->arena = ARENA_INIT(ARENA_MAX);
+        c->reply_arena = ARENA_INIT(ARENA_MAX);
+        pthread_mutex_init(&c->lock, NULL);
+        pthread_cond_init(&c->arrived, NULL);
+        c->cred = (struct rpc_cred){.flavour = RPC_AUTH_GLUSTERFS_V3, .pid = 1234, .time = {.sec = 1700000000}};
+        const struct session_config config = {.client_uid = "CTX_ID:test-0",
+                                              .subdir = subdir,
+                                              .trusted = trusted,
+                                              .op_version = 100000,
+                                              .send = on_send,
+                                              .conn = c};
+        assert_int_equal(session_open(h->brick, &config, &c->session), 0);
+        return c;
+}
+
+struct client *client_open(struct harness *h)
+{
+        return client_open_subdir(h, NULL, false);
+}
+
+struct client *client_close(struct client *c)
+{
+        session_close(c->session);
+        while (c->records) {
+                struct client_record *next = c->records->next;
+                free(c->records);
+                c->records = next;
+        }
+        arena_done(&c->arena);
+        arena_done(&c->reply_arena);
+        pthread_cond_destroy(&c->arrived);
+        pthread_mutex_destroy(&c->lock);
+        free(c);
+        return NULL;
+}
+
+/* ---- calls --------------------------------------------------------------------------------------------------------- */
+
+static struct slice record_body(const struct client_record *rec)
+{
+        assert_true(rec->len >= RECORD_MARK_SIZE);
+        uint32_t mark = (uint32_t)rec->data[0] << 24 | (uint32_t)rec->data[1] << 16 | (uint32_t)rec->data[2] << 8 |
+                        rec->data[3];
+        assert_int_equal(mark, RECORD_LAST | (rec->len - RECORD_MARK_SIZE));
+        return (struct slice){rec->data + RECORD_MARK_SIZE, rec->len - RECORD_MARK_SIZE};
+}
+
+static struct client_record *take_record(struct client *c, uint32_t xid)
+{
+        for (struct client_record **at = &c->records; *at; at = &(*at)->next) {
+                struct rpc_reply reply;
+                assert_int_equal(rpc_reply_decode(record_body(*at), &reply), 0);
+                if (reply.xid != xid)
+                        continue;
+                struct client_record *rec = *at;
+                *at = rec->next;
+                return rec;
+        }
+        return NULL;
+}
+
+/* Results are decoded from a copy in the client's reply arena. */
+static int decode_reply(struct client *c, const struct client_record *rec, enum fop fop, void *rep)
+{
+        struct rpc_reply reply;
+        uint8_t *copy = arena_alloc(&c->reply_arena, rec->len);
+        assert_non_null(copy);
+        memcpy(copy, record_body(rec).data, rec->len - RECORD_MARK_SIZE);
+        assert_int_equal(rpc_reply_decode((struct slice){copy, rec->len - RECORD_MARK_SIZE}, &reply), 0);
+        if (reply.status != RPC_SUCCESS)
+                return CLIENT_REJECTED(reply.status);
+        if (!rep)
+                return 0;
+        const struct msg_desc *desc = fop_by_number(fop)->rep;
+        struct xdr_reader r = xdr_reader_of(reply.results.data, reply.results.len);
+        assert_int_equal(msg_decode(desc, &r, &c->reply_arena, rep), 0);
+        assert_int_equal(xdr_left(&r), 0);
+        const int32_t *head = rep; /* op_ret and op_errno are first in every answer */
+        return head[0] < 0 ? -head[1] : 0;
+}
+
+int client_call_raw(struct client *c, uint32_t proc, struct slice args, void *rep)
+{
+        _cleanup_arena_ struct arena arena = ARENA_INIT(ARENA_MAX);
+        struct rpc_call call = {.xid = ++c->next_xid,
+                                .prog = FOP_PROGRAM,
+                                .vers = FOP_VERSION,
+                                .proc = proc,
+                                .cred = c->cred,
+                                .args = args};
+        c->cred.time.sec++;
+        session_serve(c->session, &call, &arena);
+        pthread_mutex_lock(&c->lock);
+        struct client_record *rec = take_record(c, call.xid);
+        pthread_mutex_unlock(&c->lock);
+        if (!rec)
+                return CLIENT_PARKED;
+        int r = decode_reply(c, rec, (enum fop)proc, rep);
+        free(rec);
+        return r;
+}
+
+int client_call(struct client *c, enum fop fop, const void *req, void *rep)
+{
+        const struct fop_desc *desc = fop_by_number(fop);
+        _cleanup_buf_ struct buf b = BUF_INIT(RECORD_LIMIT);
+        memset(rep, 0, desc->rep->size);
+        msg_encode(desc->req, req, &b);
+        assert_int_equal(b.error, 0);
+        int r = client_call_raw(c, fop, (struct slice){b.data, (uint32_t)b.len}, rep);
+        arena_reset(&c->arena);
+        return r;
+}
+
+uint32_t client_last_xid(const struct client *c)
+{
+        return c->next_xid;
+}
+
+int client_wait(struct client *c, uint32_t xid, enum fop fop, void *rep)
+{
+        struct timespec until;
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_sec += 5;
+        struct client_record *rec;
+        pthread_mutex_lock(&c->lock);
+        while (!(rec = take_record(c, xid)) && pthread_cond_timedwait(&c->arrived, &c->lock, &until) == 0)
+                ;
+        pthread_mutex_unlock(&c->lock);
+        if (!rec)
+                return CLIENT_PARKED;
+        memset(rep, 0, fop_by_number(fop)->rep->size);
+        int r = decode_reply(c, rec, fop, rep);
+        free(rec);
+        return r;
+}
+
+struct dict client_dict(struct client *c, const char *key, uint64_t value)
+{
+        struct dict d = {0};
+        if (key)
+                assert_int_equal(dict_add_uint(&d, &c->arena, key, value), 0);
+        return d;
+}
+
+struct dict client_gfid_req(struct client *c, const struct gfid *g)
+{
+        struct dict d = {0};
+        assert_int_equal(dict_add_gfid(&d, &c->arena, "gfid-req", g), 0);
+        return d;
+}
+
+/* ---- short forms ---------------------------------------------------------------------------------------------------- */
+
+int try_mkdir(struct client *c, const struct gfid *parent, const char *name, const struct gfid *gfid)
+{
+        struct mkdir_fop_rep rep;
+        const struct mkdir_fop_req req = {
+                .pargfid = *parent, .mode = 0755, .bname = str_of(name), .xdata = client_gfid_req(c, gfid)};
+        return CALL(c, MKDIR, &req, &rep);
+}
+
+int try_mknod(struct client *c, const struct gfid *parent, const char *name, const struct gfid *gfid)
+{
+        struct mknod_fop_rep rep;
+        const struct mknod_fop_req req = {
+                .pargfid = *parent, .mode = S_IFREG | 0644, .bname = str_of(name), .xdata = client_gfid_req(c, gfid)};
+        return CALL(c, MKNOD, &req, &rep);
+}
+
+struct gfid make_dir(struct client *c, const struct gfid *parent, const char *name)
+{
+        struct gfid g = harness_gfid(c->h);
+        assert_int_equal(try_mkdir(c, parent, name, &g), 0);
+        return g;
+}
+
+struct gfid make_file(struct client *c, const struct gfid *parent, const char *name)
+{
+        struct gfid g = harness_gfid(c->h);
+        assert_int_equal(try_mknod(c, parent, name, &g), 0);
+        return g;
+}
+
+int try_link(struct client *c, const struct gfid *object, const struct gfid *parent, const char *name)
+{
+        struct link_fop_rep rep;
+        const struct link_fop_req req = {.oldgfid = *object, .newgfid = *parent, .newbname = str_of(name)};
+        return CALL(c, LINK, &req, &rep);
+}
+
+int try_unlink(struct client *c, const struct gfid *parent, const char *name)
+{
+        struct unlink_fop_rep rep;
+        const struct unlink_fop_req req = {.pargfid = *parent, .bname = str_of(name)};
+        return CALL(c, UNLINK, &req, &rep);
+}
+
+int try_rmdir(struct client *c, const struct gfid *parent, const char *name)
+{
+        struct rmdir_fop_rep rep;
+        const struct rmdir_fop_req req = {.pargfid = *parent, .bname = str_of(name)};
+        return CALL(c, RMDIR, &req, &rep);
+}
+
+int try_rename(struct client *c, const struct gfid *from, const char *a, const struct gfid *to, const char *b)
+{
+        struct rename_fop_rep rep;
+        const struct rename_fop_req req = {
+                .oldgfid = *from, .newgfid = *to, .oldbname = str_of(a), .newbname = str_of(b)};
+        return CALL(c, RENAME, &req, &rep);
+}
+
+int try_lookup(struct client *c, const struct gfid *parent, const char *name, struct iatt *ret)
+{
+        struct lookup_fop_rep rep;
+        const struct lookup_fop_req req = {.pargfid = *parent, .bname = str_of(name)};
+        int r = CALL(c, LOOKUP, &req, &rep);
+        if (r == 0 && ret)
+                *ret = rep.prestat;
+        return r;
+}
+
+int try_stat(struct client *c, const struct gfid *gfid, struct iatt *ret)
+{
+        struct stat_fop_rep rep;
+        const struct stat_fop_req req = {.gfid = *gfid};
+        int r = CALL(c, STAT, &req, &rep);
+        if (r == 0 && ret)
+                *ret = rep.stat;
+        return r;
+}
+
+int try_open(struct client *c, const struct gfid *gfid, uint32_t flags, int64_t *ret_fd)
+{
+        struct open_fop_rep rep;
+        const struct open_fop_req req = {.gfid = *gfid, .flags = flags};
+        int r = CALL(c, OPEN, &req, &rep);
+        if (r == 0)
+                *ret_fd = rep.fd;
+        return r;
+}
+
+void release(struct client *c, int64_t fd)
+{
+        struct release_fop_rep rep;
+        const struct release_fop_req req = {.fd = fd};
+        assert_int_equal(CALL(c, RELEASE, &req, &rep), 0);
+}
+
+int try_create(struct client *c, const struct gfid *parent, const char *name, uint32_t flags, const struct gfid *gfid,
+               int64_t *ret_fd)
+{
+        struct create_fop_rep rep;
+        const struct create_fop_req req = {.pargfid = *parent,
+                                           .flags = flags,
+                                           .mode = S_IFREG | 0644,
+                                           .bname = str_of(name),
+                                           .xdata = client_gfid_req(c, gfid)};
+        int r = CALL(c, CREATE, &req, &rep);
+        if (r == 0)
+                *ret_fd = (int64_t)rep.fd;
+        return r;
+}
+
+/* ---- the disk itself -------------------------------------------------------------------------------------------------- */
+
+const char *on_disk(const struct harness *h, const char *format, ...)
+{
+        static char ring[4][PATH_LIMIT + 1];
+        static unsigned next;
+        char *buf = ring[next++ % 4];
+        int n = snprintf(buf, PATH_LIMIT, "%s/", h->path);
+        va_list ap;
+        va_start(ap, format);
+        (void)vsnprintf(buf + n, PATH_LIMIT - (size_t)n, format, ap);
+        va_end(ap);
+        return buf;
+}
+
+const char *handle_on_disk(const struct harness *h, const struct gfid *g)
+{
+        char text[GFID_TEXT_LEN + 1];
+        gfid_format(g, text);
+        return on_disk(h, ".glusterfs/%.2s/%.2s/%s", text, text + 2, text);
+}
+
+bool exists_on_disk(const struct harness *h, const char *path)
+{
+        struct stat st;
+        return disk_stat(h->disk, AT_FDCWD, path, &st) == 0;
+}

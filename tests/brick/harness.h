@@ -1,0 +1,103 @@
+/* A brick under test, and clients of it: requests from structs, answers back into structs, through the real dispatcher.
+ *
+ *      struct harness h;
+ *      harness_posix(&h);                          a directory below /var/tmp; needs root for trusted xattrs
+ *      struct client *c = client_open(&h);
+ *      struct stat_fop_req req = {.gfid = GFID_ROOT};
+ *      struct stat_fop_rep rep;
+ *      assert_int_equal(CALL(c, STAT, &req, &rep), 0);
+ *      client_close(c);
+ *      harness_close(&h);                          also checks the invariants of brick.md §21
+ *
+ * Everything aborts the test on unexpected failures. Answers live until the client's next client_forget() or its close.
+ */
+#pragma once
+
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <cmocka.h>
+
+#include "base/disk.h"
+#include "base/sim_disk.h"
+#include "brick/brick.h"
+#include "proto/fop.h"
+
+struct harness {
+        struct disk *disk;
+        struct sim_disk *sim; /* NULL: the kernel's file system */
+        char path[64];
+        struct gfid volume_id;
+        struct brick_options options; /* change before harness_reopen() */
+        struct brick *brick;
+        uint32_t next_gfid;
+        bool skip_check; /* the test breaks the brick on purpose */
+};
+
+void harness_posix(struct harness *h);
+void harness_sim(struct harness *h, uint64_t seed);
+/* Closes and opens the brick; clients must be closed. */
+void harness_reopen(struct harness *h);
+void harness_close(struct harness *h);
+/* A gfid nobody used. */
+struct gfid harness_gfid(struct harness *h);
+
+struct client {
+        struct harness *h;
+        struct session *session;
+        struct rpc_cred cred; /* of the next call; the time advances by a second with each */
+        uint32_t next_xid;
+        struct arena arena;       /* what requests are made of */
+        struct arena reply_arena; /* what answers are made of */
+        pthread_mutex_t lock;     /* answers may come from other threads */
+        pthread_cond_t arrived;
+        struct client_record *records; /* oldest first */
+};
+
+struct client *client_open(struct harness *h);
+struct client *client_open_subdir(struct harness *h, const char *subdir, bool trusted);
+struct client *client_close(struct client *c);
+
+#define CLIENT_PARKED 1000            /* no answer yet */
+#define CLIENT_REJECTED(status) (-(2000 + (int)(status))) /* an RPC error */
+
+/* Sends a call and returns 0 or the answer's -op_errno; REP is zeroed and filled in both cases. */
+int client_call(struct client *c, enum fop fop, const void *req, void *rep);
+/* The same with raw arguments. REP NULL: only the status matters. */
+int client_call_raw(struct client *c, uint32_t proc, struct slice args, void *rep);
+/* The answer to the call with number XID, waited for at most five seconds; LAST is that of the last call. */
+int client_wait(struct client *c, uint32_t xid, enum fop fop, void *rep);
+uint32_t client_last_xid(const struct client *c);
+#define CALL(c, NAME, req, rep) client_call((c), FOP_##NAME, (req), (rep))
+
+/* A dict of one string-keyed number (UINT), empty when KEY is NULL; more with dict_add_…(&d, &c->arena, …). */
+struct dict client_dict(struct client *c, const char *key, uint64_t value);
+struct dict client_gfid_req(struct client *c, const struct gfid *g);
+
+/* ---- short forms ---------------------------------------------------------------------------------------------------- */
+
+/* Make an object with a fresh gfid, which is the result. */
+struct gfid make_dir(struct client *c, const struct gfid *parent, const char *name);
+struct gfid make_file(struct client *c, const struct gfid *parent, const char *name); /* MKNOD, mode 0644 */
+/* 0 or -errno. */
+int try_mkdir(struct client *c, const struct gfid *parent, const char *name, const struct gfid *gfid);
+int try_mknod(struct client *c, const struct gfid *parent, const char *name, const struct gfid *gfid);
+int try_link(struct client *c, const struct gfid *object, const struct gfid *parent, const char *name);
+int try_unlink(struct client *c, const struct gfid *parent, const char *name);
+int try_rmdir(struct client *c, const struct gfid *parent, const char *name);
+int try_rename(struct client *c, const struct gfid *from, const char *a, const struct gfid *to, const char *b);
+int try_lookup(struct client *c, const struct gfid *parent, const char *name, struct iatt *ret);
+int try_stat(struct client *c, const struct gfid *gfid, struct iatt *ret);
+int try_open(struct client *c, const struct gfid *gfid, uint32_t flags, int64_t *ret_fd);
+void release(struct client *c, int64_t fd);
+int try_create(struct client *c, const struct gfid *parent, const char *name, uint32_t flags, const struct gfid *gfid,
+               int64_t *ret_fd);
+
+/* ---- the disk itself -------------------------------------------------------------------------------------------------- */
+
+/* A path inside the brick for direct disk_*() calls with AT_FDCWD; in a static ring of four buffers. */
+const char *on_disk(const struct harness *h, const char *format, ...) _printf_(2, 3);
+const char *handle_on_disk(const struct harness *h, const struct gfid *g);
+bool exists_on_disk(const struct harness *h, const char *path);
