@@ -46,7 +46,7 @@ def main():
     usage, *rest = text.splitlines()
     print(f'.TH {name.upper()} 8 "" "mortar {version}" "mortar"')
     print(f".SH NAME\n{name} \\- {escape(summary)}")
-    print(f".SH SYNOPSIS\n{escape(usage.removeprefix('usage: '))}\n.SH DESCRIPTION")
+    print(f".SH SYNOPSIS\n{escape(re.sub('^usage: ', '', usage, flags=re.I))}\n.SH DESCRIPTION")
     print("\n".join(body(rest)))
 
 

@@ -559,6 +559,12 @@ def test_only_root(node):
     assert r.returncode == 1 and r.stderr == "only root may manage volumes\n", r
 
 
+def reads(path):
+    with contextlib.suppress(OSError), open(path) as f:
+        return f.read()
+    return None
+
+
 def test_stock_client(node):
     """A stock client mounts a volume of ours."""
     if not node.programs["real"] or not shutil.which("glusterfs"):
@@ -576,6 +582,13 @@ def test_stock_client(node):
         assert time.monotonic() - began < 2, "the mount took too long"
         assert open(f"{mnt}/hello").read() == "world"
         assert os.listdir(mnt) == ["hello"]
+        node.kill()  # no I/O notices
+        with open(f"{mnt}/again", "w") as f:
+            f.write("without mortard")
+        node.start()
+        os.kill(node.online("gv0")[0]["pid"], signal.SIGKILL)  # clients find the new process through the port map
+        wait_for(lambda: reads(f"{mnt}/again") == "without mortard", "the client's return")
+        assert sorted(os.listdir(mnt)) == ["again", "hello"]
     finally:
         subprocess.run(["umount", "-l", mnt], check=True)
 
