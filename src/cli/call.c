@@ -60,8 +60,8 @@ static void call_fibre(struct fibre *self, void *arg)
         if (call->connected == 0) {
                 struct management_req req = {.json = str_of(call->request)};
                 struct management_rep rep;
-                call->result = rpc_client_call(self, client, MANAGEMENT_PROGRAM, MANAGEMENT_VERSION, MANAGEMENT_EXECUTE, NULL,
-                                               &management_req_desc, &req, &management_rep_desc, &rep, &a);
+                call->result = rpc_client_call(self, client, MANAGEMENT_PROGRAM, MANAGEMENT_VERSION, MANAGEMENT_EXECUTE,
+                                               NULL, &management_req_desc, &req, &management_rep_desc, &rep, &a);
                 if (call->result == 0)
                         call->result = take_answer(&rep, call->answer);
         }

@@ -1,7 +1,7 @@
 /* The commands that change volumes, as fibres (pool/pool.h).
  *
- * Order of every operation: lock, copy the volume, durable intent (worker), bricks (supervisor), durable result (worker),
- * replace the volume in memory, tell clients. One operation at a time. Loop thread, in a fibre.
+ * Order of every operation: lock, copy the volume, durable intent (worker), bricks (supervisor), durable result
+ * (worker), replace the volume in memory, tell clients. One operation at a time. Loop thread, in a fibre.
  */
 #include <stdio.h>
 
@@ -22,7 +22,7 @@ int pool_find(const struct pool *p, const char *name, struct volume **ret, struc
         return 0;
 }
 
-/* ---- on the worker ------------------------------------------------------------------------------------------------ */
+/* ---- on the worker ----------------------------------------------------------------------------------------------- */
 
 enum step { STEP_CREATE, STEP_START, STEP_STOP, STEP_SETTLE, STEP_REVERT, STEP_DELETE, STEP_RECOVER };
 
@@ -71,14 +71,15 @@ static int work_do(struct fibre *self, struct pool *p, struct work w)
         return w.result;
 }
 
-/* ---- in memory ---------------------------------------------------------------------------------------------------- */
+/* ---- in memory --------------------------------------------------------------------------------------------------- */
 
 /* V, durable already, replaces what was in memory. */
 static void adopt(struct pool *p, struct volume *v)
 {
         if (volume_set_put(&p->volumes, v->name, v, NULL) == 0)
                 return;
-        log_error(COMPONENT, "volume %s: out of memory; its new state is on disk and is seen at the next start", v->name);
+        log_error(COMPONENT, "volume %s: out of memory; its new state is on disk and is seen at the next start",
+                  v->name);
         volume_free(v);
 }
 
@@ -90,7 +91,7 @@ static void adopt_unusable(struct pool *p, const char *name, const struct error 
         (void)volume_set_put(&p->volumes, name, NULL, &text);
 }
 
-/* ---- bricks ------------------------------------------------------------------------------------------------------- */
+/* ---- bricks ------------------------------------------------------------------------------------------------------ */
 
 /* What a brick process is told beside the volfile that others may ask for: whose it is. */
 static int add_owner(const struct pool *p, struct volfile *v)
@@ -159,11 +160,12 @@ static void unwant_bricks(struct fibre *self, struct pool *p, const struct volum
         uint64_t deadline = loop_now(p->loop) + SUPERVISOR_PATIENCE;
         for (size_t i = 0; i < v->n_bricks; i++)
                 if (supervisor_unwant(self, p->supervisor, v->bricks[i].path, deadline) < 0)
-                        log_warning(COMPONENT, "brick %s:%s does not stop yet; it is detached as soon as its process answers",
+                        log_warning(COMPONENT,
+                                    "brick %s:%s does not stop yet; it is detached as soon as its process answers",
                                     v->bricks[i].host, v->bricks[i].path);
 }
 
-/* ---- the commands, under the lock --------------------------------------------------------------------------------- */
+/* ---- the commands, under the lock -------------------------------------------------------------------------------- */
 
 static int create(struct fibre *self, struct pool *p, struct volume *v, bool force, struct error *e)
 {
@@ -189,7 +191,8 @@ static int start(struct fibre *self, struct pool *p, struct volume *v, bool forc
         if (r == 0)
                 r = wait_bricks(self, p, v, e);
         if (r == 0 || force)
-                r = work_do(self, p, (struct work){.step = STEP_SETTLE, .volume = v, .status = VOLUME_STARTED, .error = e});
+                r = work_do(self, p,
+                            (struct work){.step = STEP_SETTLE, .volume = v, .status = VOLUME_STARTED, .error = e});
         if (r == 0)
                 return 0;
         if (!was_started)
@@ -210,7 +213,8 @@ static int stop(struct fibre *self, struct pool *p, struct volume *v, bool force
 typedef int (*change_fn)(struct fibre *self, struct pool *p, struct volume *v, bool force, struct error *e);
 
 /* CHANGE works on a copy; what it made of it goes into memory when the copy is what the disk says. */
-static int with_copy(struct fibre *self, struct pool *p, const char *name, change_fn change, bool force, struct error *e)
+static int with_copy(struct fibre *self, struct pool *p, const char *name, change_fn change, bool force,
+                     struct error *e)
 {
         struct volume *current;
         int r = pool_find(p, name, &current, e);
@@ -229,7 +233,7 @@ static int with_copy(struct fibre *self, struct pool *p, const char *name, chang
         return r;
 }
 
-/* ---- interface ---------------------------------------------------------------------------------------------------- */
+/* ---- interface --------------------------------------------------------------------------------------------------- */
 
 int operation_create(struct fibre *self, struct pool *p, struct volume *v, bool force, struct error *e)
 {
@@ -278,7 +282,7 @@ int operation_delete(struct fibre *self, struct pool *p, const char *name, struc
         return r;
 }
 
-/* ---- after a crash ------------------------------------------------------------------------------------------------ */
+/* ---- after a crash ----------------------------------------------------------------------------------------------- */
 
 static void recover(struct fibre *self, struct pool *p, struct volume_entry *entry)
 {
@@ -290,7 +294,8 @@ static void recover(struct fibre *self, struct pool *p, struct volume_entry *ent
         int r = v ? work_do(self, p, (struct work){.step = STEP_RECOVER, .volume = v, .error = &why})
                   : error_set(&why, -ENOMEM, "out of memory");
         if (r < 0) {
-                log_error(COMPONENT, "volume %s: an interrupted command can be neither finished nor undone: %s", name, why.text);
+                log_error(COMPONENT, "volume %s: an interrupted command can be neither finished nor undone: %s", name,
+                          why.text);
                 volume_free(v);
                 return;
         }

@@ -1,7 +1,7 @@
 /* A brick process as the operating system sees it: started, found again, ended. No waiting, no protocol.
  *
- * The name of a process is its control socket RUN_DIR/brick-NUMBER.sock, which stands in its argument vector: so it can be
- * recognised after a restart of mortard, and a pid that was given to another program is never mistaken for it.
+ * The name of a process is its control socket RUN_DIR/brick-NUMBER.sock, which stands in its argument vector: so it can
+ * be recognised after a restart of mortard, and a pid that was given to another program is never mistaken for it.
  */
 #pragma once
 

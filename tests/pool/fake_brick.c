@@ -21,7 +21,8 @@ static struct {
 
 static void reply(struct rpc_server_conn *c, uint32_t xid, int error, const char *text)
 {
-        struct control_rep rep = {.op_ret = error ? -1 : 0, .op_errno = error, .error = str_of(text), .port = fake.port};
+        struct control_rep rep = {
+                .op_ret = error ? -1 : 0, .op_errno = error, .error = str_of(text), .port = fake.port};
         rpc_conn_reply(c, xid, &control_rep_desc, &rep);
 }
 
@@ -39,7 +40,8 @@ static void status(struct rpc_server_conn *c, uint32_t xid)
         for (size_t i = 0; i < fake.n; i++)
                 json_array_append_new(list, json_pack("{s:s,s:s}", "path", fake.paths[i], "volume", fake.volumes[i]));
         char *text = json_dumps(list, 0);
-        struct control_status_rep rep = {.port = fake.port, .pid = getpid(), .version = STR("fake"), .bricks = str_of(text)};
+        struct control_status_rep rep = {
+                .port = fake.port, .pid = getpid(), .version = STR("fake"), .bricks = str_of(text)};
         rpc_conn_reply(c, xid, &control_status_rep_desc, &rep);
         free(text);
         json_decref(list);
