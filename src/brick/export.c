@@ -224,7 +224,7 @@ void export_take_down(struct export *x, const char *reason)
 {
         if (x->state != EXPORT_UP)
                 return;
-        log_error("export", "Brick %s is taken down: %s Its clients are disconnected.", x->config.path, reason);
+        log_error("export", "%s The brick is taken down and its clients are disconnected.", reason);
         x->state = EXPORT_DOWN;
         (void)snprintf(x->reason, sizeof x->reason, "%s", reason);
         export_disconnect(x, true);

@@ -523,7 +523,7 @@ static int inodelk_request(struct op *op, uint32_t cmd, uint32_t type, const str
                 .owner = op_owner(op),
                 .type = type,
                 .domain = inodelk_domain(op, volume, f),
-                .pid = f->pid,
+                .pid = f->pid ? f->pid : (uint32_t)op->caller.pid, /* stock leaves it 0 */
                 .wait = cmd == LK_SET_WAIT && type != LOCK_TYPE_UNLOCK,
         };
         if (!ret->domain)

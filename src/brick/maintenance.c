@@ -171,8 +171,8 @@ static void visit(struct maintenance *m, struct export *x, uint64_t now)
 {
         char text[ERROR_TEXT_MAX];
         if (check_is_late(x, now)) {
-                (void)snprintf(text, sizeof text, "its storage does not answer for more than %u seconds.",
-                               x->config.options.health_check_timeout);
+                (void)snprintf(text, sizeof text, "Brick %.900s: the storage has not answered for more than %u seconds.",
+                               x->config.path, x->config.options.health_check_timeout);
                 export_take_down(x, text);
                 return;
         }

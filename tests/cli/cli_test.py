@@ -622,8 +622,8 @@ def main():
         os.environ["MORTAR_TEST_INSIDE"] = "1"
         os.execvp("unshare", ["unshare", "-mn", "--propagation", "private", sys.executable, *sys.argv])
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    os.makedirs("/run/mortar-test", exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", "mortar-test", "/run/mortar-test"], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "run", "/run"], check=True)
+    os.makedirs("/run/mortar-test")
     brick = os.path.abspath(sys.argv[3])
     programs = {"mortard": os.path.abspath(sys.argv[1]), "mortar": os.path.abspath(sys.argv[2]), "brick": brick,
                 "real": os.path.basename(brick) == "mortar-brick"}
