@@ -89,7 +89,7 @@ struct log_line {
         size_t len;
 };
 
-static void line_add(struct log_line *line, const char *format, va_list ap)
+_printf_(2, 0) static void line_add(struct log_line *line, const char *format, va_list ap)
 {
         size_t room = sizeof line->text - line->len;
         int n = vsnprintf(line->text + line->len, room, format, ap);

@@ -8,7 +8,7 @@
  * Relies on: timer_heap.h, fibre.h (for running fibres), log.h (stalls, and nothing else). Everything runs on the
  * loop's thread, except epoll_post(), which any thread may call: `post_lock` guards the queue and `asleep`.
  *
- * The file is above 600 lines because streams, listeners and the loop share `struct watch` and its life cycle.
+ * Above 600 lines: streams, listeners and the loop share `struct watch` and its life cycle.
  */
 #include "base/fibre.h"
 #include "base/log.h"

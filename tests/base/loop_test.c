@@ -1,4 +1,6 @@
-/* The epoll loop: timers, posts, sockets, foreign descriptors, stalls. Ports are chosen by the kernel on 127.0.0.1. */
+/* The epoll loop: timers, posts, sockets, foreign descriptors, stalls. Ports are chosen by the kernel on 127.0.0.1.
+ *
+ * Above 600 lines: many small tests over one set of helpers. */
 #include "check.h"
 
 #include "base/log.h"
