@@ -1,7 +1,7 @@
 /* Dictionaries: building, looking up, both wire forms.
  *
- * Relies on arena (pairs, copies) and xdr. Keys found on the wire with their NUL stay where they are; only a key without
- * one is copied. Allocation for pairs is bounded by the bytes that are really there: a pair takes at least
+ * Relies on arena (pairs, copies) and xdr. Keys found on the wire with their NUL stay where they are; only a key
+ * without one is copied. Allocation for pairs is bounded by the bytes that are really there: a pair takes at least
  * PAIR_WIRE_MIN of them. Any thread; a dict belongs to one request.
  */
 #include "proto/dict.h"
@@ -13,7 +13,7 @@
 #define PAIR_WIRE_MIN_OLD 9 /* two lengths and the key's NUL */
 #define NUMBER_TEXT_MAX 24
 
-/* ---- building ------------------------------------------------------------------------------------------------------ */
+/* ---- building ---------------------------------------------------------------------------------------------------- */
 
 static int dict_grow(struct dict *d, struct arena *a)
 {
@@ -77,7 +77,7 @@ int dict_add_str(struct dict *d, struct arena *a, const char *key, const char *s
         return dict_add(d, a, str_of(key), (struct dict_value){.type = DICT_STR, .bytes = bytes});
 }
 
-/* ---- reading ------------------------------------------------------------------------------------------------------- */
+/* ---- reading ----------------------------------------------------------------------------------------------------- */
 
 const struct dict_value *dict_get(const struct dict *d, const char *key)
 {
@@ -217,7 +217,7 @@ int dict_value_bytes(const struct dict_value *v, struct arena *a, struct slice *
         return 0;
 }
 
-/* ---- typed form ---------------------------------------------------------------------------------------------------- */
+/* ---- typed form -------------------------------------------------------------------------------------------------- */
 
 static struct str key_decode(struct xdr_reader *r, struct arena *a)
 {
@@ -414,7 +414,7 @@ void dict_encode(struct buf *b, const struct dict *d)
                 xdr_patch_u32(b, start, (uint32_t)(b->len - pairs));
 }
 
-/* ---- old form ------------------------------------------------------------------------------------------------------ */
+/* ---- old form ---------------------------------------------------------------------------------------------------- */
 
 static void pair_decode_old(struct xdr_reader *r, struct dict_pair *p)
 {

@@ -1,7 +1,8 @@
 /* Dictionaries: the protocol's bags of keys, in both wire forms (wire.md §2).
  *
- * They exist at the edge: decoded into an arena, turned into typed structs at once, and built again for an answer. Order is
- * kept (a decoded dict encodes to the same bytes). Look-up is linear: dicts are small and bounded (DICT_PAIRS_LIMIT).
+ * They exist at the edge: decoded into an arena, turned into typed structs at once, and built again for an answer.
+ * Order is kept (a decoded dict encodes to the same bytes). Look-up is linear: dicts are small and bounded
+ * (DICT_PAIRS_LIMIT).
  */
 #pragma once
 
@@ -24,11 +25,11 @@ enum dict_type {
 struct dict_value {
         enum dict_type type;
         union {
-                int64_t i;         /* DICT_INT */
-                uint64_t u;        /* DICT_UINT */
-                double d;          /* DICT_DOUBLE */
-                struct slice bytes; /* DICT_STR, DICT_STR_OLD, DICT_PTR */
-                struct gfid gfid;   /* DICT_GFUUID */
+                int64_t i;               /* DICT_INT */
+                uint64_t u;              /* DICT_UINT */
+                double d;                /* DICT_DOUBLE */
+                struct slice bytes;      /* DICT_STR, DICT_STR_OLD, DICT_PTR */
+                struct gfid gfid;        /* DICT_GFUUID */
                 const struct iatt *iatt; /* DICT_IATT */
                 struct mdata mdata;      /* DICT_MDATA */
         };
@@ -48,10 +49,10 @@ struct dict {
 
 #define DICT_NULL ((struct dict){.null = true})
 
-/* ---- building ----------------------------------------------------------------------------------------------------- */
+/* ---- building ---------------------------------------------------------------------------------------------------- */
 
-/* Appends; keys are not made unique (last one wins in look-ups). KEY and bytes are kept by reference and must live as long
- * as the dict. -ENOMEM (arena exhausted), -E2BIG (DICT_PAIRS_LIMIT). A NULL dict becomes a real one. */
+/* Appends; keys are not made unique (last one wins in look-ups). KEY and bytes are kept by reference and must live as
+ * long as the dict. -ENOMEM (arena exhausted), -E2BIG (DICT_PAIRS_LIMIT). A NULL dict becomes a real one. */
 int dict_add(struct dict *d, struct arena *a, struct str key, struct dict_value value);
 int dict_add_int(struct dict *d, struct arena *a, const char *key, int64_t v);
 int dict_add_uint(struct dict *d, struct arena *a, const char *key, uint64_t v);
@@ -61,7 +62,7 @@ int dict_add_iatt(struct dict *d, struct arena *a, const char *key, const struct
 /* The string with its NUL, as stock sends it. */
 int dict_add_str(struct dict *d, struct arena *a, const char *key, const char *s);
 
-/* ---- reading ------------------------------------------------------------------------------------------------------ */
+/* ---- reading ----------------------------------------------------------------------------------------------------- */
 
 /* NULL if absent. */
 const struct dict_value *dict_get(const struct dict *d, const char *key);
@@ -75,23 +76,23 @@ int dict_get_str(const struct dict *d, struct arena *a, const char *key, struct 
 /* GFUUID, or 16 bytes of another kind. */
 int dict_get_gfid(const struct dict *d, const char *key, struct gfid *ret);
 
-/* The bytes stored when a value becomes an xattr: numbers as decimal text with NUL, strings and PTR as they are, GFUUID 16
- * bytes (wire.md §2.2). -EINVAL for IATT, MDATA, DOUBLE, UNKNOWN. */
+/* The bytes stored when a value becomes an xattr: numbers as decimal text with NUL, strings and PTR as they are, GFUUID
+ * 16 bytes (wire.md §2.2). -EINVAL for IATT, MDATA, DOUBLE, UNKNOWN. */
 int dict_value_bytes(const struct dict_value *v, struct arena *a, struct slice *ret);
 
-/* ---- wire --------------------------------------------------------------------------------------------------------- */
+/* ---- wire -------------------------------------------------------------------------------------------------------- */
 
-/* Typed dict of v400 (wire.md §2.2). Errors go into the reader: -EBADMSG, -EMSGSIZE (DICT_PAIRS_LIMIT, DICT_BYTES_LIMIT),
- * -ENOMEM. Keys are taken with and without their NUL. The number of pairs is the array's; `count` only tells NULL (-1) from
- * empty. */
+/* Typed dict of v400 (wire.md §2.2). Errors go into the reader: -EBADMSG, -EMSGSIZE (DICT_PAIRS_LIMIT,
+ * DICT_BYTES_LIMIT), -ENOMEM. Keys are taken with and without their NUL. The number of pairs is the array's; `count`
+ * only tells NULL (-1) from empty. */
 void dict_decode(struct xdr_reader *r, struct arena *a, struct dict *ret);
 /* The same for a dict that others find a payload with: -EBADMSG unless xdr_size is exact. */
 void dict_decode_exact(struct xdr_reader *r, struct arena *a, struct dict *ret);
 /* -EINVAL (in B) for a value of type DICT_UNKNOWN. */
 void dict_encode(struct buf *b, const struct dict *d);
 
-/* Old dict, the contents of an opaque (wire.md §2.1). An empty slice is the NULL dict. Every value is DICT_STR_OLD with the
- * bytes as they are. -EBADMSG, -E2BIG (DICT_PAIRS_LIMIT, DICT_BYTES_LIMIT), -ENOMEM. */
+/* Old dict, the contents of an opaque (wire.md §2.1). An empty slice is the NULL dict. Every value is DICT_STR_OLD with
+ * the bytes as they are. -EBADMSG, -E2BIG (DICT_PAIRS_LIMIT, DICT_BYTES_LIMIT), -ENOMEM. */
 int dict_decode_old(struct slice data, struct arena *a, struct dict *ret);
 /* Appends the serialized form without the surrounding opaque; values as dict_value_bytes() gives them. The NULL dict
  * appends nothing. Returns b->error. */

@@ -1,7 +1,8 @@
 /* Program 1298437 version 400: every file operation, as a table (spec: wire.md §4.2).
  *
- * FOPS(X) lists X(number, NAME, name). For each there are `struct NAME_fop_req` and `struct NAME_fop_rep` with the fields
- * below, and their descriptors. PUT's payload and WRITE's follow the XDR part of the call, READ's that of the reply.
+ * FOPS(X) lists X(number, NAME, name). For each there are `struct NAME_fop_req` and `struct NAME_fop_rep` with the
+ * fields below, and their descriptors. The payloads of PUT and WRITE follow the XDR part of the call, READ's that
+ * of the reply.
  */
 #pragma once
 

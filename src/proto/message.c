@@ -12,8 +12,8 @@
 struct decoder {
         struct xdr_reader *r;
         struct arena *a;
-        bool exact;          /* a payload follows: dicts must take what they announce */
-        uint32_t payload;    /* bytes announced */
+        bool exact;       /* a payload follows: dicts must take what they announce */
+        uint32_t payload; /* bytes announced */
 };
 
 static uint32_t limit_or(uint32_t limit, uint64_t kind_limit)
@@ -21,7 +21,7 @@ static uint32_t limit_or(uint32_t limit, uint64_t kind_limit)
         return limit ? limit : (uint32_t)kind_limit;
 }
 
-/* ---- reading: strings and dicts ------------------------------------------------------------------------------------- */
+/* ---- reading: strings and dicts ---------------------------------------------------------------------------------- */
 
 static int name_error(struct slice name)
 {
@@ -96,7 +96,7 @@ static struct slice decode_payload(struct decoder *d)
         return s;
 }
 
-/* ---- reading: structures --------------------------------------------------------------------------------------------- */
+/* ---- reading: structures ----------------------------------------------------------------------------------------- */
 
 static struct flock_range decode_flock(struct xdr_reader *r)
 {
@@ -137,7 +137,7 @@ static struct statfs decode_statfs(struct xdr_reader *r)
         return s;
 }
 
-/* ---- reading: lists -------------------------------------------------------------------------------------------------- */
+/* ---- reading: lists ---------------------------------------------------------------------------------------------- */
 
 /* True if another entry follows: V, with N entries of SIZE bytes and room for *CAP, then has room for it. */
 static bool list_more(struct decoder *d, void **v, uint32_t n, uint32_t *cap, size_t size, uint32_t limit)
@@ -226,7 +226,7 @@ static struct program_list decode_programs(struct decoder *d, uint32_t limit)
         return (struct program_list){.v = v, .n = n};
 }
 
-/* ---- reading: the message -------------------------------------------------------------------------------------------- */
+/* ---- reading: the message ---------------------------------------------------------------------------------------- */
 
 static void decode_field(struct decoder *d, const struct msg_field *f, void *at)
 {
@@ -279,8 +279,7 @@ static void decode_field(struct decoder *d, const struct msg_field *f, void *at)
                 break;
         case MSG_dirents:
         case MSG_direntps:
-                *(struct dirent_list *)at =
-                        decode_dirents(d, f->kind == MSG_direntps, limit_or(f->limit, LIST_LIMIT));
+                *(struct dirent_list *)at = decode_dirents(d, f->kind == MSG_direntps, limit_or(f->limit, LIST_LIMIT));
                 break;
         case MSG_locks:
                 *(struct lock_list *)at = decode_locks(d, limit_or(f->limit, LIST_LIMIT));
@@ -318,7 +317,7 @@ int msg_decode(const struct msg_desc *d, struct xdr_reader *r, struct arena *a, 
         return 0;
 }
 
-/* ---- writing --------------------------------------------------------------------------------------------------------- */
+/* ---- writing ----------------------------------------------------------------------------------------------------- */
 
 static void encode_str(struct buf *b, struct str s)
 {

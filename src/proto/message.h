@@ -1,7 +1,7 @@
 /* Messages as tables.
  *
- * A message is written down once, as a list of (kind, field): see proto/fop.h and proto/handshake.h. From that list come
- * the C struct and a descriptor; encoder, decoder, log form and the tests' field walker interpret the descriptor.
+ * A message is written down once, as a list of (kind, field): see proto/fop.h and proto/handshake.h. From that list
+ * come the C struct and a descriptor; encoder, decoder, log form and the tests' field walker interpret the descriptor.
  *
  *      #define MSG_STAT_REQ(F) F(gfid, gfid, 0) F(dict, xdata, 0)
  *      MSG_DECLARE(stat_req, MSG_STAT_REQ)      struct stat_req { struct gfid gfid; struct dict xdata; };
@@ -20,8 +20,8 @@
         K(i32, int32_t, 4)                                                                                             \
         K(u64, uint64_t, 8)                                                                                            \
         K(i64, int64_t, 8)                                                                                             \
-        K(name, struct str, 4)               /* a path component: no '/', no NUL, not "." or "..", at most NAME_LIMIT */ \
-                                             /* bytes; may be empty */                                                 \
+        K(name, struct str, 4)               /* a path component: no '/', no NUL, not "." or "..", at most   */        \
+                                             /* NAME_LIMIT bytes; may be empty */                                      \
         K(text, struct str, 4)               /* any string without NUL */                                              \
         K(opaque, struct slice, 4)                                                                                     \
         K(dict, struct dict, 12)             /* typed dict */                                                          \
@@ -70,8 +70,8 @@ struct msg_desc {
         };                                                                                                             \
         extern const struct msg_desc msg##_desc;
 
-/* MSG_DEFINE gives the field list `MSG_FIELD_OF_(msg)` as its F: the name of the struct, up to its "->", and the name of
- * the macro that takes (kind, field, limit). So a list works for any struct and needs no name of its own. */
+/* MSG_DEFINE gives the field list `MSG_FIELD_OF_(msg)` as its F: the struct up to its "->", and the name of the macro
+ * that takes (kind, field, limit). So a list works for any struct and does not repeat its name. */
 #define MSG_FIELD_OF_(msg) {.offset = (uint32_t)(uintptr_t)&((struct msg *)0)->MSG_FIELD_
 #define MSG_FIELD_(kind_, field, limit_) field, .kind = MSG_##kind_, .limit = (uint32_t)(limit_), .name = #field},
 #define MSG_ONE_(kind, field, limit) +1
@@ -95,13 +95,15 @@ struct msg_desc {
  *   -EINVAL        a NUL inside a string                   -EBADMSG       cut short, impossible type, count or length
  *   -EMSGSIZE      beyond the field's limit                -ENOMEM        beyond the arena
  * For the first three the rest of the message was well-formed: the answer is an error reply, not GARBAGE_ARGS.
- * A message with a payload (WRITE and PUT calls, READ replies) is -EBADMSG unless its length field equals the bytes that
- * are there and its dict takes exactly xdr_size bytes, which is where others look for the payload (wire.md §6.1). */
+ * A message with a payload (WRITE and PUT calls, READ replies) is -EBADMSG unless its length field equals the bytes
+ * that are there and its dict takes exactly xdr_size bytes, which is where others look for the payload
+ * (wire.md §6.1). */
 int msg_decode(const struct msg_desc *d, struct xdr_reader *r, struct arena *a, void *ret);
 
 /* Appends the message to B; look at b->error. A payload with data NULL is not appended: its bytes follow in their own
  * buffer (record_end() counts them). Otherwise -EINVAL if the length field differs from the payload's length. */
 void msg_encode(const struct msg_desc *d, const void *msg, struct buf *b);
 
-/* One line "name{field=value, …}" for logs: payloads and long opaques as sizes; cut at OUT's ceiling without an error. */
+/* One line "name{field=value, …}" for logs: payloads and long opaques as sizes; cut without an error at
+ * OUT's ceiling. */
 void msg_format(const struct msg_desc *d, const void *msg, struct buf *out);

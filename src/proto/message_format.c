@@ -1,7 +1,7 @@
 /* The log form of messages: one line, every field, long things as sizes.
  *
- * Bytes of others are escaped, so the line stays a line. Writing stops silently at the ceiling of the output. Not on the
- * path of requests.
+ * Bytes of others are escaped, so the line stays a line. Writing stops silently at the ceiling of the output. Not on
+ * the path of requests.
  */
 #include "proto/message.h"
 
@@ -61,8 +61,8 @@ static void put_iatt(struct buf *out, const struct iatt *i)
 {
         put(out, "{gfid=");
         put_gfid(out, &i->gfid);
-        put(out, " mode=0%o size=%" PRIu64 " nlink=%" PRIu32 " uid=%" PRIu32 " gid=%" PRIu32, i->mode, i->size, i->nlink,
-            i->uid, i->gid);
+        put(out, " mode=0%o size=%" PRIu64 " nlink=%" PRIu32 " uid=%" PRIu32 " gid=%" PRIu32, i->mode, i->size,
+            i->nlink, i->uid, i->gid);
         put(out, " mtime=%" PRId64 ".%09" PRIu32 " ctime=%" PRId64 ".%09" PRIu32 "}", i->mtime.sec, i->mtime.nsec,
             i->ctime.sec, i->ctime.nsec);
 }
@@ -118,8 +118,8 @@ static void put_dict(struct buf *out, const struct dict *d)
 
 static void put_flock(struct buf *out, const struct flock_range *f)
 {
-        put(out, "{type=%" PRIu32 " whence=%" PRIu32 " start=%" PRIu64 " len=%" PRIu64 " pid=%" PRIu32 " owner=", f->type,
-            f->whence, f->start, f->len, f->pid);
+        put(out, "{type=%" PRIu32 " whence=%" PRIu32, f->type, f->whence);
+        put(out, " start=%" PRIu64 " len=%" PRIu64 " pid=%" PRIu32 " owner=", f->start, f->len, f->pid);
         put_opaque(out, f->owner);
         put(out, "}");
 }
@@ -133,8 +133,8 @@ static void put_lease(struct buf *out, const struct lease *l)
 
 static void put_statfs(struct buf *out, const struct statfs *s)
 {
-        put(out, "{bsize=%" PRIu64 " blocks=%" PRIu64 " bfree=%" PRIu64 " files=%" PRIu64 " ffree=%" PRIu64 "}", s->bsize,
-            s->blocks, s->bfree, s->files, s->ffree);
+        put(out, "{bsize=%" PRIu64 " blocks=%" PRIu64 " bfree=%" PRIu64 " files=%" PRIu64 " ffree=%" PRIu64 "}",
+            s->bsize, s->blocks, s->bfree, s->files, s->ffree);
 }
 
 static void put_dirents(struct buf *out, const struct dirent_list *list)

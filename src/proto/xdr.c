@@ -15,7 +15,7 @@
 /* 32-bit lengths from the wire are padded and added in size_t. */
 _Static_assert(sizeof(size_t) == 8, "lengths would overflow");
 
-/* ---- unaligned big-endian ------------------------------------------------------------------------------------------ */
+/* ---- unaligned big-endian ---------------------------------------------------------------------------------------- */
 
 static inline uint32_t get_u32(const uint8_t **p)
 {
@@ -57,7 +57,7 @@ static inline size_t xdr_padded(size_t n)
         return (n + 3) & ~(size_t)3;
 }
 
-/* ---- reading ------------------------------------------------------------------------------------------------------- */
+/* ---- reading ----------------------------------------------------------------------------------------------------- */
 
 int xdr_fail(struct xdr_reader *r, int error)
 {
@@ -213,7 +213,7 @@ struct mdata xdr_read_mdata(struct xdr_reader *r)
         return m;
 }
 
-/* ---- writing ------------------------------------------------------------------------------------------------------- */
+/* ---- writing ----------------------------------------------------------------------------------------------------- */
 
 /* buf_extend() without the call when there is room. */
 static inline uint8_t *xdr_space(struct buf *b, size_t n)

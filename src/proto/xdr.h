@@ -1,9 +1,9 @@
 /* XDR primitives (RFC 4506): big-endian, padded to four bytes.
  *
- * The reader never reads past its end: the first short read sets `error` (-EBADMSG) and every later read gives zeros, so
- * decoders read field after field and look once. A value that is well-formed but not allowed (a name with '/') goes into
- * `refused` instead, and reading goes on: whoever asks xdr_result() at the end learns of it only if nothing worse is wrong.
- * The bytes of padding are not looked at. The writer is a struct buf with its own sticky error.
+ * The reader never reads past its end: the first short read sets `error` (-EBADMSG) and every later read gives zeros,
+ * so decoders read field after field and look once. A value that is well-formed but not allowed (a name with '/') goes
+ * into `refused` instead, and reading goes on: whoever asks xdr_result() at the end learns of it only if nothing worse
+ * is wrong. The bytes of padding are not looked at. The writer is a struct buf with its own sticky error.
  */
 #pragma once
 

@@ -1,9 +1,9 @@
 /* An RPC client connection for fibres.
  *
  * A call is a struct on the stack of the fibre that waits for it, found by xid through a small hash. Whoever ends it —
- * reply, loss of the connection, rpc_client_free — takes it out of the hash, fills in the result and sets its event; only
- * a call that ran out of time takes itself out. So a fibre that was woken with a result never looks at the client again,
- * which may be gone.
+ * reply, loss of the connection, rpc_client_free — takes it out of the hash, fills in the result and sets its event;
+ * only a call that ran out of time takes itself out. So a fibre that was woken with a result never looks at the client
+ * again, which may be gone.
  *
  * Replies are copied into the caller's arena: the receive buffer belongs to the next record.
  *
@@ -54,7 +54,7 @@ struct rpc_client {
         bool freed; /* during a dispatch: memory goes at its end */
 };
 
-/* ---- calls ------------------------------------------------------------------------------------------------------------- */
+/* ---- calls ------------------------------------------------------------------------------------------------------- */
 
 static struct pending **call_bucket(struct rpc_client *c, uint32_t xid)
 {
@@ -118,7 +118,7 @@ static void call_reply(struct rpc_client *c, const struct rpc_reply *reply)
         call_end(p, copy ? 0 : -ENOMEM);
 }
 
-/* ---- loss --------------------------------------------------------------------------------------------------------------- */
+/* ---- loss -------------------------------------------------------------------------------------------------------- */
 
 static void client_close(struct rpc_client *c)
 {
@@ -145,7 +145,7 @@ static void client_fail(struct timer *t)
         client_lose(c, c->fail_error);
 }
 
-/* ---- sending ------------------------------------------------------------------------------------------------------------ */
+/* ---- sending ----------------------------------------------------------------------------------------------------- */
 
 static void client_event(struct stream *stream, unsigned events, void *arg);
 
@@ -194,7 +194,7 @@ static uint32_t client_xid(struct rpc_client *c)
         return xid;
 }
 
-/* ---- ping --------------------------------------------------------------------------------------------------------------- */
+/* ---- ping -------------------------------------------------------------------------------------------------------- */
 
 static void ping_due(struct timer *t);
 
@@ -232,7 +232,7 @@ static void ping_answered(struct rpc_client *c)
         timer_start(c->loop, &c->ping, c->config.ping_timeout, ping_due);
 }
 
-/* ---- receiving ---------------------------------------------------------------------------------------------------------- */
+/* ---- receiving --------------------------------------------------------------------------------------------------- */
 
 static int client_callback(struct rpc_client *c, struct slice record)
 {
@@ -302,7 +302,7 @@ static void client_event(struct stream *stream, unsigned events, void *arg)
         (void)stream;
 }
 
-/* ---- connecting --------------------------------------------------------------------------------------------------------- */
+/* ---- connecting -------------------------------------------------------------------------------------------------- */
 
 static void client_connected(struct stream *stream, unsigned events, void *arg)
 {
@@ -359,7 +359,7 @@ struct rpc_client *rpc_client_free(struct rpc_client *c)
         return NULL;
 }
 
-/* ---- calling ------------------------------------------------------------------------------------------------------------ */
+/* ---- calling ----------------------------------------------------------------------------------------------------- */
 
 static void waiting_remove(struct rpc_client *c, struct pending *p)
 {

@@ -13,10 +13,10 @@ struct rpc_client;
 
 struct rpc_client_config {
         struct address to;
-        const struct address *from;   /* NULL: any */
-        uint64_t connect_timeout;     /* ns; 0 = 10 s */
-        uint64_t call_timeout;        /* ns; 0 = 1800 s */
-        uint64_t ping_timeout;        /* ns; 0 = no pings */
+        const struct address *from; /* NULL: any */
+        uint64_t connect_timeout;   /* ns; 0 = 10 s */
+        uint64_t call_timeout;      /* ns; 0 = 1800 s */
+        uint64_t ping_timeout;      /* ns; 0 = no pings */
         /* A callback from the server (wire.md §4.5). RECORD lives until it returns. May be NULL. */
         void (*on_callback)(struct rpc_client *c, const struct rpc_call *call, void *arg);
         /* The connection was lost; outstanding calls have failed. Not called by rpc_client_free. May be NULL. */
@@ -30,10 +30,10 @@ int rpc_client_connect(struct fibre *self, const struct rpc_client_config *confi
 struct rpc_client *rpc_client_free(struct rpc_client *c);
 DEFINE_CLEANUP(struct rpc_client *, rpc_client_free)
 
-/* One call: sends REQ (described by REQ_DESC; NULL = no arguments), waits, decodes into REP with A. CRED NULL = v2 zeros.
- * The reply record stays valid as long as A. -ENOTCONN lost, -ETIMEDOUT, -EPROTO the peer refused the call (program,
- * procedure, arguments), -EBADMSG its reply does not decode or holds what no reply may (a name with '/'). While more than
- * a few MiB wait to be sent, further calls wait first. */
+/* One call: sends REQ (described by REQ_DESC; NULL = no arguments), waits, decodes into REP with A. CRED NULL = v2
+ * zeros. The reply record stays valid as long as A. -ENOTCONN lost, -ETIMEDOUT, -EPROTO the peer refused the call
+ * (program, procedure, arguments), -EBADMSG its reply does not decode or holds what no reply may (a name with '/').
+ * While more than a few MiB wait to be sent, further calls wait first. */
 int rpc_client_call(struct fibre *self, struct rpc_client *c, uint32_t prog, uint32_t vers, uint32_t proc,
                     const struct rpc_cred *cred, const struct msg_desc *req_desc, const void *req,
                     const struct msg_desc *rep_desc, void *rep, struct arena *a);

@@ -13,7 +13,7 @@ int rpc_direction(struct slice record)
         return r.error || direction > RPC_REPLY ? -EBADMSG : (int)direction;
 }
 
-/* ---- credentials ----------------------------------------------------------------------------------------------------- */
+/* ---- credentials ------------------------------------------------------------------------------------------------- */
 
 static void groups_decode(struct xdr_reader *r, struct rpc_cred *c)
 {
@@ -137,7 +137,7 @@ static void cred_encode(struct buf *b, const struct rpc_cred *c)
         xdr_write_opaque(b, c->owner, c->owner_len);
 }
 
-/* ---- calls ----------------------------------------------------------------------------------------------------------- */
+/* ---- calls ------------------------------------------------------------------------------------------------------- */
 
 static int call_refuse(enum rpc_status status, enum rpc_status *ret_status)
 {
@@ -180,7 +180,7 @@ void rpc_call_encode(struct buf *b, const struct rpc_call *call)
         xdr_write_u32(b, 0);
 }
 
-/* ---- replies --------------------------------------------------------------------------------------------------------- */
+/* ---- replies ----------------------------------------------------------------------------------------------------- */
 
 int rpc_reply_decode(struct slice record, struct rpc_reply *ret)
 {

@@ -1,7 +1,7 @@
 /* A record stream over one connection. See link.h.
  *
- * Invariant: sent <= out.len; sent bytes are dropped when all went or when they are more than half of the buffer, so that
- * moving costs no more than sending did.
+ * Invariant: sent <= out.len; sent bytes are dropped when all went or when they are more than half of the buffer, so
+ * that moving costs no more than sending did.
  */
 #include "rpc/link.h"
 

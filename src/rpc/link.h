@@ -1,4 +1,5 @@
-/* A record stream over one connection: bytes in to records, records out to bytes, both bounded. For client.c and server.c.
+/* A record stream over one connection: bytes in to records, records out to bytes, both bounded. For client.c and
+ * server.c.
  *
  * TLS (wire.md §1.7) has its place below this: a struct stream around the one that was connected or accepted, put there
  * before the first byte. The link sees a stream and nothing of what is under it.
@@ -15,8 +16,8 @@ struct rpc_link {
         struct record_reader in;
         struct buf out; /* unsent bytes begin at `sent` */
         size_t sent;
-        bool eof; /* the peer has ended its side or failed; `in` may still hold records */
-        int error; /* why, with eof; 0 for an orderly end */
+        bool eof;    /* the peer has ended its side or failed; `in` may still hold records */
+        int error;   /* why, with eof; 0 for an orderly end */
         bool hangup; /* the peer is gone in both directions */
 };
 
@@ -25,9 +26,9 @@ void rpc_link_init(struct rpc_link *l, struct stream *stream, size_t record, siz
 /* Closes; nothing is sent any more. */
 void rpc_link_done(struct rpc_link *l);
 
-/* Reads what is there, up to a bound that keeps one connection from holding up the loop. EVENTS: what the stream told; with
- * a hang-up, having nothing to read is the end. True if something came; the end of the stream and failures are in `eof` and
- * `error`. */
+/* Reads what is there, up to a bound that keeps one connection from holding up the loop. EVENTS: what the stream told;
+ * with a hang-up, having nothing to read is the end. True if something came; the end of the stream and failures are in
+ * `eof` and `error`. */
 bool rpc_link_read(struct rpc_link *l, unsigned events);
 
 /* Sends what the connection takes. 0 or -errno. */

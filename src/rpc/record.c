@@ -8,7 +8,7 @@
 
 #include "proto/xdr.h"
 
-#define READ_AHEAD (1 * MIB)  /* room for bytes behind an unfinished record */
+#define READ_AHEAD (1 * MIB)    /* room for bytes behind an unfinished record */
 #define BUFFER_KEPT (256 * KIB) /* memory a quiet connection holds on to */
 
 void record_reader_init(struct record_reader *r, size_t limit)

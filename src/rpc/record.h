@@ -1,9 +1,9 @@
 /* Record marking: bytes of a stream to whole records (wire.md §1.2, RFC 5531 §11).
  *
  * The assembler is fed bytes in any pieces and gives records one after the other. Bounds: `limit` bytes a record,
- * RECORD_FRAGMENTS fragments a record; a fragment of length zero that is not the last counts too, so an endless stream of
- * them ends the connection. Memory held = the unfinished record, and it grows with the bytes received, never with the
- * length a peer announces.
+ * RECORD_FRAGMENTS fragments a record; a fragment of length zero that is not the last counts too, so an endless stream
+ * of them ends the connection. Memory held = the unfinished record, and it grows with the bytes received, never with
+ * the length a peer announces.
  */
 #pragma once
 
@@ -32,8 +32,8 @@ uint8_t *record_reader_space(struct record_reader *r, size_t min_bytes, size_t *
 /* N bytes were put there. */
 void record_reader_filled(struct record_reader *r, size_t n);
 
-/* 1: *ret is the next whole record, valid until the next call on R. 0: more bytes are needed (*ret_missing, if not NULL:
- * how many at least). -EMSGSIZE: beyond the limit, -EBADMSG: too many fragments: close the connection. */
+/* 1: *ret is the next whole record, valid until the next call on R. 0: more bytes are needed (*ret_missing, if not
+ * NULL: how many at least). -EMSGSIZE: beyond the limit, -EBADMSG: too many fragments: close the connection. */
 int record_reader_next(struct record_reader *r, struct slice *ret, size_t *ret_missing);
 
 /* Starts a record in B: reserves the mark. Returns its offset for record_end(). */

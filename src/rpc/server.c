@@ -1,8 +1,8 @@
 /* RPC server connections on a loop.
  *
- * A connection reads while it may: fewer unanswered calls than `outstanding`, fewer unsent bytes than `output`. What was
- * read but not dispatched waits in the link. Answers given during a dispatch are sent together at its end; later ones at
- * once.
+ * A connection reads while it may: fewer unanswered calls than `outstanding`, fewer unsent bytes than `output`. What
+ * was read but not dispatched waits in the link. Answers given during a dispatch are sent together at its end; later
+ * ones at once.
  *
  * Lifetime: a connection holds one reference while it is open and one for each unanswered call. So an answer that comes
  * after the end finds its connection and is dropped, and the last one frees it. Errors found while answering close the
@@ -45,7 +45,7 @@ struct rpc_server {
 static void conn_event(struct stream *stream, unsigned events, void *arg);
 static void conn_kick(struct timer *t);
 
-/* ---- lifetime -------------------------------------------------------------------------------------------------------- */
+/* ---- lifetime ---------------------------------------------------------------------------------------------------- */
 
 static void conn_unref(struct rpc_server_conn *c)
 {
@@ -81,7 +81,7 @@ void rpc_conn_close(struct rpc_server_conn *c)
         conn_unref(c);
 }
 
-/* ---- reading and writing ------------------------------------------------------------------------------------------------ */
+/* ---- reading and writing ----------------------------------------------------------------------------------------- */
 
 static bool conn_may_read(const struct rpc_server_conn *c)
 {
@@ -194,7 +194,7 @@ static void conn_written(struct rpc_server_conn *c, size_t begin, bool resume)
                 conn_watch(c);
 }
 
-/* ---- answers ------------------------------------------------------------------------------------------------------------ */
+/* ---- answers ----------------------------------------------------------------------------------------------------- */
 
 static void conn_answer(struct rpc_server_conn *c, uint32_t xid, enum rpc_status status, const struct msg_desc *desc,
                         const void *msg)
@@ -223,8 +223,8 @@ void rpc_conn_reject(struct rpc_server_conn *c, uint32_t xid, enum rpc_status st
         conn_answer(c, xid, status, NULL, NULL);
 }
 
-void rpc_conn_callback(struct rpc_server_conn *c, uint32_t prog, uint32_t vers, uint32_t proc, const struct msg_desc *desc,
-                       const void *msg)
+void rpc_conn_callback(struct rpc_server_conn *c, uint32_t prog, uint32_t vers, uint32_t proc,
+                       const struct msg_desc *desc, const void *msg)
 {
         if (!c->server)
                 return;
@@ -254,7 +254,7 @@ void *rpc_conn_data(const struct rpc_server_conn *c)
         return c->data;
 }
 
-/* ---- the server ---------------------------------------------------------------------------------------------------------- */
+/* ---- the server -------------------------------------------------------------------------------------------------- */
 
 static void server_accept(struct listener *l, struct stream *stream, void *arg)
 {

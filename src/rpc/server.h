@@ -4,10 +4,9 @@
  * connections are driven by worker threads (brick/lane.h) with the same record, header and message code.
  *
  * A connection object lives until it is closed AND every call of it was answered, so an answer may come at any time.
- * Bounds: see struct rpc_server_limits; unsent replies never exceed `output` + RECORD_LIMIT, and a peer that leaves more
- * than `output` unread when a callback is due is disconnected.
- * Connections are plain. TLS (wire.md §1.7) has its place at the stream: rpc/link.h.
- * Thread: the loop's.
+ * Bounds: see struct rpc_server_limits; unsent replies never exceed `output` + RECORD_LIMIT, and a peer that leaves
+ * more than `output` unread when a callback is due is disconnected. Connections are plain. TLS (wire.md §1.7) has its
+ * place at the stream: rpc/link.h. Thread: the loop's.
  */
 #pragma once
 
@@ -19,18 +18,18 @@ struct rpc_server;
 struct rpc_server_conn;
 
 struct rpc_server_limits {
-        size_t record;         /* largest record, bytes; 0 = RECORD_LIMIT */
-        size_t output;         /* unsent reply bytes at which reading stops; 0 = 8 MiB */
-        uint32_t outstanding;  /* calls without a reply at which reading stops; 0 = 64 */
-        uint32_t connections;  /* 0 = 4096; further ones are closed at once */
+        size_t record;        /* largest record, bytes; 0 = RECORD_LIMIT */
+        size_t output;        /* unsent reply bytes at which reading stops; 0 = 8 MiB */
+        uint32_t outstanding; /* calls without a reply at which reading stops; 0 = 64 */
+        uint32_t connections; /* 0 = 4096; further ones are closed at once */
 };
 
 struct rpc_server_handler {
         /* A call arrived. Answer now or later, exactly once: rpc_conn_reply() or rpc_conn_reject(). CALL and its record
          * live until this returns. */
         void (*on_call)(struct rpc_server_conn *c, const struct rpc_call *call, void *arg);
-        /* The connection is gone, whoever ended it; replies to it are dropped. `rpc_conn_data` is still valid here. Called
-         * once. May be NULL. */
+        /* The connection is gone, whoever ended it; replies to it are dropped. `rpc_conn_data` is still valid here.
+         * Called once. May be NULL. */
         void (*on_close)(struct rpc_server_conn *c, void *arg);
 };
 
@@ -47,8 +46,8 @@ void rpc_server_each(struct rpc_server *s, void (*fn)(struct rpc_server_conn *c,
 void rpc_conn_reply(struct rpc_server_conn *c, uint32_t xid, const struct msg_desc *desc, const void *msg);
 void rpc_conn_reject(struct rpc_server_conn *c, uint32_t xid, enum rpc_status status);
 /* A call in the reverse direction that is never answered (wire.md §4.5). DESC NULL = no body. */
-void rpc_conn_callback(struct rpc_server_conn *c, uint32_t prog, uint32_t vers, uint32_t proc, const struct msg_desc *desc,
-                       const void *msg);
+void rpc_conn_callback(struct rpc_server_conn *c, uint32_t prog, uint32_t vers, uint32_t proc,
+                       const struct msg_desc *desc, const void *msg);
 void rpc_conn_close(struct rpc_server_conn *c);
 /* -ENOTCONN once closed. */
 int rpc_conn_peer(const struct rpc_server_conn *c, struct address *ret);

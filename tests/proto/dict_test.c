@@ -164,7 +164,8 @@ static void too_many_pairs(void **state)
                 }
                 struct dict d;
                 assert_int_equal(decode(&b, &a, &d), fits ? 0 : -EMSGSIZE);
-                assert_int_equal(dict_decode_old((struct slice){old.data, (uint32_t)old.len}, &a, &d), fits ? 0 : -E2BIG);
+                assert_int_equal(dict_decode_old((struct slice){old.data, (uint32_t)old.len}, &a, &d),
+                                 fits ? 0 : -E2BIG);
         }
 }
 
@@ -357,8 +358,8 @@ static void values_as_xattrs(void **state)
 
 static void old_form(void **state)
 {
-        static const uint8_t wire[] = {0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 3, 'a', 0, '4', '2', 0,
-                                       0, 0, 0, 2, 0, 0, 0, 0, 'b', 'c', 0};
+        static const uint8_t wire[] = {0,   0,   0, 2, 0, 0, 0, 1, 0, 0, 0, 3,   'a', 0,
+                                       '4', '2', 0, 0, 0, 0, 2, 0, 0, 0, 0, 'b', 'c', 0};
         _cleanup_arena_ struct arena a = ARENA_INIT(MIB);
         _cleanup_buf_ struct buf b = BUF_INIT(4096);
         struct dict d;

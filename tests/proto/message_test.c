@@ -28,7 +28,7 @@ static void encode(const struct msg_desc *d, const void *msg, struct buf *b)
         msg_encode(d, msg, b);
 }
 
-/* ---- every message -------------------------------------------------------------------------------------------------- */
+/* ---- every message ----------------------------------------------------------------------------------------------- */
 
 static void check_round_trip(const struct msg_desc *d, const struct any_msg *msg, struct arena *a)
 {
@@ -143,7 +143,7 @@ static void procedures_by_number(void **state)
         assert_int_equal(n, 55);
 }
 
-/* ---- refusals -------------------------------------------------------------------------------------------------------- */
+/* ---- refusals ---------------------------------------------------------------------------------------------------- */
 
 /* A LOOKUP call for NAME with CUT bytes missing at its end. */
 static int lookup(const char *name, size_t len, size_t cut, struct lookup_fop_req *ret)
@@ -165,7 +165,7 @@ static void names_that_no_directory_may_hold(void **state)
                 size_t len;
                 int error;
         } cases[] = {
-                {"a/b", 3, -EPERM}, {"/", 1, -EPERM},   {"..", 2, -EPERM},  {".", 1, -EPERM},
+                {"a/b", 3, -EPERM},   {"/", 1, -EPERM},   {"..", 2, -EPERM},   {".", 1, -EPERM},
                 {"a\0b", 3, -EINVAL}, {"\0", 1, -EINVAL}, {"a\0", 2, -EINVAL},
         };
         struct lookup_fop_req req;
@@ -210,7 +210,7 @@ static void dirents_may_be_dots_but_not_paths(void **state)
         assert_int_equal(decode(&readdirp_fop_rep_desc, b.data, b.len, &a, &got), -EPERM);
 }
 
-/* ---- limits ----------------------------------------------------------------------------------------------------------- */
+/* ---- limits ------------------------------------------------------------------------------------------------------ */
 
 static void text_limits(void **state)
 {
@@ -221,7 +221,8 @@ static void text_limits(void **state)
         for (uint32_t n = PATH_LIMIT; n <= PATH_LIMIT + 1; n++) {
                 struct symlink_fop_req req = {.bname = STR("s"), .linkname = {.s = text, .len = n}, .xdata = DICT_NULL};
                 encode(&symlink_fop_req_desc, &req, &b);
-                assert_int_equal(decode(&symlink_fop_req_desc, b.data, b.len, &a, &req), n > PATH_LIMIT ? -EMSGSIZE : 0);
+                assert_int_equal(decode(&symlink_fop_req_desc, b.data, b.len, &a, &req),
+                                 n > PATH_LIMIT ? -EMSGSIZE : 0);
         }
 }
 
@@ -283,8 +284,8 @@ static void arenas_bound_a_message(void **state)
         assert_true(a.used <= 2000);
 }
 
-/* Overwrites each aligned word of each message with each nasty number: nothing may crash, read beyond or allocate more than
- * the arena. */
+/* Overwrites each aligned word of each message with each nasty number: nothing may crash, read beyond or allocate more
+ * than the arena. */
 static void nasty_numbers_everywhere(void **state)
 {
         static const uint32_t nasty[] = {0x7fffffff, 0x80000000, 0x80000001, 0xffffffff, 0xfffffffe, 0xfffffffc,
@@ -318,7 +319,8 @@ static void signs_survive(void **state)
 {
         _cleanup_arena_ struct arena a = ARENA_INIT(MIB);
         _cleanup_buf_ struct buf b = BUF_INIT(MIB);
-        struct read_fop_req req = {.fd = FD_ANONYMOUS, .offset = UINT64_MAX, .size = UINT32_MAX, .xdata = DICT_NULL}, got;
+        struct read_fop_req req = {.fd = FD_ANONYMOUS, .offset = UINT64_MAX, .size = UINT32_MAX, .xdata = DICT_NULL},
+                            got;
         encode(&read_fop_req_desc, &req, &b);
         assert_int_equal(decode(&read_fop_req_desc, b.data, b.len, &a, &got), 0);
         assert_int_equal(got.fd, -2);
@@ -330,7 +332,7 @@ static void signs_survive(void **state)
         assert_true(got_set.stbuf.atime.sec == INT64_MIN);
 }
 
-/* ---- payloads ---------------------------------------------------------------------------------------------------------- */
+/* ---- payloads ---------------------------------------------------------------------------------------------------- */
 
 static void payload_and_size_agree(void **state)
 {
@@ -372,16 +374,17 @@ static void the_payload_starts_where_xdr_size_says(void **state)
         }
 }
 
-/* ---- log form ----------------------------------------------------------------------------------------------------------- */
+/* ---- log form ---------------------------------------------------------------------------------------------------- */
 
 static void log_form(void **state)
 {
         _cleanup_buf_ struct buf out = BUF_INIT(512);
         struct lookup_fop_req req = {.pargfid = GFID_ROOT, .bname = STR("it's\n"), .xdata = DICT_NULL};
         msg_format(&lookup_fop_req_desc, &req, &out);
-        assert_string_equal(buf_cstr(&out),
-                            "lookup_fop_req{gfid=00000000-0000-0000-0000-000000000000, "
-                            "pargfid=00000000-0000-0000-0000-000000000001, flags=0, bname='it\\x27s\\x0a', xdata=NULL}");
+        assert_string_equal(
+                buf_cstr(&out),
+                "lookup_fop_req{gfid=00000000-0000-0000-0000-000000000000, "
+                "pargfid=00000000-0000-0000-0000-000000000001, flags=0, bname='it\\x27s\\x0a', xdata=NULL}");
         struct write_fop_req write = {.fd = -2, .size = 3, .xdata = DICT_NULL, .data = {(const uint8_t *)"abc", 3}};
         buf_reset(&out, 512);
         msg_format(&write_fop_req_desc, &write, &out);

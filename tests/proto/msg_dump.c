@@ -1,5 +1,5 @@
-/* Writes every field of every kind: a field that a message has and this file leaves out would be missing in the text, and
- * the comparison with README.md is line by line. */
+/* Writes every field of every kind: a field that a message has and this file leaves out would be missing in the text,
+ * and the comparison with README.md is line by line. */
 #include "msg_dump.h"
 
 #include <inttypes.h>
@@ -82,9 +82,9 @@ static void dump_time(struct buf *out, const char *name, struct iatt_time t)
 static bool iatt_is_zero(const struct iatt *i)
 {
         return gfid_is_null(&i->gfid) && !i->flags && !i->ino && !i->dev && !i->rdev && !i->size && !i->blocks &&
-               !i->attributes && !i->attributes_mask && !i->atime.sec && !i->mtime.sec && !i->ctime.sec && !i->btime.sec &&
-               !i->atime.nsec && !i->mtime.nsec && !i->ctime.nsec && !i->btime.nsec && !i->nlink && !i->uid && !i->gid &&
-               !i->blksize && !i->mode;
+               !i->attributes && !i->attributes_mask && !i->atime.sec && !i->mtime.sec && !i->ctime.sec &&
+               !i->btime.sec && !i->atime.nsec && !i->mtime.nsec && !i->ctime.nsec && !i->btime.nsec && !i->nlink &&
+               !i->uid && !i->gid && !i->blksize && !i->mode;
 }
 
 static void dump_iatt(struct buf *out, const struct iatt *i)
@@ -201,8 +201,8 @@ static void dump_odict(struct buf *out, const struct dict *d)
 
 static void dump_flock(struct buf *out, const struct flock_range *f)
 {
-        buf_printf(out, "{type=%" PRIu32 ", whence=%" PRIu32 ", start=%" PRIu64 ", len=%" PRIu64 ", pid=%" PRIu32, f->type,
-                   f->whence, f->start, f->len, f->pid);
+        buf_printf(out, "{type=%" PRIu32 ", whence=%" PRIu32 ", start=%" PRIu64 ", len=%" PRIu64 ", pid=%" PRIu32,
+                   f->type, f->whence, f->start, f->len, f->pid);
         buf_append_str(out, ", lk_owner=");
         dump_hex(out, f->owner.data, f->owner.len);
         buf_append_str(out, "}");
@@ -217,7 +217,8 @@ static void dump_lease(struct buf *out, const struct lease *l)
 
 static void dump_statfs(struct buf *out, const struct statfs *s)
 {
-        buf_printf(out, "{bsize=%" PRIu64 ", frsize=%" PRIu64 ", blocks=%" PRIu64 ", bfree=%" PRIu64 ", bavail=%" PRIu64,
+        buf_printf(out,
+                   "{bsize=%" PRIu64 ", frsize=%" PRIu64 ", blocks=%" PRIu64 ", bfree=%" PRIu64 ", bavail=%" PRIu64,
                    s->bsize, s->frsize, s->blocks, s->bfree, s->bavail);
         buf_printf(out, ", files=%" PRIu64 ", ffree=%" PRIu64 ", favail=%" PRIu64, s->files, s->ffree, s->favail);
         buf_printf(out, ", fsid=%" PRIu64 ", flag=%" PRIu64 ", namemax=%" PRIu64 "}", s->fsid, s->flag, s->namemax);
@@ -362,8 +363,8 @@ static void dump_cred(struct buf *out, const struct rpc_cred *c)
                 return;
         buf_printf(out, " {pid=%" PRId32 ", uid=%" PRIu32 ", gid=%" PRIu32, c->pid, c->uid, c->gid);
         if (c->flavour == RPC_AUTH_GLUSTERFS_V3)
-                buf_printf(out, ", flags=%" PRIu32 ", ctime_nsec=%" PRIu32 ", ctime_sec=%" PRId64, c->flags, c->time.nsec,
-                           c->time.sec);
+                buf_printf(out, ", flags=%" PRIu32 ", ctime_nsec=%" PRIu32 ", ctime_sec=%" PRId64, c->flags,
+                           c->time.nsec, c->time.sec);
         buf_append_str(out, ", groups=[");
         for (uint32_t i = 0; i < c->group_count; i++)
                 buf_printf(out, "%s%" PRIu32, i ? ", " : "", c->groups[i]);
@@ -374,8 +375,8 @@ static void dump_cred(struct buf *out, const struct rpc_cred *c)
 
 void dump_call(const struct rpc_call *call, struct buf *out)
 {
-        buf_printf(out, "RPC: CALL, xid %" PRIu32 ", program %" PRIu32 " version %" PRIu32 " procedure %" PRIu32, call->xid,
-                   call->prog, call->vers, call->proc);
+        buf_printf(out, "RPC: CALL, xid %" PRIu32 ", program %" PRIu32 " version %" PRIu32 " procedure %" PRIu32,
+                   call->xid, call->prog, call->vers, call->proc);
         dump_cred(out, &call->cred);
         buf_append_str(out, "; verifier AUTH_NULL\n");
 }

@@ -1,5 +1,5 @@
-/* Both walks go over the descriptor only, so a new message or field is covered without a change here, and a new kind makes
- * the compiler ask for its case. */
+/* Both walks go over the descriptor only, so a new message or field is covered without a change here, and a new kind
+ * makes the compiler ask for its case. */
 #include "msg_walk.h"
 
 #include "proto/fop.h"
@@ -12,7 +12,7 @@ static void must(bool ok)
                 abort();
 }
 
-/* ---- changing one leaf ------------------------------------------------------------------------------------------------ */
+/* ---- changing one leaf ------------------------------------------------------------------------------------------- */
 
 struct walk {
         unsigned k, at;
@@ -334,7 +334,7 @@ const char *walk_change(const struct msg_desc *d, void *msg, unsigned k, struct 
         return NULL;
 }
 
-/* ---- filling ---------------------------------------------------------------------------------------------------------- */
+/* ---- filling ----------------------------------------------------------------------------------------------------- */
 
 struct fill {
         uint64_t *state;
@@ -390,10 +390,24 @@ static struct iatt_time any_time(struct fill *f)
 static struct iatt any_iatt(struct fill *f)
 {
         return (struct iatt){
-                .gfid = any_gfid(f), .flags = any(f), .ino = any(f), .dev = any(f), .rdev = any(f), .size = any(f),
-                .blocks = any(f), .attributes = any(f), .attributes_mask = any(f), .atime = any_time(f),
-                .mtime = any_time(f), .ctime = any_time(f), .btime = any_time(f), .nlink = (uint32_t)any(f),
-                .uid = (uint32_t)any(f), .gid = (uint32_t)any(f), .blksize = (uint32_t)any(f), .mode = (uint32_t)any(f),
+                .gfid = any_gfid(f),
+                .flags = any(f),
+                .ino = any(f),
+                .dev = any(f),
+                .rdev = any(f),
+                .size = any(f),
+                .blocks = any(f),
+                .attributes = any(f),
+                .attributes_mask = any(f),
+                .atime = any_time(f),
+                .mtime = any_time(f),
+                .ctime = any_time(f),
+                .btime = any_time(f),
+                .nlink = (uint32_t)any(f),
+                .uid = (uint32_t)any(f),
+                .gid = (uint32_t)any(f),
+                .blksize = (uint32_t)any(f),
+                .mode = (uint32_t)any(f),
         };
 }
 
@@ -443,7 +457,8 @@ static struct dict any_dict(struct fill *f, bool typed)
         struct dict d = {.null = walk_random(f->state, 4) == 0};
         uint32_t n = d.null ? 0 : (uint32_t)walk_random(f->state, 4);
         for (uint32_t i = 0; i < n; i++) {
-                struct dict_value v = typed ? any_value(f) : (struct dict_value){.type = DICT_STR_OLD, .bytes = any_bytes(f)};
+                struct dict_value v =
+                        typed ? any_value(f) : (struct dict_value){.type = DICT_STR_OLD, .bytes = any_bytes(f)};
                 must(dict_add(&d, f->a, any_str(f, 0), v) == 0);
         }
         return d;
@@ -451,8 +466,12 @@ static struct dict any_dict(struct fill *f, bool typed)
 
 static struct flock_range any_flock(struct fill *f)
 {
-        return (struct flock_range){.type = (uint32_t)any(f), .whence = (uint32_t)any(f), .start = any(f), .len = any(f),
-                                    .pid = (uint32_t)any(f), .owner = any_bytes(f)};
+        return (struct flock_range){.type = (uint32_t)any(f),
+                                    .whence = (uint32_t)any(f),
+                                    .start = any(f),
+                                    .len = any(f),
+                                    .pid = (uint32_t)any(f),
+                                    .owner = any_bytes(f)};
 }
 
 static struct statfs any_statfs(struct fill *f)
@@ -467,7 +486,8 @@ static struct dirent_list any_dirents(struct fill *f, bool plus)
         must(list.v);
         for (uint32_t i = 0; i < list.n; i++) {
                 struct dirent_entry *e = &list.v[i];
-                *e = (struct dirent_entry){.ino = any(f), .off = any(f), .type = (uint32_t)any(f), .name = any_str(f, 1)};
+                *e = (struct dirent_entry){
+                        .ino = any(f), .off = any(f), .type = (uint32_t)any(f), .name = any_str(f, 1)};
                 if (i == 0)
                         e->name = STR("..");
                 if (!plus)

@@ -1,5 +1,6 @@
-/* Every captured record of tests/data/wire: decoded it says what README.md says, in every field; encoded from the structs
- * it gives the same bytes; changed in any leaf it gives other bytes; cut anywhere it is refused without an over-read.
+/* Every captured record of tests/data/wire: decoded it says what README.md says, in every field; encoded from the
+ * structs it gives the same bytes; changed in any leaf it gives other bytes; cut anywhere it is refused without an
+ * over-read.
  *
  * A reply does not say what it answers: it belongs to the call in the file before it, as xid and README show. */
 #include "guard.h"
@@ -24,7 +25,7 @@ struct vector {
 
 #define ARENA_MAX (4 * MIB)
 
-/* ---- which message a procedure has ------------------------------------------------------------------------------------ */
+/* ---- which message a procedure has ------------------------------------------------------------------------------- */
 
 MSG_DECLARE(nothing, MSG_EMPTY)
 MSG_DEFINE(nothing, MSG_EMPTY)
@@ -59,7 +60,7 @@ static const struct msg_desc *desc_of(const struct rpc_call *call, uint32_t dire
         return NULL;
 }
 
-/* ---- one record -------------------------------------------------------------------------------------------------------- */
+/* ---- one record -------------------------------------------------------------------------------------------------- */
 
 struct record {
         uint32_t direction;
@@ -103,7 +104,7 @@ static void record_encode(const struct record *r, struct buf *b)
         msg_encode(r->desc, r->msg, b);
 }
 
-/* ---- the files --------------------------------------------------------------------------------------------------------- */
+/* ---- the files --------------------------------------------------------------------------------------------------- */
 
 static uint8_t *vector_load(const struct vector *v)
 {
@@ -148,7 +149,7 @@ static void each_vector(void (*fn)(size_t i, uint8_t *data, struct record *r, st
         }
 }
 
-/* ---- tests ------------------------------------------------------------------------------------------------------------- */
+/* ---- tests ------------------------------------------------------------------------------------------------------- */
 
 static void all_records_are_there(void **state)
 {
@@ -212,7 +213,8 @@ static void check_leaves(size_t i, uint8_t *data, struct record *r, struct arena
                 if (!field)
                         break;
                 if (encodes_to(r, data, vectors[i].size))
-                        fail_msg("%s: leaf %u, in field '%s', does not reach the wire", vectors[i].file, changed, field);
+                        fail_msg("%s: leaf %u, in field '%s', does not reach the wire", vectors[i].file, changed,
+                                 field);
         }
         if (r->desc->field_count > 0)
                 assert_true(changed >= r->desc->field_count);

@@ -38,8 +38,14 @@ static void check_flavour(uint32_t flavour)
         _cleanup_buf_ struct buf b = BUF_INIT(4096);
         struct rpc_call call = {.xid = 5, .prog = 6, .vers = 7, .proc = 8}, got;
         enum rpc_status status = RPC_SYSTEM_ERR;
-        call.cred = (struct rpc_cred){.flavour = flavour, .pid = -13, .uid = 1, .gid = 2, .group_count = 2,
-                                      .groups = {3, 0xffffffff}, .owner_len = 5, .owner = {9, 8, 7, 6, 5}};
+        call.cred = (struct rpc_cred){.flavour = flavour,
+                                      .pid = -13,
+                                      .uid = 1,
+                                      .gid = 2,
+                                      .group_count = 2,
+                                      .groups = {3, 0xffffffff},
+                                      .owner_len = 5,
+                                      .owner = {9, 8, 7, 6, 5}};
         bool v3 = flavour == RPC_AUTH_GLUSTERFS_V3;
         if (v3) {
                 call.cred.flags = TIMES_CTIME | TIMES_PARENT_MTIME;
@@ -113,8 +119,8 @@ static void senders_cut_the_group_list(void **state)
         static const struct {
                 uint32_t flavour, owner, groups;
         } cases[] = {
-                {RPC_AUTH_GLUSTERFS_V3, 4, 87}, {RPC_AUTH_GLUSTERFS_V3, 8, 83}, {RPC_AUTH_GLUSTERFS_V3, 0, 91},
-                {RPC_AUTH_GLUSTERFS_V2, 4, 91}, {RPC_AUTH_GLUSTERFS_V2, 8, 87}, {RPC_AUTH_GLUSTERFS_V2, 0, 95},
+                {RPC_AUTH_GLUSTERFS_V3, 4, 87}, {RPC_AUTH_GLUSTERFS_V3, 8, 83},  {RPC_AUTH_GLUSTERFS_V3, 0, 91},
+                {RPC_AUTH_GLUSTERFS_V2, 4, 91}, {RPC_AUTH_GLUSTERFS_V2, 8, 87},  {RPC_AUTH_GLUSTERFS_V2, 0, 95},
                 {RPC_AUTH_GLUSTERFS_V3, 91, 0}, {RPC_AUTH_GLUSTERFS_V3, 364, 0}, {RPC_AUTH_GLUSTERFS_V2, 380, 0},
         };
         for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
