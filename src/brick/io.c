@@ -1,21 +1,22 @@
 /* READ, WRITE, FSYNC, TRUNCATE, FTRUNCATE (spec: brick.md §8.11–8.14).
  *
- * System calls in the common case: READ preadv + fstat; WRITE fstat + pwritev + the mdata attribute + fstat. Read data goes
- * from an arena buffer to the socket without a copy. Requests that want before, write and after as one step hold the
- * object's write lock, which is the entry lock of (gfid, ""): it comes before inode.lock. Any thread.
+ * System calls in the common case: READ preadv + fstat; WRITE fstat + pwritev + the mdata attribute + fstat. Read data
+ * goes from an arena buffer to the socket without a copy. Requests that want before, write and after as one step hold
+ * the object's write lock, which is the entry lock of (gfid, ""): it comes before inode.lock. Any thread.
  */
 #include "brick/io.h"
+#include "brick/cache.h"
 #include "brick/names.h"
 
 int bad_file_check(struct op *op, struct object *o)
 {
-        struct xattr_view view;
+        char mark[16];
         if (!S_ISREG(o->st.st_mode))
                 return 0;
-        int r = xattr_view(op->brick, o->inode, &o->at, &o->st, op->arena, &view);
-        if (r < 0)
-                return r;
-        return xattr_view_find(&view, XATTR_BAD_FILE) ? -EIO : 0;
+        ssize_t n = xattr_get(op->brick, o->inode, &o->at, &o->st, XATTR_BAD_FILE, mark, sizeof mark);
+        if (n == -ENODATA)
+                return 0;
+        return n >= 0 || n == -ERANGE ? -EIO : (int)n;
 }
 
 int io_check_range(uint64_t offset, uint64_t len)
@@ -64,12 +65,12 @@ void io_unlock(struct entry_guard *g)
                 entry_unlock(g);
 }
 
-static void touch_io(struct op *op, const struct io_fd *io)
+static void touch_io(struct op *op, const struct io_fd *io, uint32_t which)
 {
-        uint32_t times = attr_object_times(op);
+        uint32_t times = attr_object_times(op) & which;
         struct place at = {.dirfd = io->fd};
         if (times)
-                (void)attr_touch(op, io->inode, &at, times); /* the data is written: its times are not worth failing */
+                (void)attr_touch(op, io->inode, &at, times); /* the data is there: its times are not worth failing */
 }
 
 int io_changed(struct op *op, const struct io_fd *io, const struct stat *before, struct iatt *ret_after)
@@ -78,11 +79,11 @@ int io_changed(struct op *op, const struct io_fd *io, const struct stat *before,
         int r = io_drop_privileges(op, &at, before->st_mode);
         if (r < 0)
                 return r;
-        touch_io(op, io);
+        touch_io(op, io, UINT32_MAX);
         return attr_iatt_fd(op, io, ret_after, NULL);
 }
 
-/* ---- READ ---------------------------------------------------------------------------------------------------------- */
+/* ---- READ ------------------------------------------------------------------------------------------------------ */
 
 static int read_open(struct op *op, const struct io_fd *io, const struct read_fop_req *req, struct read_fop_rep *rep)
 {
@@ -96,8 +97,7 @@ static int read_open(struct op *op, const struct io_fd *io, const struct read_fo
                 return (int)n;
 
         struct stat st;
-        if (attr_object_times(op))
-                touch_io(op, io);
+        touch_io(op, io, TIMES_ATIME);
         int r = attr_iatt_fd(op, io, &rep->stat, &st);
         if (r == 0)
                 r = io_check_file(op, io, &st);
@@ -123,7 +123,7 @@ int fop_read(struct op *op, const struct read_fop_req *req, struct read_fop_rep 
         return r;
 }
 
-/* ---- WRITE --------------------------------------------------------------------------------------------------------- */
+/* ---- WRITE ----------------------------------------------------------------------------------------------------- */
 
 /* Rebalance's guard against overwriting what a client has written to the new copy (brick.md §8.12, 3). */
 static int write_protection(struct op *op, const struct io_fd *io)
@@ -143,12 +143,18 @@ static int write_protection(struct op *op, const struct io_fd *io)
         return n < 0 ? (int)n : -EBUSY;
 }
 
+/* Then the kernel writes at the end, wherever the request says. */
+static bool appends(const struct io_fd *io)
+{
+        return io->of && (io->of->flags & O_APPEND);
+}
+
 static int write_check(struct op *op, const struct io_fd *io, const struct write_fop_req *req, const struct stat *st)
 {
         int r = io_check_file(op, io, st);
         if (r == 0)
                 r = read_only_check(op);
-        if (r == 0 && !io_inside(st, req->offset, req->data.len))
+        if (r == 0 && (appends(io) || !io_inside(st, req->offset, req->data.len)))
                 r = space_check(op);
         if (r == 0)
                 r = write_protection(op, io);
@@ -159,7 +165,7 @@ static int fill_append(struct op *op, const struct io_fd *io, uint64_t offset, c
 {
         if (!op->xdata.write_is_append.present)
                 return 0;
-        bool append = offset == (uint64_t)before->st_size || (io->of && (io->of->flags & O_APPEND));
+        bool append = offset == (uint64_t)before->st_size || appends(io);
         return dict_add_uint(&op->reply, op->arena, "glusterfs.write-is-append", append);
 }
 
@@ -172,8 +178,7 @@ static int write_sync(struct op *op, const struct io_fd *io, uint32_t flag)
 }
 
 /* From the state before to the state after, both in REP. */
-static int write_step(struct op *op, const struct io_fd *io, const struct write_fop_req *req,
-                      struct write_fop_rep *rep)
+static int write_step(struct op *op, const struct io_fd *io, const struct write_fop_req *req, struct write_fop_rep *rep)
 {
         struct stat before;
         int r = attr_iatt_fd(op, io, &rep->prestat, &before);
@@ -194,8 +199,7 @@ static int write_step(struct op *op, const struct io_fd *io, const struct write_
         return fill_append(op, io, req->offset, &before);
 }
 
-static int write_open(struct op *op, const struct io_fd *io, const struct write_fop_req *req,
-                      struct write_fop_rep *rep)
+static int write_open(struct op *op, const struct io_fd *io, const struct write_fop_req *req, struct write_fop_rep *rep)
 {
         struct entry_guard guard;
         io_lock(op, io->inode, op->xdata.write_is_append.present || op->xdata.write_update_atomic.present, &guard);
@@ -221,7 +225,7 @@ int fop_write(struct op *op, const struct write_fop_req *req, struct write_fop_r
         return r;
 }
 
-/* ---- FSYNC --------------------------------------------------------------------------------------------------------- */
+/* ---- FSYNC ----------------------------------------------------------------------------------------------------- */
 
 static int fsync_open(struct op *op, const struct io_fd *io, bool data_only, struct fsync_fop_rep *rep)
 {
@@ -244,7 +248,7 @@ int fop_fsync(struct op *op, const struct fsync_fop_req *req, struct fsync_fop_r
         return r;
 }
 
-/* ---- truncation ------------------------------------------------------------------------------------------------------ */
+/* ---- truncation ------------------------------------------------------------------------------------------------ */
 
 /* The NFS server (pid 1) truncates for an owner who has just taken his own write permission away. */
 static int truncate_check(struct op *op, struct object *o)
