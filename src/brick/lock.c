@@ -523,7 +523,7 @@ static int inodelk_request(struct op *op, uint32_t cmd, uint32_t type, const str
                 .owner = op_owner(op),
                 .type = type,
                 .domain = inodelk_domain(op, volume, f),
-                .pid = f->pid,
+                .pid = f->pid ? f->pid : (uint32_t)op->caller.pid, /* stock leaves it 0 */
                 .wait = cmd == LK_SET_WAIT && type != LOCK_TYPE_UNLOCK,
         };
         if (!ret->domain)
@@ -539,7 +539,7 @@ static lock_apply_fn inodelk_verb(const struct lock_request *want)
 int fop_inodelk(struct op *op, const struct inodelk_fop_req *req, struct inodelk_fop_rep *rep)
 {
         struct lock_request want;
-        struct inode *inode;
+        struct inode *inode = NULL;
         int r = inodelk_request(op, req->cmd, req->type, &req->flock, req->volume, &want);
         if (r == 0)
                 r = inode_of_gfid(op, &req->gfid, want.type == LOCK_TYPE_UNLOCK, &inode);
@@ -551,8 +551,8 @@ int fop_inodelk(struct op *op, const struct inodelk_fop_req *req, struct inodelk
 int fop_finodelk(struct op *op, const struct finodelk_fop_req *req, struct finodelk_fop_rep *rep)
 {
         struct lock_request want;
-        struct inode *inode;
-        struct open_fd *of;
+        struct inode *inode = NULL;
+        struct open_fd *of = NULL;
         int r = inodelk_request(op, req->cmd, req->type, &req->flock, req->volume, &want);
         if (r == 0)
                 r = inode_of_fd(op, &req->gfid, req->fd, want.type == LOCK_TYPE_UNLOCK, &inode, &of);
@@ -590,7 +590,7 @@ static int entrylk_request(struct op *op, uint32_t cmd, uint32_t type, const cha
 int fop_entrylk(struct op *op, const struct entrylk_fop_req *req, struct entrylk_fop_rep *rep)
 {
         struct lock_request want;
-        struct inode *inode;
+        struct inode *inode = NULL;
         bool unlock = req->cmd == ENTRYLK_UNLOCK;
         int r = entrylk_request(op, req->cmd, req->type, req->namelen ? req->name.s : NULL, req->volume, &want);
         if (r == 0)
@@ -603,8 +603,8 @@ int fop_entrylk(struct op *op, const struct entrylk_fop_req *req, struct entrylk
 int fop_fentrylk(struct op *op, const struct fentrylk_fop_req *req, struct fentrylk_fop_rep *rep)
 {
         struct lock_request want;
-        struct inode *inode;
-        struct open_fd *of;
+        struct inode *inode = NULL;
+        struct open_fd *of = NULL;
         bool unlock = req->cmd == ENTRYLK_UNLOCK;
         int r = entrylk_request(op, req->cmd, req->type, req->namelen ? req->name.s : NULL, req->volume, &want);
         if (r == 0)
@@ -718,8 +718,8 @@ int fop_lk(struct op *op, const struct lk_fop_req *req, struct lk_fop_rep *rep)
         if (!get && req->cmd != LK_SET && req->cmd != LK_SET_WAIT)
                 return -EOPNOTSUPP;
         struct lock_request want;
-        struct inode *inode;
-        struct open_fd *of;
+        struct inode *inode = NULL;
+        struct open_fd *of = NULL;
         int r = lk_request(op, req, &want);
         if (r == 0)
                 r = inode_of_fd(op, &req->gfid, req->fd, want.type == LOCK_TYPE_UNLOCK, &inode, &of);

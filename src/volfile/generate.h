@@ -24,7 +24,8 @@ struct volume_brick {
         const char *host;
         const char *path;            /* absolute */
         const char *id;              /* permanent client name, e.g. "vol1-client-3"; NULL: by position */
-        unsigned shared_brick_count; /* bricks of this volume on the same file system of the same node; 0: not a local brick */
+        unsigned shared_brick_count; /* bricks of this volume on the same file system of the same node; 0: not a local
+                                        brick */
         bool decommissioned;         /* remove-brick is under way */
 };
 
@@ -41,25 +42,31 @@ struct volume_spec {
         unsigned arbiter_count; /* 0 or 1: the last brick of each set holds no data */
         unsigned redundancy;    /* disperse: bricks of a set that may be lost */
         const struct volume_brick *bricks;
-        size_t n_bricks; /* a multiple of set_size */
+        size_t n_bricks;       /* a multiple of set_size */
         const char *volume_id; /* canonical UUID text */
         const char *username;  /* of trusted clients, UUID text */
         const char *password;
         enum volume_transport transport;
+        unsigned quota_version;                /* 0, or the counter that `quota enable` raises */
         const struct volume_setting *settings; /* what was set: "Options Reconfigured" */
         size_t n_settings;
 };
+
+/* Whether the description can be a volume. 0, or -EINVAL with a sentence. The generators check it themselves. */
+int volume_spec_check(const struct volume_spec *spec, struct error *err);
 
 enum client_flavour {
         CLIENT_PLAIN,   /* any client */
         CLIENT_TRUSTED, /* members of the pool: with username and password */
 };
 
-/* Each appends the text to OUT. 0; -EINVAL with a sentence when the description cannot be (counts, names); -ENOMEM, -E2BIG. */
+/* Each appends the text to OUT. 0; -EINVAL with a sentence when the description cannot be (counts, names); -ENOMEM,
+ * -E2BIG. */
 int generate_client(const struct volume_spec *spec, enum client_flavour flavour, struct buf *out, struct error *err);
 int generate_brick(const struct volume_spec *spec, size_t brick, struct buf *out, struct error *err);
 
-/* The volfile of the self-heal daemon for this volume (key "shd/VOL"): replicate and disperse volumes only (-EINVAL). */
+/* The volfile of the self-heal daemon for this volume (key "shd/VOL"): replicate and disperse volumes only (-EINVAL).
+ */
 int generate_shd(const struct volume_spec *spec, struct buf *out, struct error *err);
 
 /* The value in force: what was set, else the table's or the translator's default; NULL when there is none. */

@@ -28,8 +28,8 @@ enum volfile_kind {
 };
 
 enum {
-        VOLFILE_KEY_MAX = 254,     /* characters; stock refuses 255 and more (wire.md 5.1) */
-        VOLFILE_VOLUME_MAX = 256,  /* characters of a volume name */
+        VOLFILE_KEY_MAX = 254,    /* characters; stock refuses 255 and more (wire.md 5.1) */
+        VOLFILE_VOLUME_MAX = 256, /* characters of a volume name */
 };
 
 struct volfile_key {

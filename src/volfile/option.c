@@ -1,6 +1,7 @@
 /* The option table and looking things up in it. Read-only data, any thread.
  *
- * Lookups are linear: the table has 395 rows and is searched by people and while volfiles are made, not on the data path.
+ * Lookups are linear: the table has 395 rows and is searched by people and while volfiles are made, not on the data
+ * path.
  */
 #include "volfile/option.h"
 
@@ -23,10 +24,8 @@
 #define LIVE CLASS_LIVE
 #define RESTART CLASS_NEEDS_RESTART
 #define WHEN_EMPTY CLASS_ONLY_WHEN_EMPTY
-#define OPTION(key, translator, name, type, values, dflt, op_version, scope, documented, class, description)           \
-        OPTION_ROW(key, translator, name, OPTION_##type, values, dflt, op_version, scope, documented, class, description)
-#define OPTION_ROW(key_, translator_, name_, type_, values_, dflt_, op_version_, scope_, documented_, class_, text_)   \
-        {key_, translator_, name_, type_, values_, dflt_, op_version_, scope_, documented_, class_, text_},
+#define OPTION(key_, translator_, name_, type_, values_, dflt_, op_version_, scope_, documented_, class_, text_)       \
+        {key_, translator_, name_, OPTION_##type_, values_, dflt_, op_version_, scope_, documented_, class_, text_},
 
 static const struct option options[] = {
 #include "volfile/option.def"

@@ -1,10 +1,10 @@
-/* The volume options: one table (option.def), from which everything that knows options is derived — `volume set` checks,
- * `volume get`, `set help`, the generator of volfiles and the defaults of bricks and clients that read them.
+/* The volume options: one table (option.def), from which everything that knows options is derived — `volume set`
+ * checks, `volume get`, `set help`, the generator of volfiles and the defaults of bricks and clients that read them.
  *
- * Words: a *key* is what an operator types (`performance.io-thread-count`), a *name* is what stands in the volfile section
- * of the option's *translator* (`thread-count` in `performance/io-threads`). One key may have several rows when it feeds
- * several translators (`performance.cache-size`). An option without a name is a switch: the generator looks at it to decide
- * what to write. Read-only data; any thread.
+ * Words: a *key* is what an operator types (`performance.io-thread-count`), a *name* is what stands in the volfile
+ * section of the option's *translator* (`thread-count` in `performance/io-threads`). One key may have several rows when
+ * it feeds several translators (`performance.cache-size`). An option without a name is a switch: the generator looks at
+ * it to decide what to write. Read-only data; any thread.
  */
 #pragma once
 
@@ -53,7 +53,8 @@ struct option {
         const char *key;
         const char *translator; /* type of the volfile section, e.g. "cluster/distribute" */
         const char *name;       /* key inside that section; NULL for a switch */
-        const char *written;    /* the same, for switches too when they end up in a volfile ("%s" = brick path); else NULL */
+        const char
+                *written; /* the same, for switches too when they end up in a volfile ("%s" = brick path); else NULL */
         enum option_place place;
         enum option_type type;
         const char *values; /* "MIN..MAX" or "A|B|C" or "" */
@@ -61,8 +62,8 @@ struct option {
         const char *default_value; /* NULL for DEFAULT_UNSHOWN and DEFAULT_NONE */
         unsigned op_version;
         bool client;     /* a client must understand it */
-        bool documented; /* listed by `set help` */
         bool pool_wide;  /* belongs to the pool, not to a volume (cli.md 9.5) */
+        bool documented; /* listed by `set help` */
         enum option_class class;
         const char *description; /* our own sentence */
 };
@@ -80,9 +81,9 @@ bool option_is_user(const char *key);
 /* The next row with the same key after O, NULL at the end. */
 const struct option *option_next(const struct option *o);
 
-/* What an operator typed: a full key, or the part after its first dot when only one key ends so ("cache-max-file-size").
- * 0, -ENOENT when unknown or ambiguous; then, if HINT is given, it receives the text after "Did you mean" without the
- * question mark ("performance.cache-size", "auth.allow or ...reject", "acl or drc"). */
+/* What an operator typed: a full key, or the part after its first dot when only one key ends so
+ * ("cache-max-file-size"). 0, -ENOENT when unknown or ambiguous; then, if HINT is given, it receives the text after
+ * "Did you mean" without the question mark ("performance.cache-size", "auth.allow or ...reject", "acl or drc"). */
 int option_resolve(const char *typed, const struct option **ret, char *hint, size_t hint_size);
 
 /* That text alone, for any key. */
@@ -91,23 +92,24 @@ void option_hint(const char *typed, char *hint, size_t hint_size);
 /* The row by translator and name (what a section's reader knows); NULL when there is none. */
 const struct option *option_of_section(const char *translator, const char *name);
 
-/* Whether VALUE may be stored for option O. On failure -EINVAL and stock's text (cli.md 9.1) in *err. Rules that need to
- * know the volume (replica count, volume type, refused keys) are the caller's. */
+/* Whether VALUE may be stored for option O. On failure -EINVAL and stock's text (cli.md 9.1) in *err. Rules that need
+ * to know the volume (replica count, volume type, refused keys) are the caller's. */
 int option_validate(const struct option *o, const char *value, struct error *err);
 
-/* The same for `volume set`, by any key: all rows of the key are checked. */
-int option_validate_key(const char *key, const char *value, struct error *err);
+/* The same by key, for `volume set`. A key with several rows takes what any of them takes; user.* takes anything.
+ * BRICK_PATH (of the volume's first brick, or NULL) appears in stock's text for auth.*. -ENOENT for an unknown key. */
+int option_validate_key(const char *key, const char *value, const char *brick_path, struct error *err);
 
 /* Typed readers. 0, or -EINVAL / -ERANGE with nothing written. Surrounding blanks are refused. */
-int option_bool(const char *text, bool *ret);       /* on/off yes/no true/false enable/disable 1/0, any case */
-int option_i64(const char *text, int64_t *ret);     /* decimal, 0x hexadecimal, 0 octal */
+int option_bool(const char *text, bool *ret);   /* on/off yes/no true/false enable/disable 1/0, any case */
+int option_i64(const char *text, int64_t *ret); /* decimal, 0x hexadecimal, 0 octal */
 int option_u64(const char *text, uint64_t *ret);
-int option_size(const char *text, uint64_t *ret);   /* bytes; "4096", "64KB", "1.5GB", "10M": 1024-based */
-int option_time(const char *text, uint32_t *ret);   /* seconds; "42", "10min", "1d" */
-int option_percent(const char *text, double *ret);  /* "10", "10%", "12.5%" */
+int option_size(const char *text, uint64_t *ret);  /* bytes; "4096", "64KB", "1.5GB", "10M": 1024-based */
+int option_time(const char *text, uint32_t *ret);  /* seconds; "42", "10min", "1d" */
+int option_percent(const char *text, double *ret); /* "10", "10%", "12.5%" */
 int option_double(const char *text, double *ret);
 
-/* A share or an amount: "10%" or "10GB". A bare number is bytes, but up to 100 it counts as percent. */
+/* A share or an amount: "10%" or "10GB". A bare number is bytes, but below 100 it counts as percent. */
 struct option_share {
         bool is_percent;
         double percent;
@@ -118,7 +120,8 @@ int option_percent_or_size(const char *text, struct option_share *ret);
 /* What the reader of a section does: the text in the section, else the default of the table. NULL: neither. */
 const char *section_value(const struct volfile_section *s, const char *name);
 
-/* section_value() through a typed reader. -ENODATA: neither set nor a default; -EINVAL with a sentence for an operator. */
+/* section_value() through a typed reader. -ENODATA: neither set nor a default; -EINVAL with a sentence for an operator.
+ */
 int section_bool(const struct volfile_section *s, const char *name, bool *ret, struct error *err);
 int section_u64(const struct volfile_section *s, const char *name, uint64_t *ret, struct error *err);
 int section_i64(const struct volfile_section *s, const char *name, int64_t *ret, struct error *err);

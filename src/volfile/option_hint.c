@@ -1,7 +1,7 @@
 /* "Did you mean …?": the keys nearest to one that does not exist (cli.md 9.1). Pure functions, any thread.
  *
- * A key is taken as DOMAIN.WORD…; nearness is the number of characters to insert, remove or replace. Of words at the same
- * distance the first two of the alphabet are named.
+ * A key is taken as DOMAIN.WORD…; nearness is the number of characters to insert, remove or replace. Of words at the
+ * same distance the first two of the alphabet are named.
  */
 #include "volfile/option.h"
 
@@ -43,7 +43,8 @@ static unsigned edit_distance(struct span a, struct span b)
                 for (unsigned j = 1; j <= b.len; j++) {
                         unsigned above = row[j];
                         unsigned replace = diagonal + (a.text[i - 1] != b.text[j - 1]);
-                        row[j] = MIN(replace, MIN(above, row[j - 1]) + 1);
+                        unsigned insert_or_remove = MIN(above, row[j - 1]) + 1;
+                        row[j] = MIN(replace, insert_or_remove);
                         diagonal = above;
                 }
         }
@@ -101,8 +102,8 @@ void option_hint(const char *typed, char *hint, size_t hint_size)
                 domain = nearest_domain(span_cut(typed, '.'));
         struct nearest n = nearest_words(domain, span_cut(dot ? dot + 1 : typed, '\0'));
 
-        int len = snprintf(hint, hint_size, "%.*s%s%.*s", (int)domain.len, domain.text ? domain.text : "", dot ? "." : "",
-                           (int)n.best[0].len, n.best[0].text);
+        int len = snprintf(hint, hint_size, "%.*s%s%.*s", (int)domain.len, domain.text ? domain.text : "",
+                           dot ? "." : "", (int)n.best[0].len, n.best[0].text);
         if (len < 0 || (size_t)len >= hint_size || !n.best[1].text)
                 return;
         (void)snprintf(hint + len, hint_size - (size_t)len, " or %s%.*s", dot ? "..." : "", (int)n.best[1].len,

@@ -1,10 +1,11 @@
 /* Reading the text of a volfile: words, then sections.
  *
- * The text comes from another machine: every length is bounded, nothing in it is expanded or executed. Works on a borrowed
- * text of known length without a NUL; words are copied into the volfile. Any thread.
+ * The text comes from another machine: every length is bounded, nothing in it is expanded or executed. Works on a
+ * borrowed text of known length without a NUL; words are copied into the volfile. Any thread.
  *
- * A word is a run of characters up to a blank, or a quoted string in which a backslash takes the next character literally.
- * Newlines are blanks, except inside quotes, where they are refused. '#' begins a comment where a word could begin.
+ * A word is a run of characters up to a blank, or a quoted string in which a backslash takes the next character
+ * literally. Newlines are blanks, except inside quotes, where they are refused. '#' begins a comment where a word could
+ * begin.
  */
 #include "volfile/volfile.h"
 
@@ -86,7 +87,8 @@ static int read_word(struct parser *p)
         if (r < 0)
                 return r;
         if (p->word.error == -E2BIG || p->word.len > VOLFILE_WORD_MAX)
-                return error_set(p->err, -E2BIG, "line %zu: a word is longer than %d bytes", p->word_line, VOLFILE_WORD_MAX);
+                return error_set(p->err, -E2BIG, "line %zu: a word is longer than %d bytes", p->word_line,
+                                 VOLFILE_WORD_MAX);
         if (p->word.error < 0)
                 return error_set(p->err, p->word.error, "line %zu: out of memory", p->word_line);
         if (p->word.len > 0 && memchr(p->word.data, '\0', p->word.len))
@@ -127,7 +129,8 @@ static int need_name(struct parser *p, const char *what)
         if (r < 0)
                 return r;
         if (word_is_reserved(p))
-                return error_set(p->err, -EINVAL, "line %zu: \"%s\" where %s should be", p->word_line, word_text(p), what);
+                return error_set(p->err, -EINVAL, "line %zu: \"%s\" where %s should be", p->word_line, word_text(p),
+                                 what);
         return 0;
 }
 
@@ -137,8 +140,8 @@ static int need_keyword(struct parser *p, const char *keyword)
         if (r < 0)
                 return r;
         if (!word_is(p, keyword))
-                return error_set(p->err, -EINVAL, "line %zu: \"%.64s\" where \"%s\" should be", p->word_line, word_text(p),
-                                 keyword);
+                return error_set(p->err, -EINVAL, "line %zu: \"%.64s\" where \"%s\" should be", p->word_line,
+                                 word_text(p), keyword);
         return 0;
 }
 
@@ -151,7 +154,8 @@ static int section_failed(struct parser *p, const char *name, int r)
 {
         switch (r) {
         case -EEXIST:
-                return error_set(p->err, -EINVAL, "line %zu: section \"%.64s\" is defined a second time", p->word_line, name);
+                return error_set(p->err, -EINVAL, "line %zu: section \"%.64s\" is defined a second time", p->word_line,
+                                 name);
         case -E2BIG:
                 return error_set(p->err, r, "line %zu: more than %d sections", p->word_line, VOLFILE_SECTIONS_MAX);
         case -EINVAL:
@@ -175,11 +179,11 @@ static int parse_option(struct parser *p, struct volfile_section *s)
         case 0:
                 return 0;
         case -EEXIST:
-                return error_set(p->err, -EINVAL, "line %zu: option \"%.64s\" is repeated in section \"%.64s\"", p->word_line,
-                                 key, s->name);
+                return error_set(p->err, -EINVAL, "line %zu: option \"%.64s\" is repeated in section \"%.64s\"",
+                                 p->word_line, key, s->name);
         case -E2BIG:
-                return error_set(p->err, r, "line %zu: section \"%.64s\" has more than %d options", p->word_line, s->name,
-                                 VOLFILE_OPTIONS_MAX);
+                return error_set(p->err, r, "line %zu: section \"%.64s\" has more than %d options", p->word_line,
+                                 s->name, VOLFILE_OPTIONS_MAX);
         case -EINVAL:
                 return error_set(p->err, r, "line %zu: an option has an empty key", p->word_line);
         default:
@@ -191,16 +195,18 @@ static int parse_option(struct parser *p, struct volfile_section *s)
 static int parse_subvolumes(struct parser *p, struct volfile_section *s)
 {
         if (s->n_subvolumes > 0)
-                return error_set(p->err, -EINVAL, "line %zu: section \"%.64s\" has a second \"subvolumes\"", p->word_line,
-                                 s->name);
+                return error_set(p->err, -EINVAL, "line %zu: section \"%.64s\" has a second \"subvolumes\"",
+                                 p->word_line, s->name);
         int r = need_name(p, "the name of a subvolume");
         while (r >= 0 && !word_is_reserved(p)) {
                 r = section_add_subvolume(p->volfile, s, word_text(p));
                 if (r == -ENOENT)
-                        return error_set(p->err, -EINVAL, "line %zu: subvolume \"%.64s\" of \"%.64s\" is not defined above it",
+                        return error_set(p->err, -EINVAL,
+                                         "line %zu: subvolume \"%.64s\" of \"%.64s\" is not defined above it",
                                          p->word_line, word_text(p), s->name);
                 if (r < 0)
-                        return error_set(p->err, r, "line %zu: too many subvolumes of \"%.64s\"", p->word_line, s->name);
+                        return error_set(p->err, r, "line %zu: too many subvolumes of \"%.64s\"", p->word_line,
+                                         s->name);
                 r = need_word(p, "end-volume");
         }
         return r;
@@ -218,8 +224,10 @@ static int parse_body(struct parser *p, struct volfile_section *s)
                 } else if (word_is(p, "subvolumes")) {
                         r = parse_subvolumes(p, s);
                 } else {
-                        r = error_set(p->err, -EINVAL, "line %zu: \"%.64s\" in section \"%.64s\", where only option, "
-                                      "subvolumes or end-volume can be", p->word_line, word_text(p), s->name);
+                        r = error_set(p->err, -EINVAL,
+                                      "line %zu: \"%.64s\" in section \"%.64s\", where only option, "
+                                      "subvolumes or end-volume can be",
+                                      p->word_line, word_text(p), s->name);
                 }
         }
         return r;
@@ -257,8 +265,8 @@ static int parse_sections(struct parser *p)
                 if (r == WORD_END)
                         break;
                 if (!word_is(p, "volume"))
-                        return error_set(p->err, -EINVAL, "line %zu: \"%.64s\" where \"volume\" should be", p->word_line,
-                                         word_text(p));
+                        return error_set(p->err, -EINVAL, "line %zu: \"%.64s\" where \"volume\" should be",
+                                         p->word_line, word_text(p));
                 r = parse_section(p);
                 if (r < 0)
                         return r;

@@ -1,7 +1,7 @@
 /* Building, searching and writing volfiles. The parser is in parse.c.
  *
- * All memory comes from the volfile's arena; arrays grow by doubling, the old ones stay in the arena until the end, which
- * costs at most as much again. Names are found by a hash table, so that many sections do not cost quadratic time.
+ * All memory comes from the volfile's arena; arrays grow by doubling, the old ones stay in the arena until the end,
+ * which costs at most as much again. Names are found by a hash table, so that many sections do not cost quadratic time.
  * Invariant: index_size is a power of two and at least twice n_sections, or 0.
  */
 #include "volfile/volfile.h"

@@ -1,4 +1,5 @@
-/* A volfile: the text that describes a graph of sections, bottom first, as mortard hands it to bricks, clients and healers.
+/* A volfile: the text that describes a graph of sections, bottom first, as mortard hands it to bricks, clients and
+ * healers.
  *
  *     volume NAME
  *         type KIND/WHAT
@@ -56,8 +57,9 @@ struct volfile *volfile_free(struct volfile *v);
 DEFINE_CLEANUP(struct volfile *, volfile_free)
 #define _cleanup_volfile_ _cleanup_(volfile_freep)
 
-/* Parses TEXT[0..LEN) (need not end in NUL). On failure -EINVAL (the text is wrong), -E2BIG (a bound of above) or -ENOMEM,
- * with a sentence naming the line in *err. Backquotes are ordinary characters: nothing is ever executed or expanded. */
+/* Parses TEXT[0..LEN) (need not end in NUL). On failure -EINVAL (the text is wrong), -E2BIG (a bound of above) or
+ * -ENOMEM, with a sentence naming the line in *err. Backquotes are ordinary characters: nothing is ever executed or
+ * expanded. */
 int volfile_parse(const char *text, size_t len, struct volfile **ret, struct error *err);
 
 /* Appends the volfile as text: 4 blanks of indent, one blank line between sections, words quoted where they must be.
@@ -70,10 +72,12 @@ struct volfile_section *volfile_find(const struct volfile *v, const char *name);
 /* The top of the graph (last section), NULL for an empty volfile. */
 struct volfile_section *volfile_top(const struct volfile *v);
 
-/* Appends a section; strings are copied. -EEXIST for a name in use, -E2BIG, -ENOMEM, -EINVAL (empty or impossible word). */
+/* Appends a section; strings are copied. -EEXIST for a name in use, -E2BIG, -ENOMEM, -EINVAL (empty or impossible
+ * word). */
 int volfile_add(struct volfile *v, const char *name, const char *type, struct volfile_section **ret);
 
-/* Appends an option / a subvolume to a section of V; same errors. A subvolume must be a section of V added before (-ENOENT). */
+/* Appends an option / a subvolume to a section of V; same errors. A subvolume must be a section of V added before
+ * (-ENOENT). */
 int section_add_option(struct volfile *v, struct volfile_section *s, const char *key, const char *value);
 int section_add_subvolume(struct volfile *v, struct volfile_section *s, const char *name);
 
