@@ -315,8 +315,13 @@ void inode_set_ino(struct brick *b, struct inode *i, ino_t ino, mode_t type)
                 i->ino = ino;
                 ino_insert(t, i);
         }
-        i->type = type & S_IFMT;
+        __atomic_store_n(&i->type, type & S_IFMT, __ATOMIC_RELAXED);
         pthread_mutex_unlock(&t->lock);
+}
+
+mode_t inode_type(const struct inode *i)
+{
+        return __atomic_load_n(&i->type, __ATOMIC_RELAXED);
 }
 
 /* Under table.lock. Least recently used inodes beyond the limit, as a chain by gfid_next. */
@@ -439,7 +444,7 @@ void inode_forget(struct brick *b, struct inode *i)
                 return;
         pthread_mutex_lock(&t->lock);
         ino_remove(t, i);
-        i->type = 0;
+        __atomic_store_n(&i->type, 0, __ATOMIC_RELAXED);
         retire_dirfd(t, i);
         pthread_mutex_unlock(&t->lock);
         inode_set_handle_checked(i, 0);
@@ -469,6 +474,6 @@ void inode_table_count(struct brick *b, struct brick_stats *s)
         s->inodes = t->count;
         for (uint32_t k = 0; k < t->buckets; k++)
                 for (struct inode *i = t->by_gfid[k]; i; i = i->gfid_next)
-                        s->fds += __atomic_load_n(&i->fd_count, __ATOMIC_RELAXED);
+                        s->fds += atomic_load_explicit(&i->fd_count, memory_order_relaxed);
         pthread_mutex_unlock(&t->lock);
 }

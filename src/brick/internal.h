@@ -26,13 +26,13 @@ struct inode {
         struct inode *gfid_next, *ino_next; /* hash chains of the table */
         struct inode *lru_prev, *lru_next;  /* while refs == 0 */
         uint32_t refs;                      /* under inode_table.lock */
-        mode_t type;                        /* S_IFMT bits; 0 = not known yet */
-        ino_t ino;                          /* backing inode number; 0 = not known yet */
+        _Atomic mode_t type;                /* S_IFMT bits; 0 = not known yet */
+        _Atomic ino_t ino;                  /* backing inode number; 0 = not known yet */
 
         pthread_mutex_t lock;
         int dirfd;                  /* directories: open descriptor of the directory itself, or -EBADF */
-        bool unlinked;              /* the last name is gone; the file lives in .glusterfs/unlink */
-        uint32_t fd_count;          /* open descriptors of all clients */
+        atomic_bool unlinked;       /* the last name is gone; the file lives in .glusterfs/unlink */
+        atomic_uint fd_count;       /* open descriptors of all clients */
         struct xattr_snapshot *xattrs;
         _Atomic(struct lock_table *) locks; /* owned by lock.c; NULL = no lock was ever taken */
 };

@@ -23,7 +23,7 @@ from rpcwire import CONTROL, DUMP, FOP, HANDSHAKE, NULL_DICT, ROOT, Client, call
 
 SKIP = 77
 PROGRAM, PRELOAD = sys.argv[1], sys.argv[2]
-SANITIZED = b"__asan_init" in open(PROGRAM, "rb").read()
+SANITIZED = any(s in open(PROGRAM, "rb").read() for s in (b"__asan_init", b"__tsan_init"))
 
 
 def eventually(what, condition, seconds=20):
