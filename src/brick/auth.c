@@ -163,7 +163,9 @@ static bool login_is_valid(const struct brick_options *o, const char *username, 
 {
         if (!username || !password || !*o->auth_user || !*o->auth_password)
                 return false;
-        return secret_equal(username, o->auth_user) & secret_equal(password, o->auth_password);
+        bool user_ok = secret_equal(username, o->auth_user);
+        bool password_ok = secret_equal(password, o->auth_password);
+        return user_ok && password_ok;
 }
 
 bool auth_check(const struct export_config *config, const char *peer, const char *subdir, const char *username,
