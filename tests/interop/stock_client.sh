@@ -73,7 +73,7 @@ stop_ours
 export LD_PRELOAD_BRICK=$T/libeio_shim.so
 cat >"$W/brick-with-eio" <<X
 #!/bin/sh
-LD_PRELOAD=$T/libeio_shim.so MORTAR_EIO_WRITE=3 exec "$B/src/brick/mortar-brick" "\$@"
+LD_PRELOAD=$T/libeio_shim.so MORTAR_EIO_WRITE=3 exec "$B/mortar-brick" "\$@"
 X
 chmod +x "$W/brick-with-eio"
 MORTAR_BRICK=$W/brick-with-eio start_ours || fail "mortard starts again"
