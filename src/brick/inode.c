@@ -315,13 +315,8 @@ void inode_set_ino(struct brick *b, struct inode *i, ino_t ino, mode_t type)
                 i->ino = ino;
                 ino_insert(t, i);
         }
-        __atomic_store_n(&i->type, type & S_IFMT, __ATOMIC_RELAXED);
+        i->type = type & S_IFMT;
         pthread_mutex_unlock(&t->lock);
-}
-
-mode_t inode_type(const struct inode *i)
-{
-        return __atomic_load_n(&i->type, __ATOMIC_RELAXED);
 }
 
 /* Under table.lock. Least recently used inodes beyond the limit, as a chain by gfid_next. */
@@ -444,7 +439,7 @@ void inode_forget(struct brick *b, struct inode *i)
                 return;
         pthread_mutex_lock(&t->lock);
         ino_remove(t, i);
-        __atomic_store_n(&i->type, 0, __ATOMIC_RELAXED);
+        i->type = 0;
         retire_dirfd(t, i);
         pthread_mutex_unlock(&t->lock);
         inode_set_handle_checked(i, 0);
