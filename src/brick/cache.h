@@ -11,8 +11,6 @@
 
 /* Frees all unreferenced inodes; at closing, that is all. */
 void inode_table_empty(struct brick *b);
-/* S_IFMT bits as last seen; 0 = not known. */
-mode_t inode_type(const struct inode *i);
 /* The cached descriptor of a directory, or -EBADF. Valid while the caller's reference lasts. */
 int inode_dirfd(struct brick *b, struct inode *i);
 /* Caches FD (taken over); if there is one already, that one stays. Result: the cached descriptor. */

@@ -315,13 +315,8 @@ void inode_set_ino(struct brick *b, struct inode *i, ino_t ino, mode_t type)
                 i->ino = ino;
                 ino_insert(t, i);
         }
-        atomic_store_explicit(&i->type, type & S_IFMT, memory_order_relaxed);
+        i->type = type & S_IFMT;
         pthread_mutex_unlock(&t->lock);
-}
-
-mode_t inode_type(const struct inode *i)
-{
-        return atomic_load_explicit(&i->type, memory_order_relaxed);
 }
 
 /* Under table.lock. Least recently used inodes beyond the limit, as a chain by gfid_next. */
@@ -444,7 +439,7 @@ void inode_forget(struct brick *b, struct inode *i)
                 return;
         pthread_mutex_lock(&t->lock);
         ino_remove(t, i);
-        atomic_store_explicit(&i->type, 0, memory_order_relaxed);
+        i->type = 0;
         retire_dirfd(t, i);
         pthread_mutex_unlock(&t->lock);
         inode_set_handle_checked(i, 0);

@@ -63,7 +63,7 @@ static int find_dir(struct brick *b, struct object *o)
 
 static int find_handle(struct brick *b, struct object *o)
 {
-        if (inode_type(o->inode) == S_IFDIR || gfid_is_root(&o->inode->gfid))
+        if (o->inode->type == S_IFDIR || gfid_is_root(&o->inode->gfid))
                 return find_dir(b, o);
         o->at.dirfd = b->root_fd;
         handle_path(&o->inode->gfid, o->at.path);
@@ -172,7 +172,7 @@ static bool leaves_subdir(const struct op *op, const struct object *parent, cons
 static struct inode *known_inode(struct brick *b, const struct stat *st)
 {
         struct inode *i = inode_find_ino(b, st->st_ino);
-        if (!i || (inode_type(i) == (st->st_mode & S_IFMT) && xattr_is_current(i, st)))
+        if (!i || (i->type == (st->st_mode & S_IFMT) && xattr_is_current(i, st)))
                 return i;
         inode_unref(b, i);
         return NULL;
