@@ -1,11 +1,12 @@
 /* Who may use a brick: the address module and the login module (spec: wire.md §5.5). Pure functions.
  *
  * An address list is "ENTRY,ENTRY…"; an entry is an address, a pattern (fnmatch), a network "10.0.0.0/8", or
- * "/DIR(ENTRY|ENTRY)", which decides about mounts of that sub-directory alone. Names in lists were replaced by addresses
- * when the brick was attached; a name that is still there matches only itself.
+ * "/DIR(ENTRY|ENTRY)", which decides about mounts of that sub-directory alone. Names in lists were replaced by
+ * addresses when the brick was attached; a name that is still there matches only itself.
  */
 #include <arpa/inet.h>
 #include <fnmatch.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
 
@@ -13,7 +14,7 @@
 
 #define ENTRY_MAX 512
 
-/* ---- one address ---------------------------------------------------------------------------------------------------------- */
+/* ---- one address ------------------------------------------------------------------------------------------------- */
 
 struct network {
         uint8_t bytes[16];
@@ -70,7 +71,9 @@ static bool entry_matches(const char *entry, const char *peer)
         return fnmatch(entry, peer, 0) == 0;
 }
 
-/* ---- lists -------------------------------------------------------------------------------------------------------------------- */
+/* ---- lists
+ * --------------------------------------------------------------------------------------------------------------------
+ */
 
 /* Copies the next piece of *AT, up to SEPARATOR, without blanks around it. False at the end. */
 static bool next_piece(const char **at, const char *stop, char separator, char ret[static ENTRY_MAX])
@@ -147,7 +150,58 @@ enum auth_verdict auth_address(const char *allow, const char *reject, const char
         return list_matches(allow, peer, subdir) ? AUTH_ACCEPT : AUTH_UNDECIDED;
 }
 
-/* ---- both modules ---------------------------------------------------------------------------------------------------------------- */
+/* ---- host names -------------------------------------------------------------------------------------------------- */
+
+#define LIST_MARKS ",|()"
+
+static bool is_host_name(const char *entry)
+{
+        uint8_t bytes[16];
+        unsigned offset;
+        return *entry && !strpbrk(entry, "*?[/ ") && !address_bytes(entry, bytes, &offset);
+}
+
+/* Appends MARK and each address of NAME. */
+static void append_addresses(struct buf *b, const char *name, char mark)
+{
+        const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+        struct addrinfo *found;
+        if (getaddrinfo(name, NULL, &hints, &found) != 0)
+                return;
+        for (const struct addrinfo *a = found; a; a = a->ai_next) {
+                char text[INET6_ADDRSTRLEN];
+                if (getnameinfo(a->ai_addr, a->ai_addrlen, text, sizeof text, NULL, 0, NI_NUMERICHOST) == 0)
+                        (void)buf_printf(b, "%c%s", mark, text);
+        }
+        freeaddrinfo(found);
+}
+
+void auth_resolve(char list[static BRICK_OPTION_TEXT_MAX])
+{
+        _cleanup_buf_ struct buf b = BUF_INIT(BRICK_OPTION_TEXT_MAX);
+        bool in_group = false;
+        for (const char *p = list; *p;) {
+                char entry[ENTRY_MAX];
+                size_t len = strcspn(p, LIST_MARKS);
+                (void)buf_append(&b, p, len);
+                if (len < sizeof entry) {
+                        memcpy(entry, p, len);
+                        entry[len] = '\0';
+                        if (is_host_name(entry))
+                                append_addresses(&b, entry, in_group ? '|' : ',');
+                }
+                p += len;
+                if (!*p)
+                        break;
+                in_group = *p == '(' || (in_group && *p != ')');
+                (void)buf_append(&b, p++, 1);
+        }
+        const char *text = buf_cstr(&b);
+        if (text && b.len < BRICK_OPTION_TEXT_MAX)
+                memcpy(list, text, b.len + 1);
+}
+
+/* ---- both modules ------------------------------------------------------------------------------------------------ */
 
 /* Takes the same time wherever the difference is. */
 static bool secret_equal(const char *a, const char *b)
@@ -163,9 +217,9 @@ static bool login_is_valid(const struct brick_options *o, const char *username, 
 {
         if (!username || !password || !*o->auth_user || !*o->auth_password)
                 return false;
-        bool user_ok = secret_equal(username, o->auth_user);
-        bool password_ok = secret_equal(password, o->auth_password);
-        return user_ok && password_ok;
+        bool user = secret_equal(username, o->auth_user);
+        bool secret = secret_equal(password, o->auth_password);
+        return user && secret;
 }
 
 bool auth_check(const struct export_config *config, const char *peer, const char *subdir, const char *username,

@@ -2,8 +2,8 @@
  *
  * Output goes to the socket at once if nothing waits before it; the rest is kept and sent when the socket takes more. A
  * connection that does not read is not read from beyond CONN_OUTPUT_HIGH, and given up at CONN_OUTPUT_MAX.
- * Flags that decide whether it is read (`stalled`, `armed`) change under `lock` only; what they depend on are atomics, and
- * whoever lowers one of those looks at `stalled` afterwards, so no wake-up is lost.
+ * Flags that decide whether it is read (`stalled`, `armed`) change under `lock` only; what they depend on are atomics,
+ * and whoever lowers one of those looks at `stalled` afterwards, so no wake-up is lost.
  */
 #include "brick/conn.h"
 
@@ -33,7 +33,7 @@ struct welcome *welcome_free(struct welcome *w)
         return NULL;
 }
 
-/* ---- lifetime ----------------------------------------------------------------------------------------------------------- */
+/* ---- lifetime ---------------------------------------------------------------------------------------------------- */
 
 static void conn_set_peer(struct conn *c)
 {
@@ -102,7 +102,7 @@ struct conn *conn_unref(struct conn *c)
         return NULL;
 }
 
-/* ---- what the connection waits for ------------------------------------------------------------------------------------------ */
+/* ---- what the connection waits for ------------------------------------------------------------------------------- */
 
 static bool below_limits(const struct conn *c)
 {
@@ -172,7 +172,9 @@ void conn_shutdown(struct conn *c)
         (void)shutdown(c->fd, SHUT_RDWR);
 }
 
-/* ---- output -------------------------------------------------------------------------------------------------------------------- */
+/* ---- output
+ * --------------------------------------------------------------------------------------------------------------------
+ */
 
 /* Bytes taken, 0 when the socket is full, -errno. */
 static ssize_t socket_send(int fd, const struct iovec *iov, int n)

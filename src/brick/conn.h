@@ -1,13 +1,13 @@
 /* A client's connection to a brick process: from the accept to the last request.
  *
- * It starts on the control loop, which answers the small programs and SETVOLUME; then it moves to a lane of its brick and
- * stays there. Who may touch what:
- *   - `lock` guards output and the flags below it; conn_send() may be called by any thread while a reference is held or a
- *     session is open on it
+ * It starts on the control loop, which answers the small programs and SETVOLUME; then it moves to a lane of its brick
+ * and stays there. Who may touch what:
+ *   - `lock` guards output and the flags below it; conn_send() may be called by any thread while a reference is held or
+ * a session is open on it
  *   - `in` belongs to the control loop, later to the lane's leader
  *   - the rest is set before the connection moves, or belongs to the list it is in
- * References: one while it is open, one for each request that runs beside the leader or waits for a thread, one while it
- * is in its lane's pending list. The last one ends the session and closes the descriptor: that may block on a disk.
+ * References: one while it is open, one for each request that runs beside the leader or waits for a thread, one while
+ * it is in its lane's pending list. The last one ends the session and closes the descriptor: that may block on a disk.
  */
 #pragma once
 
@@ -24,9 +24,9 @@ struct process;
 struct export;
 struct lane;
 
-#define CONN_OUTPUT_HIGH (16 * MIB)  /* unsent bytes at which reading stops */
-#define CONN_OUTPUT_MAX (128 * MIB)  /* … at which the connection is given up */
-#define CONN_QUEUED_HIGH (8 * MIB)   /* bytes of calls without a thread at which reading stops */
+#define CONN_OUTPUT_HIGH (16 * MIB) /* unsent bytes at which reading stops */
+#define CONN_OUTPUT_MAX (128 * MIB) /* … at which the connection is given up */
+#define CONN_QUEUED_HIGH (8 * MIB)  /* bytes of calls without a thread at which reading stops */
 #define CONN_CLIENT_UID_MAX 1024
 
 /* What SETVOLUME asked for, until the session is open. */
@@ -63,8 +63,8 @@ struct conn {
         pthread_mutex_t lock;
         struct buf out; /* unsent bytes begin at out_start */
         size_t out_start;
-        uint32_t armed; /* what the lane's epoll set was told */
-        bool stalled;   /* reading stopped at a limit */
+        uint32_t armed;     /* what the lane's epoll set was told */
+        bool stalled;       /* reading stopped at a limit */
         atomic_bool closed; /* nothing is sent any more */
 
         struct conn *export_prev, *export_next;
@@ -79,7 +79,8 @@ struct conn *conn_ref(struct conn *c);
 struct conn *conn_unref(struct conn *c);
 DEFINE_CLEANUP(struct conn *, conn_unref)
 
-/* A record, mark included, in pieces. Any thread; never blocks. CONN is a struct conn (void for session_config.send). */
+/* A record, mark included, in pieces. Any thread; never blocks. CONN is a struct conn (void for session_config.send).
+ */
 void conn_send(void *conn, const struct iovec *iov, int n);
 /* An encoded answer. DESC NULL: status only. */
 void conn_reply(struct conn *c, uint32_t xid, enum rpc_status status, const struct msg_desc *desc, const void *msg);

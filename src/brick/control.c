@@ -1,4 +1,5 @@
-/* The CONTROL program on the process's unix socket: mortard attaches, detaches and asks (control.h). Control loop only. */
+/* The CONTROL program on the process's unix socket: mortard attaches, detaches and asks (control.h). Control loop only.
+ */
 #include "brick/control.h"
 
 #include <stdio.h>
@@ -36,7 +37,7 @@ static struct pending_call *pending_new(struct process *p, struct rpc_server_con
         return call;
 }
 
-/* ---- ATTACH, DETACH ------------------------------------------------------------------------------------------------------ */
+/* ---- ATTACH, DETACH ---------------------------------------------------------------------------------------------- */
 
 static void attach_done(struct export *x, int result, const char *error, void *arg)
 {
@@ -58,7 +59,8 @@ static const char *attach_error(int r)
         return strerror(-r);
 }
 
-static void serve_attach(struct process *p, struct rpc_server_conn *c, uint32_t xid, const struct control_attach_req *req)
+static void serve_attach(struct process *p, struct rpc_server_conn *c, uint32_t xid,
+                         const struct control_attach_req *req)
 {
         struct error e = {0};
         _cleanup_free_ struct export_config *config = malloc(sizeof *config);
@@ -102,7 +104,8 @@ static void detach_late(struct timer *t)
         detach_answer(call, -ETIMEDOUT, text);
 }
 
-static void serve_detach(struct process *p, struct rpc_server_conn *c, uint32_t xid, const struct control_detach_req *req)
+static void serve_detach(struct process *p, struct rpc_server_conn *c, uint32_t xid,
+                         const struct control_detach_req *req)
 {
         struct export *x = export_find(p, req->path.s);
         if (!x) {
@@ -119,7 +122,7 @@ static void serve_detach(struct process *p, struct rpc_server_conn *c, uint32_t 
         export_detach(x, detach_done, call);
 }
 
-/* ---- STATUS ------------------------------------------------------------------------------------------------------------------ */
+/* ---- STATUS ------------------------------------------------------------------------------------------------------ */
 
 static void json_text(struct buf *b, const char *s)
 {
@@ -190,7 +193,7 @@ static void serve_status(struct process *p, struct rpc_server_conn *c, uint32_t 
         rpc_conn_reply(c, xid, &control_status_rep_desc, &rep);
 }
 
-/* ---- the program --------------------------------------------------------------------------------------------------------------- */
+/* ---- the program ------------------------------------------------------------------------------------------------- */
 
 static void serve_request(struct process *p, struct rpc_server_conn *c, const struct rpc_call *call, struct arena *a)
 {
@@ -199,7 +202,8 @@ static void serve_request(struct process *p, struct rpc_server_conn *c, const st
                 struct control_attach_req attach;
                 struct control_detach_req detach;
         } req;
-        const struct msg_desc *desc = call->proc == CONTROL_ATTACH ? &control_attach_req_desc : &control_detach_req_desc;
+        const struct msg_desc *desc =
+                call->proc == CONTROL_ATTACH ? &control_attach_req_desc : &control_detach_req_desc;
         if (msg_decode(desc, &reader, a, &req) < 0)
                 rpc_conn_reject(c, call->xid, RPC_GARBAGE_ARGS);
         else if (call->proc == CONTROL_ATTACH)
@@ -212,8 +216,7 @@ static void on_call(struct rpc_server_conn *c, const struct rpc_call *call, void
 {
         struct process *p = arg;
         if (call->prog != CONTROL_PROGRAM || call->vers != CONTROL_VERSION) {
-                rpc_conn_reject(c, call->xid,
-                                call->prog == CONTROL_PROGRAM ? RPC_PROG_MISMATCH : RPC_PROG_UNAVAIL);
+                rpc_conn_reject(c, call->xid, call->prog == CONTROL_PROGRAM ? RPC_PROG_MISMATCH : RPC_PROG_UNAVAIL);
                 return;
         }
         switch (call->proc) {

@@ -3,9 +3,9 @@
  *      OPENING --> UP --> DOWN           (storage failed; stays listed until it is detached or attached again)
  *         \---------\------\----> CLOSING --> freed
  *
- * Everything here runs on the control loop, except export_remove_conn/use/unuse. What touches the disk runs as a task on a
- * thread of its own, so a hung disk holds up its own brick only. A brick is closed when it is CLOSING and has no users;
- * `closing` and `users` change under the export's lock so that the last user cannot miss it.
+ * Everything here runs on the control loop, except export_remove_conn/use/unuse. What touches the disk runs as a task
+ * on a thread of its own, so a hung disk holds up its own brick only. A brick is closed when it is CLOSING and has no
+ * users; `closing` and `users` change under the export's lock so that the last user cannot miss it.
  */
 #include <stdio.h>
 
@@ -31,7 +31,7 @@ struct export_task {
 
 static void export_drained(void *arg);
 
-/* ---- references, users ------------------------------------------------------------------------------------------------ */
+/* ---- references, users ------------------------------------------------------------------------------------------- */
 
 struct export *export_ref(struct export *x)
 {
@@ -98,26 +98,34 @@ void export_remove_conn(struct export *x, struct conn *c)
         export_leave(x);
 }
 
-bool export_use(struct export *x, uint64_t now)
+bool export_use(struct export *x)
 {
         pthread_mutex_lock(&x->lock);
-        bool ok = !x->closing && x->maintained_since == 0;
+        bool ok = !x->closing && !x->maintained;
         if (ok) {
-                x->maintained_since = now;
+                x->maintained = true;
                 x->users++;
         }
         pthread_mutex_unlock(&x->lock);
         return ok;
 }
 
+void export_using(struct export *x, uint64_t now)
+{
+        pthread_mutex_lock(&x->lock);
+        x->maintained_since = now;
+        pthread_mutex_unlock(&x->lock);
+}
+
 void export_unuse(struct export *x)
 {
         pthread_mutex_lock(&x->lock);
+        x->maintained = false;
         x->maintained_since = 0;
         export_leave(x);
 }
 
-/* ---- closing ------------------------------------------------------------------------------------------------------------ */
+/* ---- closing ----------------------------------------------------------------------------------------------------- */
 
 static void close_task(void *arg)
 {
@@ -230,7 +238,7 @@ void export_take_down(struct export *x, const char *reason)
         export_disconnect(x, true);
 }
 
-/* ---- opening -------------------------------------------------------------------------------------------------------------- */
+/* ---- opening ----------------------------------------------------------------------------------------------------- */
 
 static struct brick_config brick_config_of(const struct export_config *c)
 {
@@ -242,9 +250,16 @@ static struct brick_config brick_config_of(const struct export_config *c)
                                      .options = c->options};
 }
 
+static void resolve_names(struct export_config *c)
+{
+        auth_resolve(c->options.auth_allow);
+        auth_resolve(c->options.auth_reject);
+}
+
 static void open_task(void *arg)
 {
         struct export_task *t = arg;
+        resolve_names(&t->config);
         const struct brick_config config = brick_config_of(&t->config);
         t->result = brick_open(t->export->process->disk, &config, &t->export->brick, &t->error);
 }
@@ -263,6 +278,7 @@ static void open_done(void *arg)
                 t->result = error_set(&t->error, -ECANCELED, "Brick %s was detached while it was being opened.",
                                       x->config.path);
         if (t->result == 0) {
+                x->config = t->config;
                 x->state = EXPORT_UP;
                 log_info("export", "Brick %s of volume %s is served.", x->config.path, x->config.volume);
         } else {
@@ -282,7 +298,8 @@ static void open_done(void *arg)
         export_unref(x);
 }
 
-static struct export_task *task_new(struct export *x, const struct export_config *config, export_done_fn done, void *arg)
+static struct export_task *task_new(struct export *x, const struct export_config *config, export_done_fn done,
+                                    void *arg)
 {
         struct export_task *t = calloc(1, sizeof *t);
         if (!t)
@@ -318,11 +335,12 @@ static int export_new(struct process *p, const struct export_config *config, exp
         return 0;
 }
 
-/* ---- reconfiguring ------------------------------------------------------------------------------------------------------- */
+/* ---- reconfiguring ----------------------------------------------------------------------------------------------- */
 
 static void reconfigure_task(void *arg)
 {
         struct export_task *t = arg;
+        resolve_names(&t->config);
         brick_reconfigure(t->export->brick, &t->config.options);
 }
 

@@ -1,7 +1,7 @@
 /* From a brick's volfile to what the process needs to know (spec: wire.md §8.5, brick.md §20). Pure functions.
  *
- * Options are looked for by name in every section, so it does not matter which translator a generator gives them to. Keys
- * that carry the brick's path (auth.addr.PATH.allow, …) are taken from protocol/server.
+ * Options are looked for by name in every section, so it does not matter which translator a generator gives them to.
+ * Keys that carry the brick's path (auth.addr.PATH.allow, …) are taken from protocol/server.
  */
 #include <stdio.h>
 

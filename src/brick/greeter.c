@@ -1,5 +1,5 @@
-/* Connections that have no brick yet: accepted, and served on the control loop until SETVOLUME names a brick; then handed to
- * one of its lanes, round robin. A connection that has not got that far after GREETING_SECONDS is closed.
+/* Connections that have no brick yet: accepted, and served on the control loop until SETVOLUME names a brick; then
+ * handed to one of its lanes, round robin. A connection that has not got that far after GREETING_SECONDS is closed.
  * Control loop only.
  */
 #include <fcntl.h>

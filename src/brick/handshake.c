@@ -1,7 +1,7 @@
 /* The small programs of a brick: DUMP and the handshake with SETVOLUME (spec: wire.md §4.3, §5.3–5.5, §1.4).
  *
- * Runs on the control loop for a connection that has no brick yet, and on a lane's leader afterwards. Nothing here touches
- * a disk or waits. What SETVOLUME asks for is checked here; the session itself is opened on the lane.
+ * Runs on the control loop for a connection that has no brick yet, and on a lane's leader afterwards. Nothing here
+ * touches a disk or waits. What SETVOLUME asks for is checked here; the session itself is opened on the lane.
  */
 #include "proto/handshake.h"
 
@@ -16,7 +16,7 @@
 #define LAST_RESERVED_PORT 1023
 #define OP_VERSION_UNKNOWN 1u
 
-/* ---- SETVOLUME: reading the request --------------------------------------------------------------------------------------- */
+/* ---- SETVOLUME: reading the request ------------------------------------------------------------------------------ */
 
 struct setvolume {
         const char *subvolume, *client_uid, *volume_id, *subdir, *username, *password, *process_name, *client_version;
@@ -68,7 +68,7 @@ static void setvolume_read(const struct dict *d, struct arena *a, struct setvolu
         };
 }
 
-/* ---- SETVOLUME: judging it ------------------------------------------------------------------------------------------------------ */
+/* ---- SETVOLUME: judging it --------------------------------------------------------------------------------------- */
 
 static bool request_is_whole(const struct setvolume *v, struct refusal *r)
 {
@@ -130,7 +130,7 @@ static struct export *setvolume_judge(struct conn *c, const struct setvolume *v,
         return volume_is_right(v, x, r) ? x : NULL;
 }
 
-/* ---- SETVOLUME: answering ----------------------------------------------------------------------------------------------------------- */
+/* ---- SETVOLUME: answering ---------------------------------------------------------------------------------------- */
 
 static void answer_refusal(struct conn *c, uint32_t xid, const struct refusal *r, struct arena *a)
 {
@@ -187,10 +187,10 @@ void handshake_finish(struct conn *c, const struct welcome *w, int result, struc
 {
         struct refusal r;
         if (result == 0) {
-                log_info("handshake", "Client %s (%s %s from %s) uses brick %s%s%s.", w->client_uid,
-                         *w->process_name ? w->process_name : "unnamed",
-                         *w->client_version ? w->client_version : "of unknown version", c->peer,
-                         brick_path(c->export->brick), *w->subdir ? ", directory " : "", w->subdir);
+                log_info("handshake", "Client %s (%s%sversion %s, at %s) uses brick %s%s%s.", w->client_uid,
+                         w->process_name, *w->process_name ? ", " : "",
+                         *w->client_version ? w->client_version : "unknown", c->peer, brick_path(c->export->brick),
+                         *w->subdir ? ", directory " : "", w->subdir);
                 answer_welcome(c, w->xid, a);
                 return;
         }
@@ -259,7 +259,7 @@ static void serve_setvolume(struct conn *c, const struct rpc_call *call, struct 
                 setvolume_again(c, call->xid, &v, a);
 }
 
-/* ---- the other procedures ----------------------------------------------------------------------------------------------------------------- */
+/* ---- the other procedures ---------------------------------------------------------------------------------------- */
 
 static void serve_ping(struct conn *c, const struct rpc_call *call)
 {
@@ -331,7 +331,9 @@ static void serve_dump_program(struct conn *c, const struct rpc_call *call, stru
                 conn_reply(c, call->xid, RPC_PROC_UNAVAIL, NULL, NULL);
 }
 
-/* ---- programs --------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- programs
+ * ---------------------------------------------------------------------------------------------------------------------------------
+ */
 
 /* True if no brick here would take a client from this port. Control loop. */
 static bool port_is_refused(const struct conn *c)
@@ -349,9 +351,8 @@ static enum rpc_status program_status(const struct rpc_call *call)
 {
         static const struct {
                 uint32_t program, version;
-        } programs[] = {{DUMP_PROGRAM, DUMP_VERSION},
-                        {HANDSHAKE_PROGRAM, HANDSHAKE_VERSION},
-                        {FOP_PROGRAM, FOP_VERSION}};
+        } programs[] = {
+                {DUMP_PROGRAM, DUMP_VERSION}, {HANDSHAKE_PROGRAM, HANDSHAKE_VERSION}, {FOP_PROGRAM, FOP_VERSION}};
         for (size_t i = 0; i < ELEMENTSOF(programs); i++)
                 if (programs[i].program == call->prog)
                         return programs[i].version == call->vers ? RPC_SUCCESS : RPC_PROG_MISMATCH;

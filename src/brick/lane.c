@@ -3,8 +3,8 @@
  *   - `leader` is the one thread that waits on the epoll set, reads connections and takes records out of them
  *   - a worker that is not the leader is running a request (`running`), waits (`idle`), or has just been told to stop
  *     waiting (`tokens`)
- *   - the leader changes under `lock`. Who takes over from a busy leader first moves `watched.serving` on: exactly one of
- *     the leader's end and the take-over succeeds, without a lock in the fast case
+ *   - the leader changes under `lock`. Who takes over from a busy leader first moves `watched.serving` on: exactly one
+ * of the leader's end and the take-over succeeds, without a lock in the fast case
  *   - a worker that lost the lead keeps the buffer its record lies in; the connection goes on with a new one
  *   - a connection with something to do that epoll will not report (records already read, a session to open) is in the
  *     pending list
@@ -39,7 +39,7 @@ struct job {
 struct worker {
         struct lane *lane;
         struct arena arena;
-        struct buf spare; /* the read buffer while no connection holds it */
+        struct buf spare;  /* the read buffer while no connection holds it */
         struct conn *conn; /* whose request runs; NULL: something else that may take long */
         uint64_t serving;
         struct record_reader detached; /* after losing the lead: where the request's record lies */
@@ -60,7 +60,7 @@ struct lane {
         unsigned threads, idle, tokens;
         struct job *queue, **queue_tail;
         struct conn *pending, **pending_tail;
-        bool awake;      /* has threads, or is about to */
+        bool awake; /* has threads, or is about to */
         bool doze_posted;
 
         struct stream *doze; /* control loop: watches epoll_fd while there are no threads */
@@ -82,7 +82,7 @@ static void lane_poke(struct lane *l)
         (void)ignored;
 }
 
-/* ---- threads; under the lock ---------------------------------------------------------------------------------------------- */
+/* ---- threads; under the lock ------------------------------------------------------------------------------------- */
 
 static bool lane_has_idle(const struct lane *l)
 {
@@ -141,7 +141,7 @@ static void pending_push(struct lane *l, struct conn *c)
         lane_poke(l);
 }
 
-/* ---- read buffers ------------------------------------------------------------------------------------------------------------ */
+/* ---- read buffers ------------------------------------------------------------------------------------------------ */
 
 /* A new reader with the unconsumed bytes of OLD. */
 static struct record_reader reader_split(const struct record_reader *old, size_t limit)
@@ -192,7 +192,7 @@ static void reader_leave(struct worker *w, struct conn *c)
         spare_put(w, &big);
 }
 
-/* ---- running something that may take long ---------------------------------------------------------------------------------------- */
+/* ---- running something that may take long ------------------------------------------------------------------------ */
 
 /* Takes the lead from W, which is at its request. Under the lock; somebody else has been called. */
 static void lane_depose(struct lane *l, struct worker *w)
@@ -293,7 +293,9 @@ static enum verdict leader_close(struct worker *w, struct conn *c)
         return leader_unref(w, c);
 }
 
-/* ---- calls -------------------------------------------------------------------------------------------------------------------------- */
+/* ---- calls
+ * --------------------------------------------------------------------------------------------------------------------------
+ */
 
 static bool is_fop(const struct rpc_call *call)
 {
@@ -376,7 +378,7 @@ static void job_run(struct worker *w, struct job *j)
         request_over(w->lane, c);
 }
 
-/* ---- connections, as leader ------------------------------------------------------------------------------------------------------------ */
+/* ---- connections, as leader -------------------------------------------------------------------------------------- */
 
 /* Takes records out of what was read, as far as limits allow. */
 static enum verdict leader_records(struct worker *w, struct conn *c)
@@ -504,7 +506,7 @@ static enum verdict worker_lead(struct worker *w)
         }
 }
 
-/* ---- the life of a worker; under the lock ------------------------------------------------------------------------------------------------ */
+/* ---- the life of a worker; under the lock ------------------------------------------------------------------------ */
 
 /* False: end the thread. */
 static bool step_lead(struct lane *l, struct worker *w)
@@ -595,7 +597,7 @@ static void *worker_main(void *arg)
         return NULL;
 }
 
-/* ---- the control loop's side ------------------------------------------------------------------------------------------------------------- */
+/* ---- the control loop's side ------------------------------------------------------------------------------------- */
 
 static void lane_free(struct lane *l)
 {

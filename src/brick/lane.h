@@ -1,10 +1,10 @@
 /* Lanes: the threads that run a brick's requests (design: leader and followers).
  *
- * A lane is an epoll set with some connections of one brick and up to LANE_WORKERS threads. One of them, the leader, waits,
- * reads and runs a request to completion itself: no hand-over in the fast case. When a request takes longer than about a
- * millisecond, the watchdog makes a follower the leader, so everything else on the lane, also of the same connection, goes
- * on; the slow thread becomes a follower when it is done. Requests that are slow by nature hand over before they start.
- * With all threads busy the leader only reads, answers the small programs and queues calls.
+ * A lane is an epoll set with some connections of one brick and up to LANE_WORKERS threads. One of them, the leader,
+ * waits, reads and runs a request to completion itself: no hand-over in the fast case. When a request takes longer than
+ * about a millisecond, the watchdog makes a follower the leader, so everything else on the lane, also of the same
+ * connection, goes on; the slow thread becomes a follower when it is done. Requests that are slow by nature hand over
+ * before they start. With all threads busy the leader only reads, answers the small programs and queues calls.
  *
  * Threads are started when there is something to do and end after ten idle seconds; the control loop then watches the
  * epoll set itself. A lane without connections is freed at that point.
@@ -24,7 +24,7 @@ int lane_watch(struct lane *l, struct conn *c, uint32_t events, bool known);
 /* The brick closes: threads of L end as soon as they can. Control loop. */
 void lane_stop(struct lane *l);
 
-/* ---- watchdog.c ------------------------------------------------------------------------------------------------------ */
+/* ---- watchdog.c -------------------------------------------------------------------------------------------------- */
 
 int watchdog_new(struct watchdog **ret);
 struct watchdog *watchdog_free(struct watchdog *w);

@@ -9,6 +9,7 @@
  * A request that waits is answered by the thread whose unlock or disconnect lets it go. Messages are collected in a
  * batch under the table's mutex and sent after it was released; each pins its session, and lock_session_gone() waits
  * for the pins, so `send` is never called on a closed session. Sending does not block, so neither does that wait.
+ * Above 600 lines: the handlers are small and need most of what is before them.
  * Order: table mutex < lock_session mutex; no other lock of the brick is taken under them. Any thread.
  */
 #include "brick/internal.h"
@@ -53,8 +54,7 @@ struct lock_session {
         struct lock_hold *holds;
 };
 
-/* ---- messages to send once the table is unlocked
- * --------------------------------------------------------------------- */
+/* ---- messages to send once the table is unlocked ----------------------------------------------------------------- */
 
 struct delivery {
         struct delivery *next;
@@ -167,8 +167,7 @@ static void on_answer(struct lock *l, int error, void *arg)
         batch_add(batch, to, d);
 }
 
-/* ---- contention callbacks (brick.md §13.8)
- * ---------------------------------------------------------------------------- */
+/* ---- contention callbacks (brick.md §13.8) ----------------------------------------------------------------------- */
 
 static struct gfid gfid_for_session(const struct session *s, const struct gfid *g)
 {
@@ -266,8 +265,7 @@ static struct lock_events batch_events(struct lock_batch *batch)
         return (struct lock_events){.answer = on_answer, .contended = on_contended, .arg = batch};
 }
 
-/* ---- tables, sessions, holds
- * -------------------------------------------------------------------------------------------- */
+/* ---- tables, sessions, holds ------------------------------------------------------------------------------------- */
 
 void lock_table_free(struct lock_table *t)
 {
@@ -376,8 +374,7 @@ static struct inode *hold_end_if_empty(struct lock_hold *h)
         return inode;
 }
 
-/* ---- applying a request
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- applying a request ------------------------------------------------------------------------------------------ */
 
 typedef int (*lock_apply_fn)(struct lock_set *, const struct lock_request *, const struct lock_events *);
 
@@ -485,8 +482,7 @@ static int inode_of_fd(struct op *op, const struct gfid *gfid, int64_t fd, bool 
         return 0;
 }
 
-/* ---- inode locks
- * --------------------------------------------------------------------------------------------------------------- */
+/* ---- inode locks ------------------------------------------------------------------------------------------------- */
 
 static int inodelk_range(const struct flock_range *f, uint64_t *ret_start, uint64_t *ret_end)
 {
@@ -564,8 +560,7 @@ int fop_finodelk(struct op *op, const struct finodelk_fop_req *req, struct finod
         return r;
 }
 
-/* ---- entry locks
- * ---------------------------------------------------------------------------------------------------------------- */
+/* ---- entry locks ------------------------------------------------------------------------------------------------- */
 
 static int entrylk_request(struct op *op, uint32_t cmd, uint32_t type, const char *name, struct str volume,
                            struct lock_request *ret)
@@ -617,8 +612,7 @@ int fop_fentrylk(struct op *op, const struct fentrylk_fop_req *req, struct fentr
         return r;
 }
 
-/* ---- posix locks
- * ------------------------------------------------------------------------------------------------------------------ */
+/* ---- posix locks ------------------------------------------------------------------------------------------------- */
 
 static int lk_range(const struct flock_range *f, uint64_t *ret_start, uint64_t *ret_end)
 {
@@ -739,8 +733,7 @@ int fop_lk(struct op *op, const struct lk_fop_req *req, struct lk_fop_rep *rep)
         return r;
 }
 
-/* ---- what other modules and the end of a session release
- * ---------------------------------------------------------------------------- */
+/* ---- what other modules and the end of a session release --------------------------------------------------------- */
 
 struct release {
         struct session *session;

@@ -10,30 +10,44 @@
 #define PORT_FIRST 49152
 #define PORT_LAST 60999
 
-static const char usage_text[] =
-        "Usage: mortar-brick [OPTION]...\n"
-        "Serves bricks to clients over TCP, until SIGTERM.\n"
-        "\n"
-        "  --control PATH        serve the control program on this unix socket\n"
-        "  --listen ADDRESS      address to listen at (default: all)\n"
-        "  --port N              port to listen at\n"
-        "  --port-range A-B      the first free port of this range (default: 49152-60999)\n"
-        "  --volfile FILE        serve the brick of this volfile; may be given several times\n"
-        "  --ready-fd N          write the port and a newline to this descriptor when ready\n"
-        "  --log-level LEVEL     error, warning, notice, info or debug (default: info)\n"
-        "  --log-file FILE       append the log to this file instead of standard error\n"
-        "  --version             print the version and exit\n"
-        "  --help                print this text and exit\n";
+static const char usage_text[] = "Usage: mortar-brick [OPTION]...\n"
+                                 "Serves bricks to clients over TCP, until SIGTERM.\n"
+                                 "\n"
+                                 "  --control PATH        serve the control program on this unix socket\n"
+                                 "  --listen ADDRESS      address to listen at (default: all)\n"
+                                 "  --port N              port to listen at\n"
+                                 "  --port-range A-B      the first free port of this range (default: 49152-60999)\n"
+                                 "  --volfile FILE        serve the brick of this volfile; may be given several times\n"
+                                 "  --ready-fd N          write the port and a newline to this descriptor when ready\n"
+                                 "  --log-level LEVEL     error, warning, notice, info or debug (default: info)\n"
+                                 "  --log-file FILE       append the log to this file instead of standard error\n"
+                                 "  --version             print the version and exit\n"
+                                 "  --help                print this text and exit\n";
 
-enum { OPT_CONTROL = 256, OPT_LISTEN, OPT_PORT, OPT_PORT_RANGE, OPT_VOLFILE, OPT_READY_FD, OPT_LOG_LEVEL, OPT_LOG_FILE,
-       OPT_VERSION, OPT_HELP };
+enum {
+        OPT_CONTROL = 256,
+        OPT_LISTEN,
+        OPT_PORT,
+        OPT_PORT_RANGE,
+        OPT_VOLFILE,
+        OPT_READY_FD,
+        OPT_LOG_LEVEL,
+        OPT_LOG_FILE,
+        OPT_VERSION,
+        OPT_HELP
+};
 
 static const struct option long_options[] = {
-        {"control", required_argument, NULL, OPT_CONTROL},     {"listen", required_argument, NULL, OPT_LISTEN},
-        {"port", required_argument, NULL, OPT_PORT},           {"port-range", required_argument, NULL, OPT_PORT_RANGE},
-        {"volfile", required_argument, NULL, OPT_VOLFILE},     {"ready-fd", required_argument, NULL, OPT_READY_FD},
-        {"log-level", required_argument, NULL, OPT_LOG_LEVEL}, {"log-file", required_argument, NULL, OPT_LOG_FILE},
-        {"version", no_argument, NULL, OPT_VERSION},           {"help", no_argument, NULL, OPT_HELP},
+        {"control", required_argument, NULL, OPT_CONTROL},
+        {"listen", required_argument, NULL, OPT_LISTEN},
+        {"port", required_argument, NULL, OPT_PORT},
+        {"port-range", required_argument, NULL, OPT_PORT_RANGE},
+        {"volfile", required_argument, NULL, OPT_VOLFILE},
+        {"ready-fd", required_argument, NULL, OPT_READY_FD},
+        {"log-level", required_argument, NULL, OPT_LOG_LEVEL},
+        {"log-file", required_argument, NULL, OPT_LOG_FILE},
+        {"version", no_argument, NULL, OPT_VERSION},
+        {"help", no_argument, NULL, OPT_HELP},
         {0},
 };
 
@@ -75,8 +89,8 @@ static int parse_port_range(struct command_line *c, const char *value)
 {
         long a, b;
         const char *end;
-        if (parse_number(value, UINT16_MAX, '-', &a, &end) < 0 || parse_number(end + 1, UINT16_MAX, '\0', &b, NULL) < 0 ||
-            a == 0 || a > b)
+        if (parse_number(value, UINT16_MAX, '-', &a, &end) < 0 ||
+            parse_number(end + 1, UINT16_MAX, '\0', &b, NULL) < 0 || a == 0 || a > b)
                 return bad_value("port-range", value);
         c->config.port_first = (uint16_t)a;
         c->config.port_last = (uint16_t)b;
@@ -145,7 +159,8 @@ static int parse(struct command_line *c, int argc, char **argv)
                         return r;
         }
         if (optind < argc) {
-                (void)fprintf(stderr, "mortar-brick: '%s' is not an option\nTry 'mortar-brick --help'.\n", argv[optind]);
+                (void)fprintf(stderr, "mortar-brick: '%s' is not an option\nTry 'mortar-brick --help'.\n",
+                              argv[optind]);
                 return -EINVAL;
         }
         if (!c->config.control && c->config.volfile_count == 0) {

@@ -1,8 +1,8 @@
 /* Maintenance of bricks: space reserve, landfill, health (brick_maintain), once a second for each.
  *
- * A timer of the control loop queues the bricks, one thread works through them. If that thread is stuck in one brick for
- * STUCK_SECONDS it is left to it and another thread takes the rest: a hung disk costs one thread and delays nobody. A brick
- * whose storage fails, or whose check takes longer than its health-check-timeout, is taken down.
+ * A timer of the control loop queues the bricks, one thread works through them. If that thread is stuck in one brick
+ * for STUCK_SECONDS it is left to it and another thread takes the rest: a hung disk costs one thread and delays nobody.
+ * A brick whose storage fails, or whose check takes longer than its health-check-timeout, is taken down.
  */
 #include <stdio.h>
 #include <time.h>
@@ -13,14 +13,14 @@
 #define EVERY (1 * NS_PER_SEC)
 #define STUCK_SECONDS 2
 
-struct caretaker { /* one thread */
+struct caretaker {                 /* one thread */
         struct maintenance *owner; /* NULL: the process has moved on */
         uint64_t busy_since;       /* 0: waits */
 };
 
 struct maintenance {
         struct process *process;
-        struct timer timer; /* control loop */
+        struct timer timer;   /* control loop */
         pthread_mutex_t lock; /* the rest */
         unsigned refs;        /* the process's and the threads' */
         pthread_cond_t wake;
@@ -66,7 +66,9 @@ static void unref_on_loop(struct export *x)
 static void maintain(struct export *x)
 {
         struct error e = {0};
-        int r = brick_maintain(x->brick, now_ns(), &e);
+        uint64_t now = now_ns();
+        export_using(x, now);
+        int r = brick_maintain(x->brick, now, &e);
         if (r == -EIO) {
                 struct failure *f = malloc(sizeof *f);
                 if (f) {
@@ -171,13 +173,14 @@ static void visit(struct maintenance *m, struct export *x, uint64_t now)
 {
         char text[ERROR_TEXT_MAX];
         if (check_is_late(x, now)) {
-                (void)snprintf(text, sizeof text, "Brick %.900s: the storage has not answered for more than %u seconds.",
-                               x->config.path, x->config.options.health_check_timeout);
+                (void)snprintf(text, sizeof text,
+                               "Brick %.900s: the storage has not answered for more than %u seconds.", x->config.path,
+                               x->config.options.health_check_timeout);
                 export_take_down(x, text);
                 return;
         }
         pthread_mutex_lock(&m->lock);
-        if (queue_room(m) && export_use(x, now))
+        if (queue_room(m) && export_use(x))
                 m->queue[m->queued++] = export_ref(x);
         pthread_mutex_unlock(&m->lock);
 }

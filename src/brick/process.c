@@ -1,7 +1,7 @@
 /* The brick process from start to end (server.h). Control loop, except process_check_stopped().
  *
- * Ending: no new clients, every brick is detached, and when the last one is closed and no task runs any more the loop stops.
- * A disk that hangs can keep that from happening; after STOP_SECONDS the process ends without it.
+ * Ending: no new clients, every brick is detached, and when the last one is closed and no task runs any more the loop
+ * stops. A disk that hangs can keep that from happening; after STOP_SECONDS the process ends without it.
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -18,7 +18,7 @@
 #define ARENA_MAX (8 * MIB)
 #define CODE_STOP_LATE 1
 
-/* ---- ending ------------------------------------------------------------------------------------------------------------- */
+/* ---- ending ------------------------------------------------------------------------------------------------------ */
 
 static void stop_if_idle(void *arg)
 {
@@ -79,7 +79,7 @@ static int watch_signals(struct process *p)
         return loop_watch_fd(p->loop, p->signal_fd, STREAM_READABLE, on_signal, p, &p->signals);
 }
 
-/* ---- listening ---------------------------------------------------------------------------------------------------------- */
+/* ---- listening --------------------------------------------------------------------------------------------------- */
 
 static int listen_at(struct process *p, uint16_t port)
 {
@@ -124,7 +124,7 @@ static int start_listening(struct process *p)
         return 0;
 }
 
-/* ---- starting ----------------------------------------------------------------------------------------------------------- */
+/* ---- starting ---------------------------------------------------------------------------------------------------- */
 
 static void tell_ready(struct process *p)
 {

@@ -1,4 +1,4 @@
-/* The process mortar-brick: what its files share. (docs/architecture.md, "The brick process")
+/* The process mortar-brick: what its files share.
  *
  *   control loop   accepts, handshakes, CONTROL program, signals, timers; never touches a disk
  *   lanes          per brick, run clients' requests (lane.h)
@@ -21,7 +21,8 @@
 struct watchdog;
 struct maintenance;
 
-/* ---- a served brick (export.c) -------------------------------------------------------------------------------------- */
+/* ---- a served brick (export.c) --------------------------------------------------------------------------------------
+ */
 
 enum export_state {
         EXPORT_OPENING,
@@ -43,9 +44,10 @@ struct export_config {
 /* -EINVAL with a sentence. */
 int export_config_parse(const char *text, size_t len, struct export_config *ret, struct error *e);
 
-struct export {
+struct export
+{
         struct process *process;
-        struct export *next; /* process.exports; control loop only */
+        struct export *next;         /* process.exports; control loop only */
         struct export_config config; /* control loop only; lanes read brick options through the brick */
         enum export_state state;     /* control loop only */
         char reason[ERROR_TEXT_MAX];
@@ -53,14 +55,15 @@ struct export {
         struct lane *lanes[PROCESS_LANES_MAX]; /* made when needed; control loop only */
         unsigned next_lane;
         atomic_uint outstanding_limit; /* of a connection; 0 = none */
-        atomic_uint refs; /* list, lanes, tasks */
+        atomic_uint refs;              /* list, lanes, tasks */
 
         pthread_mutex_t lock; /* the rest */
         struct conn *conns;
         uint32_t conn_count;
         bool closing;
-        unsigned users; /* connections and maintenance: the brick is closed when there is none */
-        uint64_t maintained_since; /* loop time; 0: maintenance is not at it */
+        unsigned users;            /* connections and maintenance: the brick is closed when there is none */
+        bool maintained;           /* maintenance is at it, or has it in its queue */
+        uint64_t maintained_since; /* monotonic ns; 0: it waits */
 
         struct export_waiter *waiters; /* control loop only: who wants to know when it is closed */
         bool close_started;            /* control loop only */
@@ -82,11 +85,12 @@ struct export *export_unref(struct export *x);
 /* A new connection uses the brick / has ended. The first on the control loop, the second on any thread. */
 void export_add_conn(struct export *x, struct conn *c);
 void export_remove_conn(struct export *x, struct conn *c);
-/* Maintenance begins at NOW (false: not now) and ends, on any thread. */
-bool export_use(struct export *x, uint64_t now);
+/* Maintenance takes X up (false: not now), gets to it at NOW, and is done with it. Any thread. */
+bool export_use(struct export *x);
+void export_using(struct export *x, uint64_t now);
 void export_unuse(struct export *x);
 
-/* ---- handshake.c, auth.c ------------------------------------------------------------------------------------------------ */
+/* ---- handshake.c, auth.c ----------------------------------------------------------------------------------------- */
 
 /* Serves everything but the fop program: DUMP, handshake, unknown programs. Answers through conn_send(). With a valid
  * SETVOLUME on the control loop, *ret_export is set and C->welcome filled: the caller moves C to a lane. */
@@ -97,11 +101,13 @@ void handshake_finish(struct conn *c, const struct welcome *w, int result, struc
 enum auth_verdict { AUTH_UNDECIDED, AUTH_ACCEPT, AUTH_REJECT };
 /* The address module (wire.md §5.5). SUBDIR NULL or "/" = whole volume. */
 enum auth_verdict auth_address(const char *allow, const char *reject, const char *peer, const char *subdir);
+/* Puts the addresses of the host names in LIST behind them. Asks the resolver, so it may take long. */
+void auth_resolve(char list[static BRICK_OPTION_TEXT_MAX]);
 /* May this client in? *ret_trusted: its credentials are valid. USERNAME, PASSWORD may be NULL. */
 bool auth_check(const struct export_config *config, const char *peer, const char *subdir, const char *username,
                 const char *password, bool *ret_trusted);
 
-/* ---- the process (process.c) ----------------------------------------------------------------------------------------------- */
+/* ---- the process (process.c) ------------------------------------------------------------------------------------- */
 
 struct process_config {
         const char *control; /* unix socket path or NULL */
@@ -156,7 +162,7 @@ int task_start(struct process *p, void (*fn)(void *arg), void (*done)(void *arg)
 /* A detached thread with all signals blocked. NAME: at most 15 bytes. */
 int thread_start(const char *name, void *(*fn)(void *arg), void *arg);
 
-/* ---- maintenance.c ------------------------------------------------------------------------------------------------------------- */
+/* ---- maintenance.c ----------------------------------------------------------------------------------------------- */
 
 int maintenance_new(struct process *p, struct maintenance **ret);
 /* Threads that are stuck in a disk are left behind. */

@@ -1,5 +1,5 @@
-/* The watchdog: one thread of the process that looks every millisecond whether some lane is still at the request it was at
- * a millisecond ago.
+/* The watchdog: one thread of the process that looks every millisecond whether some lane is still at the request it was
+ * at a millisecond ago.
  *
  * While nothing is busy it sleeps on a futex, and goes on ticking for some time after the last activity, so that a busy
  * process does not pay a wake-up per request. No wake-up is lost: it announces its sleep (`asleep`) before it looks at

@@ -72,8 +72,9 @@ class Process:
         if preload:
             env["LD_PRELOAD"] = PRELOAD
             env["ASAN_OPTIONS"] = "verify_asan_link_order=0:" + env.get("ASAN_OPTIONS", "")
-        self.p = subprocess.Popen([PROGRAM, "--control", self.control_path, "--listen", "127.0.0.1", "--ready-fd", str(w),
-                                   "--log-file", os.path.join(work, "log")], env=env, pass_fds=[w])
+        command = [PROGRAM, "--control", self.control_path, "--listen", "127.0.0.1", "--ready-fd", str(w),
+                   "--log-file", os.path.join(work, "log")]
+        self.p = subprocess.Popen(command, env=env, pass_fds=[w])
         os.close(w)
         with os.fdopen(r) as f:
             self.port = int(f.readline())
@@ -124,7 +125,7 @@ class Process:
         return self.p.wait(20)
 
 
-# ---- handshake -----------------------------------------------------------------------------------------------------------
+# ---- handshake -----------------------------------------------------------------------------------------------------
 
 
 def test_small_programs(p):
@@ -237,7 +238,7 @@ def test_subdir(p):
     assert os.path.exists(brick.path + "/sub/inside")
 
 
-# ---- streams -------------------------------------------------------------------------------------------------------------
+# ---- streams -------------------------------------------------------------------------------------------------------
 
 
 def both_kinds(p, brick):
@@ -348,7 +349,7 @@ def test_idle_connections(p):
     eventually("all are gone", lambda: p.status()[brick.path]["clients"] == 0)
 
 
-# ---- locks ---------------------------------------------------------------------------------------------------------------
+# ---- locks ---------------------------------------------------------------------------------------------------------
 
 
 def test_disconnect_releases_locks(p):
@@ -395,7 +396,7 @@ def test_waiter_goes_away(p):
     assert c.fop_wait(second)[0] == 0 and first
 
 
-# ---- many bricks, control -------------------------------------------------------------------------------------------------
+# ---- many bricks, control ------------------------------------------------------------------------------------------
 
 
 def test_many_bricks(p):
@@ -437,7 +438,7 @@ def test_control_errors(p):
     assert p.status() is not None
 
 
-# ---- a hung disk -------------------------------------------------------------------------------------------------------------
+# ---- a hung disk ---------------------------------------------------------------------------------------------------
 
 
 def hang(p, on):
@@ -448,7 +449,7 @@ def hang(p, on):
 
 
 def test_hung_disk(p):
-    """Requests stuck in one brick's disk delay neither pings and other requests of the same connection nor other bricks."""
+    """Requests stuck in a disk delay neither pings and other requests of their connection nor other bricks."""
     hung, fine = p.serve(Brick(p.work + "/hung/b")), p.serve(Brick(p.work + "/fine"))
     c, d, other = p.client(hung), p.client(hung), p.client(fine)
     gfid, other_gfid = c.create("file"), other.create("file")
@@ -519,7 +520,23 @@ def test_detach_while_hung(p):
     assert (status, struct.unpack_from(">ii", rep)) == (0, (0, 0))
 
 
-# ---- ending ---------------------------------------------------------------------------------------------------------------------
+def test_hung_health_check(p):
+    """A disk that does not answer the health check in time takes its brick down, and only that."""
+    options = ["health-check-interval 1", "health-check-timeout 1"]
+    hung, fine = p.serve(Brick(p.work + "/hung/check", options)), p.serve(Brick(p.work + "/checked", options))
+    c, other = p.client(hung), p.client(fine)
+    hang(p, True)
+    c.wait_closed()
+    assert "not answered" in p.status()[hung.path]["down"]
+    answer = other.stat()
+    assert p.status()[fine.path]["down"] == "" and answer[0] == 0, answer[:2]
+    hang(p, False)
+    p.serve(hung)  # attached again: a new life
+    assert p.status()[hung.path]["down"] == ""
+    assert p.client(hung).stat()[0] == 0
+
+
+# ---- ending --------------------------------------------------------------------------------------------------------
 
 
 def test_storage_fails(p):
@@ -576,7 +593,8 @@ SHARED = [test_small_programs, test_rpc_errors, test_fop_before_handshake, test_
           test_hostile_streams, test_pipelined, test_large_records, test_slow_reader, test_idle_connections,
           test_disconnect_releases_locks, test_metadata_range_is_a_domain, test_waiter_goes_away, test_many_bricks,
           test_control_errors]
-PRELOADED = [test_hung_disk, test_outstanding_limit, test_disconnect_while_hung, test_detach_while_hung]
+PRELOADED = [test_hung_disk, test_outstanding_limit, test_disconnect_while_hung, test_detach_while_hung,
+             test_hung_health_check]
 ALONE = [test_storage_fails, test_sigterm, test_control_shutdown]
 
 
