@@ -75,3 +75,5 @@ void session_serve(struct session *s, const struct rpc_call *call, struct arena 
 
 /* True if the procedure may take long by nature (fsync, large copies): drivers let another thread read meanwhile. */
 bool session_call_is_slow(const struct rpc_call *call);
+/* Bytes the answer may have beyond a few KiB, as far as the request says: drivers limit how much they ask for at once. */
+uint32_t session_call_answer_size(const struct rpc_call *call);

@@ -108,7 +108,7 @@ static bool below_limits(const struct conn *c)
 {
         uint32_t limit = c->export ? atomic_load(&c->export->outstanding_limit) : 0;
         return (limit == 0 || atomic_load(&c->outstanding) < limit) && atomic_load(&c->queued) < CONN_QUEUED_HIGH &&
-               atomic_load(&c->unsent) < CONN_OUTPUT_HIGH;
+               atomic_load(&c->unsent) + atomic_load(&c->promised) < CONN_OUTPUT_HIGH;
 }
 
 /* Under the lock. */

@@ -7,6 +7,7 @@
  */
 #include "brick/cache.h"
 #include "brick/groups.h"
+#include "brick/io.h"
 #include "rpc/record.h"
 
 #define REPLY_FIRST 768 /* holds most answers at once */
@@ -59,6 +60,23 @@ bool session_call_is_slow(const struct rpc_call *call)
                 return true;
         }
         return false;
+}
+
+/* All begin with gfid, fd, offset, size. */
+uint32_t session_call_answer_size(const struct rpc_call *call)
+{
+        switch (call->proc) {
+        case FOP_READ:
+        case FOP_READDIR:
+        case FOP_READDIRP: {
+                struct xdr_reader r = xdr_reader_of(call->args.data, call->args.len);
+                (void)xdr_read_gfid(&r);
+                (void)xdr_read_u64(&r);
+                (void)xdr_read_u64(&r);
+                return MIN(xdr_read_u32(&r), (uint32_t)IO_READ_MAX);
+        }
+        }
+        return 0;
 }
 
 /* ---- the caller ---------------------------------------------------------------------------------------------------- */
