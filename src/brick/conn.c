@@ -17,7 +17,7 @@
 #include "brick/lane.h"
 #include "proto/handshake.h"
 
-#define GREETING_RECORD_LIMIT MIB /* a SETVOLUME is a few KiB */
+#define GREETING_RECORD_LIMIT (64 * KIB) /* a SETVOLUME is a few KiB */
 #define REPLY_MAX MIB
 #define OUTPUT_KEPT (16 * KIB)
 
