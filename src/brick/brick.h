@@ -33,8 +33,8 @@ DEFINE_CLEANUP(struct brick *, brick_close)
 
 const char *brick_path(const struct brick *b);
 const struct gfid *brick_volume_id(const struct brick *b);
-/* Replaces the options that may change while serving. */
-void brick_reconfigure(struct brick *b, const struct brick_options *options);
+/* Replaces the options that may change while serving. -ENOMEM. */
+int brick_reconfigure(struct brick *b, const struct brick_options *options);
 
 /* Maintenance, a few times a second from one thread that may block: re-evaluates the space reserve (every 5 s of NOW_NS),
  * purges .glusterfs/landfill, checks health. -EIO: the storage failed and the brick must be taken down. */

@@ -97,13 +97,13 @@ static bool keeps_root(const struct op *op)
 /* A trusted client is squashed like any other unless it is one of the internal ones. */
 static bool is_squashed(const struct op *op)
 {
-        const struct brick_options *o = &op->brick->options;
+        const struct brick_options *o = op->brick->options;
         return (o->root_squash || o->all_squash) && !keeps_root(op);
 }
 
 static int squash(struct op *op)
 {
-        const struct brick_options *o = &op->brick->options;
+        const struct brick_options *o = op->brick->options;
         struct caller *c = &op->caller;
         if (!is_squashed(op))
                 return 0;
@@ -123,7 +123,7 @@ static int squash(struct op *op)
 static int manage_groups(struct op *op)
 {
         struct caller *c = &op->caller;
-        if (!op->brick->options.manage_gids || c->pid < 0)
+        if (!op->brick->options->manage_gids || c->pid < 0)
                 return 0;
         uint32_t *groups = arena_alloc_array(op->arena, GROUPS_MAX, sizeof *groups);
         if (!groups)
