@@ -80,12 +80,12 @@ static void conn_free(struct conn *c)
 {
         struct process *p = c->process;
         session_close(atomic_load(&c->session));
+        if (c->export) /* before its descriptor is closed: the control loop shuts down what is in the export's list */
+                export_remove_conn(c->export, c);
         if (c->stream)
                 stream_free(c->stream);
         else
                 close_fd(c->fd);
-        if (c->export)
-                export_remove_conn(c->export, c);
         record_reader_done(&c->in);
         buf_done(&c->out);
         welcome_free(c->welcome);

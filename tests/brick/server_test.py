@@ -414,6 +414,18 @@ def test_detach_while_hung(p):
     assert (status, struct.unpack_from(">ii", rep)) == (0, (0, 0))
 
 
+def test_disconnect_meets_detach(p):
+    """Clients that leave while their brick is detached: only connections that are still open are told to end."""
+    brick = p.serve(Brick(p.work + "/meeting"))
+    clients = [p.client(brick) for _ in range(12)]
+    with open(p.flag + ".close", "w"):
+        pass
+    for c in clients:
+        c.close()
+    assert p.detach(brick)[0] == 0
+    os.unlink(p.flag + ".close")
+
+
 def test_hung_health_check(p):
     """A disk that does not answer the health check in time takes its brick down, and only that."""
     options = ["health-check-interval 1", "health-check-timeout 1"]
@@ -489,7 +501,7 @@ SHARED = [test_small_programs, test_rpc_errors, test_fop_before_handshake, test_
           test_disconnect_releases_locks, test_metadata_range_is_a_domain, test_waiter_goes_away, test_many_bricks,
           test_control_errors]
 PRELOADED = [test_hung_disk, test_outstanding_limit, test_disconnect_while_hung, test_detach_while_hung,
-             test_hung_health_check]
+             test_disconnect_meets_detach, test_hung_health_check]
 ALONE = [test_storage_fails, test_sigterm, test_control_shutdown]
 
 sys.exit(main([test_command_line], SHARED, PRELOADED, ALONE))
