@@ -69,12 +69,16 @@ static int unlink_last(struct op *op, struct object *parent, struct object *o)
         if (r < 0 && r != -ENOENT)
                 return r;
         bool parked = park && r == 0;
+        if (parked) /* it may get other names (brick.md §14.4) */
+                names_remove(b, o->inode, &o->at, &parent->inode->gfid, o->at.path);
         r = disk_unlink(b->disk, o->at.dirfd, o->at.path, 0);
         if (r < 0) {
-                if (parked)
+                if (parked) {
                         (void)handle_unpark(b, g);
-                else if (r != -ENOENT)
+                        names_add(b, o->inode, &o->at, &parent->inode->gfid, o->at.path);
+                } else if (r != -ENOENT) {
                         (void)handle_create(b, g, &o->at, &o->st, &parent->inode->gfid, o->at.path);
+                }
                 return r;
         }
         o->inode->unlinked = parked;

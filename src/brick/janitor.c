@@ -85,13 +85,15 @@ struct purge {
 };
 
 /* Its last name is about to go: the handle first, kept for whoever has the file open. */
-static void drop_last_handle(struct brick *b, struct inode *inode)
+static void drop_last_handle(struct brick *b, struct inode *inode, const struct place *at, const struct purge *p)
 {
         pthread_mutex_lock(&inode->lock);
-        if (inode->fd_count == 0)
+        if (inode->fd_count == 0) {
                 (void)handle_remove(b, &inode->gfid);
-        else if (handle_park(b, &inode->gfid) == 0)
+        } else if (handle_park(b, &inode->gfid) == 0) {
                 inode->unlinked = true;
+                names_remove(b, inode, at, &p->parent, at->path);
+        }
         pthread_mutex_unlock(&inode->lock);
 }
 
@@ -106,7 +108,7 @@ static void purge_identity(struct brick *b, const struct place *at, const struct
                 return;
         bool own = handle_stat(b, &g, &handle) == 0 && handle.st_ino == st->st_ino;
         if (own && st->st_nlink <= 2)
-                drop_last_handle(b, inode);
+                drop_last_handle(b, inode, at, p);
         else if (st->st_nlink > 1 && !gfid_is_null(&p->parent))
                 names_remove(b, inode, at, &p->parent, at->path);
         inode_unref(b, inode);
@@ -116,6 +118,23 @@ static int purge_file(struct brick *b, const struct place *at, const struct stat
 {
         purge_identity(b, at, st, p);
         return disk_unlink(b->disk, at->dirfd, at->path, 0);
+}
+
+/* A subdirectory goes up into the landfill; its handle goes if it means this place. */
+static int lift_dir(struct brick *b, const struct place *at, const struct purge *p)
+{
+        struct gfid g;
+        struct inode *inode = gfid_read(b, at, &g) == 0 ? inode_get(b, &g) : NULL;
+        if (inode) {
+                pthread_mutex_lock(&inode->lock);
+                if (handle_dir_is(b, &g, &p->parent, at->path)) {
+                        (void)handle_remove(b, &g);
+                        inode_forget(b, inode);
+                }
+                pthread_mutex_unlock(&inode->lock);
+                inode_unref(b, inode);
+        }
+        return move_to_landfill(b, at->dirfd, at->path);
 }
 
 /* One entry of a directory in the landfill. */
@@ -129,7 +148,7 @@ static int purge_child(struct brick *b, int dirfd, const char *name, void *arg)
         memcpy(at.path, name, strlen(name) + 1);
         if (disk_stat(b->disk, dirfd, name, &st) < 0)
                 return 0;
-        int r = S_ISDIR(st.st_mode) ? move_to_landfill(b, dirfd, name) : purge_file(b, &at, &st, p);
+        int r = S_ISDIR(st.st_mode) ? lift_dir(b, &at, p) : purge_file(b, &at, &st, p);
         p->done += r == 0;
         return 0;
 }

@@ -132,10 +132,11 @@ static void target_replaced(struct rename *m)
                 return;
         }
         t->inode->unlinked = m->target_parked && t->inode->fd_count > 0;
-        if (m->target_parked && !t->inode->unlinked) {
-                handle_unlink_path(&t->inode->gfid, at.path);
+        handle_unlink_path(&t->inode->gfid, at.path);
+        if (t->inode->unlinked)
+                names_remove(b, t->inode, &at, &m->new_parent.inode->gfid, m->new_name);
+        else if (m->target_parked)
                 (void)disk_unlink(b->disk, b->root_fd, at.path, 0);
-        }
 }
 
 /* ---- the move ------------------------------------------------------------------------------------------------------ */

@@ -4,6 +4,7 @@
 #include "rpc/record.h"
 
 #include <ftw.h>
+#include <sys/xattr.h>
 #include <time.h>
 
 #define ARENA_MAX (16 * MIB)
@@ -32,10 +33,28 @@ static void prepare(struct harness *h)
         open_brick(h);
 }
 
+/* A directory below BASE that takes the attributes a brick needs. */
+static bool make_directory(struct harness *h, const char *base)
+{
+        snprintf(h->path, sizeof h->path, "%s/mortar-brick-XXXXXX", base);
+        if (!mkdtemp(h->path))
+                return false;
+        if (setxattr(h->path, "trusted.probe", "", 0, 0) == 0 && setxattr(h->path, "user.probe", "", 0, 0) == 0 &&
+            removexattr(h->path, "trusted.probe") == 0 && removexattr(h->path, "user.probe") == 0)
+                return true;
+        rmdir(h->path);
+        return false;
+}
+
+/* Memory first: a brick is 300 directories, and removing those from a real disk takes longer than the tests. */
 void harness_posix(struct harness *h)
 {
-        *h = (struct harness){.path = "/var/tmp/mortar-brick-XXXXXX"};
-        assert_non_null(mkdtemp(h->path));
+        *h = (struct harness){0};
+        const char *wanted = getenv("MORTAR_TEST_DIR");
+        if (wanted)
+                assert_true(make_directory(h, wanted));
+        else
+                assert_true(make_directory(h, "/dev/shm") || make_directory(h, "/var/tmp"));
         assert_int_equal(chmod(h->path, 0755), 0);
         assert_int_equal(disk_posix_new(&h->disk), 0);
         prepare(h);

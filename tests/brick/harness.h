@@ -1,7 +1,7 @@
 /* A brick under test, and clients of it: requests from structs, answers back into structs, through the real dispatcher.
  *
  *      struct harness h;
- *      harness_posix(&h);                          a directory below /var/tmp; needs root for trusted xattrs
+ *      harness_posix(&h);                          below $MORTAR_TEST_DIR, /dev/shm or /var/tmp; needs root
  *      struct client *c = client_open(&h);
  *      struct stat_fop_req req = {.gfid = GFID_ROOT};
  *      struct stat_fop_rep rep;
