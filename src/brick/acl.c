@@ -1,8 +1,8 @@
 /* POSIX ACLs as attributes and as text: checking, evaluation, inheritance (spec: brick.md §15).
  *
- * The evaluation is the kernel's: owner entry, then the first matching named user under the mask, then any group entry that
- * grants (under the mask), then others. An unusable attribute is never evaluated: callers check first. Pure functions, no
- * locks, any thread.
+ * The evaluation is the kernel's: owner entry, then the first matching named user under the mask, then any group entry
+ * that grants (under the mask), then others. An unusable attribute is never evaluated: callers check first. Pure
+ * functions, no locks, any thread.
  */
 #include "brick/acl.h"
 
@@ -99,7 +99,7 @@ int acl_check(struct slice acl)
         return (seen & needed) == needed ? 0 : -EINVAL;
 }
 
-/* ---- evaluation ---------------------------------------------------------------------------------------------------- */
+/* ---- evaluation ------------------------------------------------------------------------------------------------ */
 
 bool acl_in_group(const struct acl_subject *who, gid_t gid)
 {
@@ -159,7 +159,7 @@ bool acl_grants(struct slice acl, uid_t owner, gid_t group, const struct acl_sub
         return !in_some_group && (acl_perm_of(acl, ACL_TAG_OTHER) & want) == want;
 }
 
-/* ---- creation ------------------------------------------------------------------------------------------------------ */
+/* ---- creation -------------------------------------------------------------------------------------------------- */
 
 /* ANDs entry E with the bits of MODE at SHIFT, and those bits of MODE with the entry. */
 static void entry_restrict(struct acl_entry *e, mode_t *mode, unsigned shift)
@@ -205,7 +205,7 @@ int acl_from_mode(mode_t mode, struct arena *a, struct slice *ret)
         return 0;
 }
 
-/* ---- text ---------------------------------------------------------------------------------------------------------- */
+/* ---- text ------------------------------------------------------------------------------------------------------ */
 
 struct acl_tag_text {
         char letter;

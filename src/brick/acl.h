@@ -1,7 +1,7 @@
 /* POSIX ACLs in the form of the system.posix_acl_* attributes: pure functions (spec: brick.md §15).
  *
- * The attribute is little-endian: u32 version 2, then entries of {u16 tag, u16 perm, u32 id}, sorted by tag and id. It is
- * read in place; nothing here touches a disk. Any thread.
+ * The attribute is little-endian: u32 version 2, then entries of {u16 tag, u16 perm, u32 id}, sorted by tag and id. It
+ * is read in place; nothing here touches a disk. Any thread.
  */
 #pragma once
 
@@ -49,8 +49,8 @@ bool acl_grants(struct slice acl, uid_t owner, gid_t group, const struct acl_sub
 bool acl_mode_grants(const struct stat *st, const struct acl_subject *who, unsigned want);
 bool acl_in_group(const struct acl_subject *who, gid_t gid);
 
-/* The access ACL a child gets from its directory's default ACL: restricted by *MODE, whose permission bits are then those
- * of the result. RET is empty when the mode says everything. -ENOMEM. */
+/* The access ACL a child gets from its directory's default ACL: restricted by *MODE, whose permission bits are then
+ * those of the result. RET is empty when the mode says everything. -ENOMEM. */
 int acl_inherit(struct slice parent_default, struct arena *a, mode_t *mode, struct slice *ret);
 
 /* The three entries that a mode stands for. -ENOMEM. */

@@ -1,7 +1,7 @@
 /* FALLOCATE, DISCARD, ZEROFILL, SEEK, COPY_FILE_RANGE, RCHECKSUM (spec: brick.md §8.16–8.18, §8.20).
  *
- * The three that change allocation are one path with three descriptions. Where the file system cannot zero a range, zeros
- * are written. Amounts one request may cost are bounded by the constants below. Any thread.
+ * The three that change allocation are one path with three descriptions. Where the file system cannot zero a range,
+ * zeros are written. Amounts one request may cost are bounded by the constants below. Any thread.
  */
 #include <openssl/evp.h>
 
@@ -13,7 +13,7 @@
 #define ZERO_CHUNK (256 * KIB)
 #define RCHECKSUM_MAX (16 * MIB)
 
-/* ---- allocation ---------------------------------------------------------------------------------------------------- */
+/* ---- allocation ------------------------------------------------------------------------------------------------ */
 
 struct alloc_request {
         uint64_t offset, size;
@@ -102,9 +102,8 @@ static int alloc_fd(struct op *op, const struct gfid *gfid, int64_t number, cons
 
 int fop_fallocate(struct op *op, const struct fallocate_fop_req *req, struct fallocate_fop_rep *rep)
 {
-        struct alloc_request a = {.offset = req->offset,
-                                  .size = req->size,
-                                  .mode = req->flags ? FALLOC_FL_KEEP_SIZE : 0};
+        struct alloc_request a = {
+                .offset = req->offset, .size = req->size, .mode = req->flags ? FALLOC_FL_KEEP_SIZE : 0};
         int r = space_refresh(op->brick);
         if (r < 0)
                 return r;
@@ -114,9 +113,8 @@ int fop_fallocate(struct op *op, const struct fallocate_fop_req *req, struct fal
 /* A reserve that is reached refuses DISCARD too, as stock does. */
 int fop_discard(struct op *op, const struct discard_fop_req *req, struct discard_fop_rep *rep)
 {
-        struct alloc_request a = {.offset = req->offset,
-                                  .size = req->size,
-                                  .mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE};
+        struct alloc_request a = {
+                .offset = req->offset, .size = req->size, .mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE};
         return alloc_fd(op, &req->gfid, req->fd, &a, &rep->prestat, &rep->poststat);
 }
 
@@ -126,7 +124,7 @@ int fop_zerofill(struct op *op, const struct zerofill_fop_req *req, struct zerof
         return alloc_fd(op, &req->gfid, req->fd, &a, &rep->prestat, &rep->poststat);
 }
 
-/* ---- SEEK ------------------------------------------------------------------------------------------------------------ */
+/* ---- SEEK ------------------------------------------------------------------------------------------------------ */
 
 int fop_seek(struct op *op, const struct seek_fop_req *req, struct seek_fop_rep *rep)
 {
@@ -148,7 +146,7 @@ int fop_seek(struct op *op, const struct seek_fop_req *req, struct seek_fop_rep 
         return r;
 }
 
-/* ---- COPY_FILE_RANGE ---------------------------------------------------------------------------------------------------- */
+/* ---- COPY_FILE_RANGE ------------------------------------------------------------------------------------------- */
 
 static void touch_copy(struct op *op, const struct io_fd *io, uint32_t times)
 {
@@ -222,7 +220,7 @@ int fop_copy_file_range(struct op *op, const struct copy_file_range_fop_req *req
         return r;
 }
 
-/* ---- RCHECKSUM ------------------------------------------------------------------------------------------------------- */
+/* ---- RCHECKSUM ------------------------------------------------------------------------------------------------- */
 
 #define STRONG_SIZE 32u /* SHA-256; MD5 fills the first half */
 

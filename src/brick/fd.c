@@ -1,8 +1,8 @@
 /* Descriptors of clients: the table of a session and the objects in it (spec: brick.md §14.1, §14.4).
  *
- * The table is an array under session.lock; the lowest free number is taken, as stock does. An open_fd lives as long as the
- * table or a running request refers to it. The last reference closes the disk's descriptor, and removes the file when its
- * last name went while it was open. Any thread.
+ * The table is an array under session.lock; the lowest free number is taken, as stock does. An open_fd lives as long as
+ * the table or a running request refers to it. The last reference closes the disk's descriptor, and removes the file
+ * when its last name went while it was open. Any thread.
  */
 #include "brick/internal.h"
 

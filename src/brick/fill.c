@@ -1,8 +1,8 @@
 /* What requests ask about an object by xdata keys, answered into a dict (spec: brick.md §9, §13.9).
  *
- * Every pair that is not a known key is a pattern over the names of the object's attributes. All attributes come from one
- * snapshot view, so a fill costs no system call while the snapshot is fresh; only `glusterfs.content` reads the file.
- * Called by handlers on any thread, without inode.lock.
+ * Every pair that is not a known key is a pattern over the names of the object's attributes. All attributes come from
+ * one snapshot view, so a fill costs no system call while the snapshot is fresh; only `glusterfs.content` reads the
+ * file. Called by handlers on any thread, without inode.lock.
  */
 #include "brick/acl.h"
 #include "brick/internal.h"
@@ -38,7 +38,7 @@ static int fill_asked(struct op *op, const struct xattr_view *v, const char *key
         if (!name_in_namespace(key))
                 return 0;
         const struct xattr_pair *p = xattr_view_find(v, key);
-        return p ? add_pair(op, p, dict) : 0;
+        return p && !dict_has(dict, key) ? add_pair(op, p, dict) : 0;
 }
 
 static int fill_others(struct op *op, const struct xattr_view *v, struct dict *dict)
@@ -67,7 +67,7 @@ static int fill_heal_list(struct op *op, const struct xattr_view *v, struct dict
         return 0;
 }
 
-/* ---- counts -------------------------------------------------------------------------------------------------------- */
+/* ---- counts ---------------------------------------------------------------------------------------------------- */
 
 static int fill_domain_counts(struct op *op, struct inode *inode, struct dict *dict)
 {
@@ -151,7 +151,7 @@ static int fill_index_state(struct op *op, struct dict *dict)
         return dict_add_int(dict, op->arena, "link-count", index_pending(op->brick));
 }
 
-/* ---- what has a form of its own -------------------------------------------------------------------------------------- */
+/* ---- what has a form of its own -------------------------------------------------------------------------------- */
 
 static int read_whole(struct op *op, struct object *o, uint8_t *data, size_t len)
 {

@@ -1,7 +1,7 @@
 /* GETXATTR, FGETXATTR: real attributes, filtered, and the brick's virtual ones (spec: brick.md §10.3).
  *
- * Virtual names are a table of name and function; a function that answers -ENODATA means the name exists but has no value
- * here. Everything else is looked up in the attribute snapshot. Any thread, without inode.lock.
+ * Virtual names are a table of name and function; a function that answers -ENODATA means the name exists but has no
+ * value here. Everything else is looked up in the attribute snapshot. Any thread, without inode.lock.
  */
 #include <strings.h>
 
@@ -24,7 +24,7 @@ static int answer_text(struct query *q, const char *text)
         return dict_add_str(q->dict, q->op->arena, q->name, text);
 }
 
-/* ---- virtual names ------------------------------------------------------------------------------------------------------ */
+/* ---- virtual names --------------------------------------------------------------------------------------------- */
 
 static const char *host_text(struct op *op, char gfid_text[static GFID_TEXT_LEN + 1])
 {
@@ -77,8 +77,8 @@ static int get_node_uuid(struct query *q)
 /* Appends PATH to *ALL, separated. */
 static int join_path(struct op *op, const char **all, const char *path)
 {
-        const char *joined = *all ? arena_printf(op->arena, "%s%s%s", *all, op->brick->options.gfid2path_separator, path)
-                                  : path;
+        const char *joined =
+                *all ? arena_printf(op->arena, "%s%s%s", *all, op->brick->options.gfid2path_separator, path) : path;
         if (!joined)
                 return -ENOMEM;
         *all = joined;
@@ -164,7 +164,7 @@ static int get_no_data(struct query *q)
         return -ENODATA;
 }
 
-/* ---- get_real_filename ---------------------------------------------------------------------------------------------------- */
+/* ---- get_real_filename ----------------------------------------------------------------------------------------- */
 
 static const char *find_in_records(struct op *op, const uint8_t *data, size_t n, const char *wanted)
 {
@@ -203,7 +203,7 @@ static int get_real_name(struct query *q)
         return r;
 }
 
-/* ---- dispatch ------------------------------------------------------------------------------------------------------------- */
+/* ---- dispatch -------------------------------------------------------------------------------------------------- */
 
 struct virtual_name {
         const char *name; /* a pattern */

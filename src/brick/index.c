@@ -1,7 +1,7 @@
 /* The index of pending work, as far as answers need it (spec: brick.md §12.4, §12.5).
  *
- * Entries are names of gfids in .glusterfs/indices/xattrop, written by whoever changes the changelog attributes. Here they
- * are only looked at. Any thread, no locks.
+ * Entries are names of gfids in .glusterfs/indices/xattrop, written by whoever changes the changelog attributes. Here
+ * they are only looked at. Any thread, no locks.
  */
 #include "brick/internal.h"
 

@@ -1,8 +1,8 @@
 /* READ, WRITE, FSYNC, TRUNCATE, FTRUNCATE (spec: brick.md §8.11–8.14).
  *
- * System calls in the common case: READ preadv + fstat; WRITE fstat + pwritev + the mdata attribute + fstat. Read data goes
- * from an arena buffer to the socket without a copy. Requests that want before, write and after as one step hold the
- * object's write lock, which is the entry lock of (gfid, ""): it comes before inode.lock. Any thread.
+ * System calls in the common case: READ preadv + fstat; WRITE fstat + pwritev + the mdata attribute + fstat. Read data
+ * goes from an arena buffer to the socket without a copy. Requests that want before, write and after as one step hold
+ * the object's write lock, which is the entry lock of (gfid, ""): it comes before inode.lock. Any thread.
  */
 #include "brick/io.h"
 #include "brick/names.h"
@@ -64,12 +64,12 @@ void io_unlock(struct entry_guard *g)
                 entry_unlock(g);
 }
 
-static void touch_io(struct op *op, const struct io_fd *io)
+static void touch_io(struct op *op, const struct io_fd *io, uint32_t which)
 {
-        uint32_t times = attr_object_times(op);
+        uint32_t times = attr_object_times(op) & which;
         struct place at = {.dirfd = io->fd};
         if (times)
-                (void)attr_touch(op, io->inode, &at, times); /* the data is written: its times are not worth failing */
+                (void)attr_touch(op, io->inode, &at, times); /* the data is there: its times are not worth failing */
 }
 
 int io_changed(struct op *op, const struct io_fd *io, const struct stat *before, struct iatt *ret_after)
@@ -78,11 +78,11 @@ int io_changed(struct op *op, const struct io_fd *io, const struct stat *before,
         int r = io_drop_privileges(op, &at, before->st_mode);
         if (r < 0)
                 return r;
-        touch_io(op, io);
+        touch_io(op, io, UINT32_MAX);
         return attr_iatt_fd(op, io, ret_after, NULL);
 }
 
-/* ---- READ ---------------------------------------------------------------------------------------------------------- */
+/* ---- READ ------------------------------------------------------------------------------------------------------ */
 
 static int read_open(struct op *op, const struct io_fd *io, const struct read_fop_req *req, struct read_fop_rep *rep)
 {
@@ -96,8 +96,7 @@ static int read_open(struct op *op, const struct io_fd *io, const struct read_fo
                 return (int)n;
 
         struct stat st;
-        if (attr_object_times(op))
-                touch_io(op, io);
+        touch_io(op, io, TIMES_ATIME);
         int r = attr_iatt_fd(op, io, &rep->stat, &st);
         if (r == 0)
                 r = io_check_file(op, io, &st);
@@ -123,7 +122,7 @@ int fop_read(struct op *op, const struct read_fop_req *req, struct read_fop_rep 
         return r;
 }
 
-/* ---- WRITE --------------------------------------------------------------------------------------------------------- */
+/* ---- WRITE ----------------------------------------------------------------------------------------------------- */
 
 /* Rebalance's guard against overwriting what a client has written to the new copy (brick.md §8.12, 3). */
 static int write_protection(struct op *op, const struct io_fd *io)
@@ -172,8 +171,7 @@ static int write_sync(struct op *op, const struct io_fd *io, uint32_t flag)
 }
 
 /* From the state before to the state after, both in REP. */
-static int write_step(struct op *op, const struct io_fd *io, const struct write_fop_req *req,
-                      struct write_fop_rep *rep)
+static int write_step(struct op *op, const struct io_fd *io, const struct write_fop_req *req, struct write_fop_rep *rep)
 {
         struct stat before;
         int r = attr_iatt_fd(op, io, &rep->prestat, &before);
@@ -194,8 +192,7 @@ static int write_step(struct op *op, const struct io_fd *io, const struct write_
         return fill_append(op, io, req->offset, &before);
 }
 
-static int write_open(struct op *op, const struct io_fd *io, const struct write_fop_req *req,
-                      struct write_fop_rep *rep)
+static int write_open(struct op *op, const struct io_fd *io, const struct write_fop_req *req, struct write_fop_rep *rep)
 {
         struct entry_guard guard;
         io_lock(op, io->inode, op->xdata.write_is_append.present || op->xdata.write_update_atomic.present, &guard);
@@ -221,7 +218,7 @@ int fop_write(struct op *op, const struct write_fop_req *req, struct write_fop_r
         return r;
 }
 
-/* ---- FSYNC --------------------------------------------------------------------------------------------------------- */
+/* ---- FSYNC ----------------------------------------------------------------------------------------------------- */
 
 static int fsync_open(struct op *op, const struct io_fd *io, bool data_only, struct fsync_fop_rep *rep)
 {
@@ -244,7 +241,7 @@ int fop_fsync(struct op *op, const struct fsync_fop_req *req, struct fsync_fop_r
         return r;
 }
 
-/* ---- truncation ------------------------------------------------------------------------------------------------------ */
+/* ---- truncation ------------------------------------------------------------------------------------------------ */
 
 /* The NFS server (pid 1) truncates for an owner who has just taken his own write permission away. */
 static int truncate_check(struct op *op, struct object *o)

@@ -1,11 +1,12 @@
-/* STATFS, ACCESS, READLINK and the procedures that clients of this protocol hardly use (spec: brick.md §8.10, §8.23, §16.1).
+/* STATFS, ACCESS, READLINK and the procedures that clients of this protocol hardly use (spec: brick.md §8.10, §8.23,
+ * §16.1).
  *
- * Leases, lock migration, ICREATE, NAMELINK and PUT answer that they are not there: no stock client depends on them. Any
- * thread.
+ * Leases, lock migration, ICREATE, NAMELINK and PUT answer that they are not there: no stock client depends on them.
+ * Any thread.
  */
 #include "brick/internal.h"
 
-/* ---- STATFS ---------------------------------------------------------------------------------------------------------- */
+/* ---- STATFS ---------------------------------------------------------------------------------------------------- */
 
 /* Several bricks of one volume on one file system: each reports its share. */
 static void statfs_share(struct statfs *s, uint64_t bricks)
@@ -53,7 +54,7 @@ int fop_statfs(struct op *op, const struct statfs_fop_req *req, struct statfs_fo
         return r;
 }
 
-/* ---- ACCESS ---------------------------------------------------------------------------------------------------------- */
+/* ---- ACCESS ---------------------------------------------------------------------------------------------------- */
 
 /* The NFS server (pid 1) wants to know which of the bits are granted: they come back as op_errno. */
 static int access_subset(struct op *op, struct object *o, uint32_t mask)
@@ -86,7 +87,7 @@ int fop_access(struct op *op, const struct access_fop_req *req, struct access_fo
         return r;
 }
 
-/* ---- READLINK -------------------------------------------------------------------------------------------------------- */
+/* ---- READLINK -------------------------------------------------------------------------------------------------- */
 
 static int readlink_object(struct op *op, struct object *o, uint32_t size, struct readlink_fop_rep *rep)
 {
@@ -119,7 +120,7 @@ int fop_readlink(struct op *op, const struct readlink_fop_req *req, struct readl
         return r;
 }
 
-/* ---- rarely used ------------------------------------------------------------------------------------------------------- */
+/* ---- rarely used ----------------------------------------------------------------------------------------------- */
 
 #define IPC_CHANGELOG 0
 #define IPC_UPCALL 2

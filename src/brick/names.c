@@ -104,8 +104,8 @@ bool name_is_acl(const char *name)
 bool name_is_private(const char *name)
 {
         static const char *const patterns[] = {
-                "*.glusterfs.*.stime",    "*.glusterfs.*.xtime",         "*.glusterfs.*.entry_stime",
-                "*.glusterfs.lockinfo",   "*.glusterfs.volume-mark.*",
+                "*.glusterfs.*.stime",  "*.glusterfs.*.xtime",       "*.glusterfs.*.entry_stime",
+                "*.glusterfs.lockinfo", "*.glusterfs.volume-mark.*",
         };
         return matches_any(name, patterns, ELEMENTSOF(patterns));
 }

@@ -1,4 +1,5 @@
-/* Names of extended attributes: which are whose, which are hidden from whom (spec: brick.md §9, §10). Pure functions. */
+/* Names of extended attributes: which are whose, which are hidden from whom (spec: brick.md §9, §10). Pure functions.
+ */
 #pragma once
 
 #include "base/util.h"

@@ -1,15 +1,16 @@
 /* OPEN, OPENDIR, RELEASE, RELEASEDIR, FLUSH, FSYNCDIR (spec: brick.md §8.4, §8.5, §15.1).
  *
- * O_DIRECT is accepted and not passed to the disk: clients may send unaligned buffers, offsets and lengths, and everything
- * of a brick goes through this one process, so the page cache is coherent. Devices, sockets and pipes are never opened.
- * Any thread.
+ * O_DIRECT is accepted and not passed to the disk: clients may send unaligned buffers, offsets and lengths, and
+ * everything of a brick goes through this one process, so the page cache is coherent. Devices, sockets and pipes are
+ * never opened. Any thread.
  */
 #include "brick/internal.h"
 #include "brick/names.h"
 
 #define FMODE_EXEC 040u /* wire.md §3.7 */
 
-/* What of a client's flags reaches the disk. Existence has been settled, so O_CREAT and O_EXCL mean nothing any more. */
+/* What of a client's flags reaches the disk. Existence has been settled, so O_CREAT and O_EXCL mean nothing any more.
+ */
 #define OPEN_FLAGS_PASSED ((unsigned)(O_ACCMODE | O_TRUNC | O_APPEND | O_SYNC | O_DSYNC))
 
 int place_open(struct brick *b, const struct place *at, int flags)
@@ -86,7 +87,7 @@ static int open_object(struct op *op, struct object *o, unsigned flags, struct o
         int fd = place_open(op->brick, &o->at, (int)(flags & OPEN_FLAGS_PASSED));
         if (fd < 0)
                 return fd;
-        uint32_t times = attr_object_times(op);
+        uint32_t times = attr_object_times(op) & (flags & O_TRUNC ? UINT32_MAX : TIMES_ATIME);
         if (times)
                 (void)attr_touch(op, o->inode, &o->at, times); /* the file is open: its times are not worth failing */
         r = answer_fd(op, o->inode, fd, flags, S_ISDIR(o->st.st_mode), &rep->fd);

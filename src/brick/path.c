@@ -1,7 +1,8 @@
-/* From gfids back to paths: directories by their handles, files by their gfid2path attributes (spec: brick.md §2.3, §2.4).
+/* From gfids back to paths: directories by their handles, files by their gfid2path attributes (spec: brick.md §2.3,
+ * §2.4).
  *
- * Only for answers that people and tools read (pathinfo, gfidtopath, ancestry): nothing is opened by such a path. A chain
- * that is changed by a concurrent rename may give an old or a new path. Any thread, no locks.
+ * Only for answers that people and tools read (pathinfo, gfidtopath, ancestry): nothing is opened by such a path. A
+ * chain that is changed by a concurrent rename may give an old or a new path. Any thread, no locks.
  */
 #include "brick/internal.h"
 #include "brick/names.h"

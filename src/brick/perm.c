@@ -1,8 +1,8 @@
 /* Who may do what: mode bits, POSIX ACLs, sticky directories, what a new object inherits (spec: brick.md §8.2, §15).
  *
- * The brick runs as root and enforces everything itself. ACLs come from the object's attribute snapshot, so a check costs no
- * system call while the snapshot is fresh. With `acl` off nothing is checked; inheritance is done all the same, because the
- * file system below does it too. Called by handlers on any thread, without inode.lock.
+ * The brick runs as root and enforces everything itself. ACLs come from the object's attribute snapshot, so a check
+ * costs no system call while the snapshot is fresh. With `acl` off nothing is checked; inheritance is done all the
+ * same, because the file system below does it too. Called by handlers on any thread, without inode.lock.
  */
 #include "brick/acl.h"
 #include "brick/internal.h"
@@ -64,7 +64,7 @@ int perm_check_entry(struct op *op, struct object *parent, unsigned want, struct
         return (parent->st.st_mode & S_ISVTX) && !owner ? -EACCES : 0;
 }
 
-/* ---- new objects --------------------------------------------------------------------------------------------------- */
+/* ---- new objects ----------------------------------------------------------------------------------------------- */
 
 /* storage.create-mask and its relatives concern the nine permission bits. */
 static mode_t mode_limit(const struct brick_options *o, mode_t type, mode_t mode)

@@ -1,9 +1,9 @@
 /* READDIR and READDIRP (spec: brick.md §8.19, wire.md §6.3).
  *
- * In two steps. First, under the descriptor's dir_lock: raw entries are taken from getdents until the budget is full; d_off
- * cookies are the file system's own and go out unchanged. Then, without the lock, READDIRP looks at every entry. A buffer is
- * sized so that the entries in it rarely exceed the budget: then the kernel's position is where the client will continue,
- * and nothing has to seek. Any thread.
+ * In two steps. First, under the descriptor's dir_lock: raw entries are taken from getdents until the budget is full;
+ * d_off cookies are the file system's own and go out unchanged. Then, without the lock, READDIRP looks at every entry.
+ * A buffer is sized so that the entries in it rarely exceed the budget: then the kernel's position is where the client
+ * will continue, and nothing has to seek. Any thread.
  */
 #include <dirent.h>
 
@@ -19,7 +19,7 @@ struct listing {
         struct op *op;
         struct io_fd *io;
         struct object dir;
-        bool is_top;  /* brick root or sub-directory mount: hides .glusterfs, ".." leads nowhere */
+        bool is_top; /* brick root or sub-directory mount: hides .glusterfs, ".." leads nowhere */
         bool skip_dirs;
         uint64_t offset; /* where the client continues */
         uint32_t budget;
@@ -28,7 +28,7 @@ struct listing {
         uint32_t n, cap;
 };
 
-/* ---- first step: names ---------------------------------------------------------------------------------------------- */
+/* ---- first step: names ----------------------------------------------------------------------------------------- */
 
 static uint8_t type_of_entry(struct listing *l, const struct disk_dirent *d)
 {
@@ -59,8 +59,8 @@ static int take_entry(struct listing *l, const struct disk_dirent *d)
         char *name = arena_strndup(l->op->arena, d->d_name, len);
         if (!name)
                 return -ENOMEM;
-        l->v[l->n++] = (struct dirent_entry){
-                .ino = d->d_ino, .off = (uint64_t)d->d_off, .type = type, .name = {name, len}};
+        l->v[l->n++] =
+                (struct dirent_entry){.ino = d->d_ino, .off = (uint64_t)d->d_off, .type = type, .name = {name, len}};
         l->budget -= cost;
         return 1;
 }
@@ -138,7 +138,7 @@ static int list_names(struct listing *l)
         return r;
 }
 
-/* ---- second step: attributes ------------------------------------------------------------------------------------------ */
+/* ---- second step: attributes ----------------------------------------------------------------------------------- */
 
 static int describe_object(struct listing *l, struct object *o, struct dirent_entry *e)
 {
@@ -185,10 +185,9 @@ static int describe_child(struct listing *l, struct dirent_entry *e)
 {
         struct object o;
         int r = object_entry(l->op, &l->dir, e->name.s, NULL, &o);
-        if (r == -ENODATA) { /* somebody wrote into the brick directly; a look-up will give it an identity */
-                object_done(l->op->brick, &o);
-                describe_nothing(e);
-                return 0;
+        if (r == -ENODATA) { /* written into the brick directly: no gfid until a look-up gives it one */
+                e->ino = UINT64_MAX;
+                return attr_iatt(l->op, &o, &e->stat);
         }
         if (r < 0)
                 return r == -ENOMEM ? r : 0; /* gone meanwhile: an entry without attributes */
@@ -224,7 +223,7 @@ static int describe_all(struct listing *l)
         return 0;
 }
 
-/* ---- both -------------------------------------------------------------------------------------------------------------- */
+/* ---- both ------------------------------------------------------------------------------------------------------ */
 
 static int listing_check(struct listing *l)
 {

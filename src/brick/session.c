@@ -1,8 +1,8 @@
 /* Sessions: one per client connection, owner of its descriptors and locks (spec: brick.md §14.3, §6).
  *
  * A session is in its brick's list from the end of session_open() to session_close(). Opening may run on any thread;
- * closing happens when no request of the session runs any more. A sub-directory mount is resolved once, at opening, to the
- * gfid that stands for the root in this session.
+ * closing happens when no request of the session runs any more. A sub-directory mount is resolved once, at opening, to
+ * the gfid that stands for the root in this session.
  */
 #include "brick/internal.h"
 

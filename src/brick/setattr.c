@@ -1,14 +1,15 @@
 /* SETATTR, FSETATTR (spec: brick.md §8.15, §4.3, §15.1).
  *
- * Order: owner, mode, times on the file system, then the mdata attribute. Changing the owner clears the set-id bits (the
- * kernel does it for root too), so a mode in the same request comes after and wins. Any thread, without inode.lock.
+ * Order: owner, mode, times on the file system, then the mdata attribute. Changing the owner clears the set-id bits
+ * (the kernel does it for root too), so a mode in the same request comes after and wins. Any thread, without
+ * inode.lock.
  */
 #include "brick/internal.h"
 
 #define VALID_OWNER (SETATTR_UID | SETATTR_GID)
 #define VALID_TIMES (SETATTR_ATIME | SETATTR_MTIME)
 
-/* ---- permissions (by path only: a descriptor is its own permission) ----------------------------------------------------- */
+/* ---- permissions (by path only: a descriptor is its own permission) -------------------------------------------- */
 
 static int check_owner_change(const struct op *op, const struct object *o, const struct iatt *want, int valid)
 {
@@ -33,7 +34,7 @@ static int setattr_check(struct op *op, struct object *o, const struct iatt *wan
         return (valid & VALID_TIMES) && !owner ? perm_check(op, o, PERM_WRITE) : 0;
 }
 
-/* ---- effects ----------------------------------------------------------------------------------------------------------- */
+/* ---- effects --------------------------------------------------------------------------------------------------- */
 
 static int apply_owner(struct op *op, const struct object *o, const struct iatt *want, int valid)
 {
@@ -66,7 +67,8 @@ static int apply_mode(struct op *op, const struct object *o, const struct iatt *
 
 static struct timespec time_or_keep(const struct iatt_time *t, bool given)
 {
-        return given ? (struct timespec){.tv_sec = t->sec, .tv_nsec = t->nsec} : (struct timespec){.tv_nsec = UTIME_OMIT};
+        return given ? (struct timespec){.tv_sec = t->sec, .tv_nsec = t->nsec}
+                     : (struct timespec){.tv_nsec = UTIME_OMIT};
 }
 
 static int apply_times(struct op *op, const struct object *o, const struct iatt *want, int valid)

@@ -1,7 +1,7 @@
 /* The space reserve and read-only volumes: two questions handlers ask first (spec: brick.md §16.2, §19.1).
  *
- * `brick.full` is kept by space_refresh(), called from maintenance every few seconds and by FALLOCATE at once; reading it is
- * free. Any thread.
+ * `brick.full` is kept by space_refresh(), called from maintenance every few seconds and by FALLOCATE at once; reading
+ * it is free. Any thread.
  */
 #include "brick/internal.h"
 

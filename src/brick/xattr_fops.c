@@ -20,7 +20,7 @@ struct change {
         const struct dict_value *value;
 };
 
-/* ---- setting: special names ------------------------------------------------------------------------------------------- */
+/* ---- setting: special names ------------------------------------------------------------------------------------ */
 
 static bool is_linkto_mode(const struct stat *st)
 {
@@ -169,13 +169,13 @@ static int set_dict(struct op *op, struct object *o, bool by_fd, int flags, cons
         return 0;
 }
 
-/* ---- healing a directory's attributes (brick.md §9: sync_backend_xattrs) ---------------------------------------------------- */
+/* ---- healing a directory's attributes (brick.md §9: sync_backend_xattrs) --------------------------------------- */
 
 static bool synced_away(const char *name)
 {
         static const char *const names[] = {
-                ACL_XATTR_ACCESS, ACL_XATTR_DEFAULT,  "trusted.glusterfs.quota.limit-set",
-                XATTR_SELINUX,    XATTR_MDATA,        "trusted.glusterfs.quota.limit-objects",
+                ACL_XATTR_ACCESS, ACL_XATTR_DEFAULT, "trusted.glusterfs.quota.limit-set",
+                XATTR_SELINUX,    XATTR_MDATA,       "trusted.glusterfs.quota.limit-objects",
         };
         for (size_t i = 0; i < ELEMENTSOF(names); i++)
                 if (streq(name, names[i]))
@@ -221,7 +221,7 @@ static int sync_directory(struct op *op, struct object *o, const struct dict *di
         return r < 0 ? r : sync_store(op, o, dict);
 }
 
-/* ---- permissions -------------------------------------------------------------------------------------------------------- */
+/* ---- permissions ----------------------------------------------------------------------------------------------- */
 
 /* The owner may change ACLs; anything else needs w. */
 static int check_name(struct op *op, struct object *o, const char *name)
@@ -241,7 +241,7 @@ static int check_names(struct op *op, struct object *o, const struct dict *dict)
         return 0;
 }
 
-/* ---- answers ------------------------------------------------------------------------------------------------------------ */
+/* ---- answers --------------------------------------------------------------------------------------------------- */
 
 static int changed_answer(struct op *op, struct object *o, const struct iatt *before)
 {
@@ -261,7 +261,7 @@ static int changed_answer(struct op *op, struct object *o, const struct iatt *be
         return r < 0 ? r : fill_lock_counts(op, o->inode, &op->reply);
 }
 
-/* ---- SETXATTR ------------------------------------------------------------------------------------------------------------ */
+/* ---- SETXATTR -------------------------------------------------------------------------------------------------- */
 
 static int set_all(struct op *op, struct object *o, bool by_fd, uint32_t flags, const struct dict *dict)
 {
@@ -322,7 +322,7 @@ int fop_fsetxattr(struct op *op, const struct fsetxattr_fop_req *req, struct fse
         return r;
 }
 
-/* ---- REMOVEXATTR ----------------------------------------------------------------------------------------------------------- */
+/* ---- REMOVEXATTR ----------------------------------------------------------------------------------------------- */
 
 static int remove_check(const char *name)
 {

@@ -1,8 +1,8 @@
 /* XATTROP, FXATTROP: atomic arithmetic on attributes that clients own (spec: brick.md §11).
  *
- * Read, combine, write happen under inode.lock (which is recursive), key after key; an error leaves the earlier keys changed, as the protocol
- * wants it. A request of zeros only reads. Changes of the index of pending work (§12.2) belong around change_all().
- * Any thread.
+ * Read, combine, write happen under inode.lock (which is recursive), key after key; an error leaves the earlier keys
+ * changed, as the protocol wants it. A request of zeros only reads. Changes of the index of pending work (§12.2) belong
+ * around change_all(). Any thread.
  */
 #include <endian.h>
 
@@ -47,7 +47,7 @@ static bool all_zero(struct slice s)
         return true;
 }
 
-/* ---- arithmetic -------------------------------------------------------------------------------------------------------- */
+/* ---- arithmetic ------------------------------------------------------------------------------------------------ */
 
 static uint64_t element(const uint8_t *p, bool wide)
 {
@@ -81,7 +81,7 @@ static void combine(struct change *c)
         }
 }
 
-/* ---- one key ----------------------------------------------------------------------------------------------------------- */
+/* ---- one key --------------------------------------------------------------------------------------------------- */
 
 static int change_check(struct change *c)
 {
@@ -152,7 +152,7 @@ static int change_one(struct op *op, struct object *o, enum xattrop kind, const 
         return kind == XATTROP_GET_AND_SET ? change_set(&c, dict) : change_array(&c, dict);
 }
 
-/* ---- the request --------------------------------------------------------------------------------------------------------- */
+/* ---- the request ----------------------------------------------------------------------------------------------- */
 
 static int change_all(struct op *op, struct object *o, enum xattrop kind, const struct dict *request, struct dict *dict)
 {

@@ -70,7 +70,7 @@ static struct slice acl_of_text(const char *text, struct arena *a)
         return acl;
 }
 
-/* ---- evaluation ---------------------------------------------------------------------------------------------------------- */
+/* ---- evaluation ------------------------------------------------------------------------------------------------ */
 
 static void make_file(size_t i, struct arena *a)
 {
@@ -136,7 +136,7 @@ static void evaluation_is_the_kernels(void **state)
         }
 }
 
-/* ---- inheritance ----------------------------------------------------------------------------------------------------------- */
+/* ---- inheritance ----------------------------------------------------------------------------------------------- */
 
 static void compare_child(const char *dir, struct slice parent, mode_t mode, bool is_dir, struct arena *a)
 {
@@ -185,7 +185,7 @@ static void inheritance_is_the_kernels(void **state)
         assert_int_equal(rmdir(dir), 0);
 }
 
-/* ---- text ------------------------------------------------------------------------------------------------------------------- */
+/* ---- text ------------------------------------------------------------------------------------------------------ */
 
 static void check_text(const char *given, const char *canonical)
 {
@@ -212,13 +212,13 @@ static void text_that_is_refused(void **state)
 {
         (void)state;
         static const char *const bad[] = {
-                "u::rw-",                                  /* incomplete */
-                "u::rw-,g::r--,o::r--,o::r--",             /* twice */
-                "u::rw-,u:1001:r--,g::r--,o::r--",         /* no mask */
+                "u::rw-",                          /* incomplete */
+                "u::rw-,g::r--,o::r--,o::r--",     /* twice */
+                "u::rw-,u:1001:r--,g::r--,o::r--", /* no mask */
                 "u::rw-,u:1001:r--,u:1001:-w-,g::r--,m::r--,o::r--",
-                "u::rw-,g::r--,o:5:r--",                   /* others have no id */
-                "u::rw-,g::r--,q::r--",                    /* no such tag */
-                "u::rwz,g::r--,o::r--",                    /* no such permission */
+                "u::rw-,g::r--,o:5:r--", /* others have no id */
+                "u::rw-,g::r--,q::r--",  /* no such tag */
+                "u::rwz,g::r--,o::r--",  /* no such permission */
                 "u::rwxr,g::r--,o::r--",
                 "u::,g::r--,o::r--",
                 "u:4294967295:r,u::rw-,g::r--,m::r,o::r--", /* no such id */
@@ -280,9 +280,12 @@ static void mode_as_acl(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(evaluation_is_the_kernels), cmocka_unit_test(inheritance_is_the_kernels),
-                cmocka_unit_test(text_form),                 cmocka_unit_test(text_that_is_refused),
-                cmocka_unit_test(malformed_attributes),      cmocka_unit_test(mode_as_acl),
+                cmocka_unit_test(evaluation_is_the_kernels),
+                cmocka_unit_test(inheritance_is_the_kernels),
+                cmocka_unit_test(text_form),
+                cmocka_unit_test(text_that_is_refused),
+                cmocka_unit_test(malformed_attributes),
+                cmocka_unit_test(mode_as_acl),
         };
         return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -1,7 +1,7 @@
 /* A brick in a temporary directory, its handlers called directly: for tests of single operations.
  *
- * One call: fill `xdata` if the request has keys, then CALL(). Afterwards `reply` is the answer's xdata. Everything of the
- * calls lives in `arena` until fixture_done().
+ * One call: fill `xdata` if the request has keys, then CALL(). Afterwards `reply` is the answer's xdata. Everything of
+ * the calls lives in `arena` until fixture_done().
  */
 #pragma once
 
@@ -18,17 +18,18 @@ struct fixture {
         struct disk *disk;
         struct brick *brick;
         struct session *session;
-        struct brick_options options;
         struct rpc_cred cred; /* of the next calls */
         struct dict xdata;    /* of the next call */
         struct dict reply;    /* of the last call */
         struct arena arena;
 };
 
-/* Opens the brick; the caller may have changed f->options after fixture_init(). */
+/* Makes and opens the brick. */
 void fixture_init(struct fixture *f);
-void fixture_open(struct fixture *f);
 void fixture_done(struct fixture *f);
+/* For a test of its own: an empty root, default options, root as caller, a new session. */
+void fixture_begin(struct fixture *f);
+void fixture_end(struct fixture *f);
 /* A new arena for what follows: earlier answers are gone. */
 void fixture_forget(struct fixture *f);
 
@@ -50,6 +51,10 @@ void fixture_write(struct fixture *f, struct gfid g, int64_t fd, uint64_t offset
 struct slice fixture_read(struct fixture *f, struct gfid g, int64_t fd, uint64_t offset, uint32_t size);
 /* stat(2) of NAME below the brick's directory. */
 struct stat fixture_stat(struct fixture *f, const char *name);
+
+/* Sets an attribute behind the brick's back, and makes sure that the object's ctime shows it: within one tick of the
+ * kernel's coarse clock it would not. */
+void fixture_put(struct fixture *f, const char *file, const char *name, const void *value, size_t len);
 
 int64_t reply_int(struct fixture *f, const char *key);
 

@@ -1,8 +1,8 @@
-/* READDIR and READDIRP: budgets, cookies, the end of a directory, what is hidden, 20,000 entries, change under the reader. */
+/* READDIR and READDIRP: budgets, cookies, the end of a directory, what is hidden, 20,000 entries, change under the
+ * reader. */
 #include <dirent.h>
 #include <pthread.h>
 #include <stdio.h>
-#include <sys/xattr.h>
 
 #include "fixture.h"
 
@@ -15,7 +15,6 @@ static int setup(void **state)
 {
         (void)state;
         fixture_init(&fx);
-        fixture_open(&fx);
         return 0;
 }
 
@@ -23,6 +22,20 @@ static int teardown(void **state)
 {
         (void)state;
         fixture_done(&fx);
+        return 0;
+}
+
+static int begin(void **state)
+{
+        (void)state;
+        fixture_begin(&fx);
+        return 0;
+}
+
+static int end(void **state)
+{
+        (void)state;
+        fixture_end(&fx);
         return 0;
 }
 
@@ -44,16 +57,20 @@ static const struct dirent_entry *find(struct dirent_list l, const char *name)
         return NULL;
 }
 
-/* Files made beside the brick's work: quick, and READDIR does not care. */
-static void make_plain(const char *dir, unsigned from, unsigned to, const char *format)
+/* Names made beside the brick's work, all of one file: quick, and READDIR does not care. */
+static void make_plain(const char *dir, unsigned from, unsigned to, const char *prefix)
 {
+        char base[256], path[256];
         for (unsigned i = from; i < to; i++) {
-                char path[256], name[64];
-                snprintf(name, sizeof name, "%s%06u", format, i);
-                snprintf(path, sizeof path, "%s/%s/%s", fx.path, dir, name);
+                snprintf(path, sizeof path, "%s/%s/%s%06u", fx.path, dir, prefix, i);
+                if (i > from) {
+                        assert_int_equal(link(base, path), 0);
+                        continue;
+                }
                 int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
                 assert_true(fd >= 0);
                 close(fd);
+                memcpy(base, path, sizeof base);
         }
 }
 
@@ -296,12 +313,11 @@ static void keys_per_entry(void **state)
         struct gfid d = fixture_dir(&fx, GFID_ROOT, "d", 0755);
         fixture_file(&fx, d, "plain", 0644);
         fixture_file(&fx, d, "marked", 0644);
-        char path[128];
-        snprintf(path, sizeof path, "%s/d/marked", fx.path);
-        assert_int_equal(setxattr(path, "trusted.afr.v-client-1", "\0\0\0\1\0\0\0\2\0\0\0\3", 12, 0), 0);
+        fixture_put(&fx, "d/marked", "trusted.afr.v-client-1", "\0\0\0\1\0\0\0\2\0\0\0\3", 12);
         struct readdirp_fop_rep rep;
+        int64_t fd = fixture_dirfd(&fx, d);
         assert_int_equal(dict_add_uint(&fx.xdata, &fx.arena, "trusted.afr.*", 0), 0);
-        assert_int_equal(read_plus(d, fixture_dirfd(&fx, d), 0, BIG, &rep), 0);
+        assert_int_equal(read_plus(d, fd, 0, BIG, &rep), 0);
         struct slice v;
         assert_null(find(rep.reply, "plain")->dict);
         assert_int_equal(dict_get_bytes(find(rep.reply, "marked")->dict, "trusted.afr.v-client-1", &v), 0);
@@ -320,6 +336,7 @@ static void entries_without_identity(void **state)
         assert_true(gfid_is_null(&e->stat.gfid));
         assert_true(e->ino == UINT64_MAX);
         assert_true(e->stat.ino == UINT64_MAX);
+        assert_true(S_ISREG(e->stat.mode));
 }
 
 static void refusals(void **state)
@@ -348,7 +365,7 @@ static void directory_by_open(void **state)
         assert_int_equal(rep.op_ret, 2);
 }
 
-#define WITH_BRICK(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define WITH_BRICK(test) cmocka_unit_test_setup_teardown(test, begin, end)
 
 int main(void)
 {
@@ -366,5 +383,5 @@ int main(void)
                 WITH_BRICK(refusals),
                 WITH_BRICK(directory_by_open),
         };
-        return cmocka_run_group_tests(tests, NULL, NULL);
+        return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -12,7 +12,6 @@ static int setup(void **state)
 {
         (void)state;
         fixture_init(&fx);
-        fixture_open(&fx);
         return 0;
 }
 
@@ -20,6 +19,20 @@ static int teardown(void **state)
 {
         (void)state;
         fixture_done(&fx);
+        return 0;
+}
+
+static int begin(void **state)
+{
+        (void)state;
+        fixture_begin(&fx);
+        return 0;
+}
+
+static int end(void **state)
+{
+        (void)state;
+        fixture_end(&fx);
         return 0;
 }
 
@@ -53,7 +66,7 @@ static mode_t mode_of(const char *name)
         return fixture_stat(&fx, name).st_mode & 07777;
 }
 
-/* ---- SETATTR ------------------------------------------------------------------------------------------------------------------ */
+/* ---- SETATTR --------------------------------------------------------------------------------------------------- */
 
 static void modes(void **state)
 {
@@ -89,7 +102,7 @@ static void owners(void **state)
         assert_int_equal(set(f, SETATTR_UID, (struct iatt){.uid = 5, .gid = 6}), 0);
         struct stat st = fixture_stat(&fx, "f");
         assert_int_equal(st.st_uid, 5);
-        assert_int_equal(st.st_gid, 0); /* only what was named */
+        assert_int_equal(st.st_gid, 0);             /* only what was named */
         assert_int_equal(st.st_mode & 07777, 0755); /* set-id bits go */
         assert_int_equal(set(f, SETATTR_GID | SETATTR_MODE, (struct iatt){.gid = 6, .mode = 04755}), 0);
         assert_int_equal(last.poststat.gid, 6);
@@ -156,16 +169,16 @@ static void rights_of_others(void **state)
         int64_t fd = fixture_fd(&fx, f, O_RDWR);
         struct iatt want = {.uid = 1000, .gid = 1000, .mode = 0777, .mtime = {1, 0}};
         fixture_be(&fx, 1000, 1000, 2000);
-        assert_int_equal(set(f, SETATTR_MODE, want), -EPERM); /* observed */
-        assert_int_equal(set(f, SETATTR_UID, want), -EPERM);  /* observed */
-        assert_int_equal(set(f, SETATTR_GID, want), -EPERM);  /* observed */
+        assert_int_equal(set(f, SETATTR_MODE, want), -EPERM);   /* observed */
+        assert_int_equal(set(f, SETATTR_UID, want), -EPERM);    /* observed */
+        assert_int_equal(set(f, SETATTR_GID, want), -EPERM);    /* observed */
         assert_int_equal(set(f, SETATTR_MTIME, want), -EACCES); /* observed */
-        fx.cred.pid = -6; /* ownership counts for internal clients too */
+        fx.cred.pid = -6;                                       /* ownership counts for internal clients too */
         assert_int_equal(set(f, SETATTR_MODE, want), -EPERM);
         assert_int_equal(set(f, SETATTR_MTIME, want), 0);
         fx.cred.pid = 0;
         assert_int_equal(fset(f, fd, SETATTR_MODE, (struct iatt){.mode = 0646}), 0); /* a descriptor is a right */
-        assert_int_equal(set(f, SETATTR_MTIME, want), 0); /* w is enough */
+        assert_int_equal(set(f, SETATTR_MTIME, want), 0);                            /* w is enough */
         fx.brick->options.acl = false;
         assert_int_equal(set(f, SETATTR_UID, want), 0);
 }
@@ -194,10 +207,8 @@ static void chmod_keeps_acls_in_step(void **state)
         (void)state;
         struct gfid f = fixture_file(&fx, GFID_ROOT, "f", 0644);
         struct slice acl;
-        char path[128];
-        snprintf(path, sizeof path, "%s/f", fx.path);
         assert_int_equal(acl_from_text("u::rw-,u:1000:rw-,g::r--,m::rw-,o::---", &fx.arena, &acl), 0);
-        assert_int_equal(setxattr(path, ACL_XATTR_ACCESS, acl.data, acl.len, 0), 0);
+        fixture_put(&fx, "f", ACL_XATTR_ACCESS, acl.data, acl.len);
         struct access_fop_rep rep;
         fixture_be(&fx, 1000, 1000, 1000);
         assert_int_equal(CALL(&fx, ACCESS, access, &rep, .gfid = f, .mask = 6), 0);
@@ -205,8 +216,8 @@ static void chmod_keeps_acls_in_step(void **state)
         assert_int_equal(set_mode(f, 0640), 0); /* the group bits are the mask */
         struct getxattr_fop_rep get;
         struct str s;
-        assert_int_equal(CALL(&fx, GETXATTR, getxattr, &get, .gfid = f, .namelen = 1,
-                              .name = STR("glusterfs.posix.acl")), 0);
+        assert_int_equal(
+                CALL(&fx, GETXATTR, getxattr, &get, .gfid = f, .namelen = 1, .name = STR("glusterfs.posix.acl")), 0);
         assert_int_equal(dict_get_str(&get.dict, &fx.arena, "glusterfs.posix.acl", &s), 0);
         assert_string_equal(s.s, "u::rw-,u:1000:rw-,g::r--,m::r--,o::---");
         fixture_be(&fx, 1000, 1000, 1000);
@@ -214,7 +225,7 @@ static void chmod_keeps_acls_in_step(void **state)
         assert_int_equal(CALL(&fx, ACCESS, access, &rep, .gfid = f, .mask = 4), 0);
 }
 
-/* ---- ACCESS, STATFS, READLINK --------------------------------------------------------------------------------------------------- */
+/* ---- ACCESS, STATFS, READLINK ---------------------------------------------------------------------------------- */
 
 static int may(struct gfid g, uint32_t mask, struct access_fop_rep *rep)
 {
@@ -339,7 +350,7 @@ static void rarely_used(void **state)
         assert_int_equal(CALL(&fx, PUT, put, &put, .pargfid = GFID_ROOT), -ENOSYS);
 }
 
-/* ---- creation modes ---------------------------------------------------------------------------------------------------------------- */
+/* ---- creation modes -------------------------------------------------------------------------------------------- */
 
 static mode_t created(struct gfid parent, const char *name, mode_t mode, uint32_t umask)
 {
@@ -347,7 +358,8 @@ static mode_t created(struct gfid parent, const char *name, mode_t mode, uint32_
         struct gfid g = fixture_new_gfid();
         assert_int_equal(dict_add_gfid(&fx.xdata, &fx.arena, "gfid-req", &g), 0);
         assert_int_equal(CALL(&fx, MKNOD, mknod, &rep, .pargfid = parent, .bname = str_of(name), .mode = S_IFREG | mode,
-                              .umask = umask), 0);
+                              .umask = umask),
+                         0);
         return rep.stat.mode & 07777;
 }
 
@@ -361,9 +373,8 @@ static void creation_modes(void **state)
         assert_int_equal(dict_add_int(&fx.xdata, &fx.arena, "umask", 077), 0);
         assert_int_equal(dict_add_int(&fx.xdata, &fx.arena, "mode", 0777), 0);
         assert_int_equal(created(d, "b", 0666, 0), 0700);
-        snprintf(path, sizeof path, "%s/d", fx.path);
         assert_int_equal(acl_from_text("u::rwx,u:1000:rwx,g::r-x,m::rwx,o::---", &fx.arena, &acl), 0);
-        assert_int_equal(setxattr(path, ACL_XATTR_DEFAULT, acl.data, acl.len, 0), 0);
+        fixture_put(&fx, "d", ACL_XATTR_DEFAULT, acl.data, acl.len);
         assert_int_equal(created(d, "c", 0666, 077), 0660); /* observed: the umask does not count */
         uint8_t buf[64];
         snprintf(path, sizeof path, "%s/d/c", fx.path);
@@ -391,7 +402,7 @@ static void group_of_the_directory(void **state)
         assert_int_equal(mode_of("d/s"), 02755);
 }
 
-/* ---- sub-directory mounts ------------------------------------------------------------------------------------------------------------ */
+/* ---- sub-directory mounts -------------------------------------------------------------------------------------- */
 
 static void subdirectory_sessions(void **state)
 {
@@ -411,7 +422,8 @@ static void subdirectory_sessions(void **state)
         fx.session = sub;
         struct readdirp_fop_rep rep;
         assert_int_equal(CALL(&fx, READDIRP, readdirp, &rep, .gfid = GFID_ROOT, .fd = fixture_dirfd(&fx, GFID_ROOT),
-                              .size = 131072), 0);
+                              .size = 131072),
+                         0);
         assert_int_equal(rep.op_ret, 3);
         for (uint32_t i = 0; i < 3; i++) {
                 const struct dirent_entry *e = &rep.reply.v[i];
@@ -424,15 +436,15 @@ static void subdirectory_sessions(void **state)
         }
         struct getxattr_fop_rep get;
         struct str s;
-        assert_int_equal(CALL(&fx, GETXATTR, getxattr, &get, .gfid = f, .namelen = 1,
-                              .name = STR("glusterfs.gfidtopath")), 0);
+        assert_int_equal(
+                CALL(&fx, GETXATTR, getxattr, &get, .gfid = f, .namelen = 1, .name = STR("glusterfs.gfidtopath")), 0);
         assert_int_equal(dict_get_str(&get.dict, &fx.arena, "glusterfs.gfidtopath", &s), 0);
         assert_string_equal(s.s, "/f");
         fx.session = whole;
         session_close(sub);
 }
 
-#define WITH_BRICK(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define WITH_BRICK(test) cmocka_unit_test_setup_teardown(test, begin, end)
 
 int main(void)
 {
@@ -454,5 +466,5 @@ int main(void)
                 WITH_BRICK(group_of_the_directory),
                 WITH_BRICK(subdirectory_sessions),
         };
-        return cmocka_run_group_tests(tests, NULL, NULL);
+        return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -1,5 +1,5 @@
-/* Attributes: set, get, remove, arithmetic, what is virtual, hidden or protected, what requests ask by keys; the observed
- * facts of brick.md §9–§11. */
+/* Attributes: set, get, remove, arithmetic, what is virtual, hidden or protected, what requests ask by keys; the
+ * observed facts of brick.md §9–§11. */
 #include <stdio.h>
 #include <sys/xattr.h>
 
@@ -11,7 +11,6 @@ static int setup(void **state)
 {
         (void)state;
         fixture_init(&fx);
-        fixture_open(&fx);
         return 0;
 }
 
@@ -22,7 +21,21 @@ static int teardown(void **state)
         return 0;
 }
 
-/* ---- calls ----------------------------------------------------------------------------------------------------------------- */
+static int begin(void **state)
+{
+        (void)state;
+        fixture_begin(&fx);
+        return 0;
+}
+
+static int end(void **state)
+{
+        (void)state;
+        fixture_end(&fx);
+        return 0;
+}
+
+/* ---- calls ----------------------------------------------------------------------------------------------------- */
 
 static struct dict one(const char *name, const void *value, uint32_t len)
 {
@@ -100,14 +113,7 @@ static ssize_t on_disk(const char *file, const char *name, void *buf, size_t siz
         return lgetxattr(path, name, buf, size);
 }
 
-static void put_on_disk(const char *file, const char *name, const void *value, size_t len)
-{
-        char path[256];
-        snprintf(path, sizeof path, "%s/%s", fx.path, file);
-        assert_int_equal(lsetxattr(path, name, value, len, 0), 0);
-}
-
-/* ---- SETXATTR ------------------------------------------------------------------------------------------------------------------ */
+/* ---- SETXATTR -------------------------------------------------------------------------------------------------- */
 
 static void set_and_answer(void **state)
 {
@@ -217,7 +223,8 @@ static void full_and_read_only(void **state)
         assert_int_equal(set(f, "user.b", "x"), -ENOSPC);
         assert_int_equal(fset(f, FD_ANONYMOUS, "user.b", "x", 1), -ENOSPC);
         assert_int_equal(removal(f, "user.a"), 0); /* observed */
-        assert_int_equal(CALL(&fx, SETATTR, setattr, &rep, .gfid = f, .valid = SETATTR_MODE, .stbuf = {.mode = 0600}), 0);
+        assert_int_equal(CALL(&fx, SETATTR, setattr, &rep, .gfid = f, .valid = SETATTR_MODE, .stbuf = {.mode = 0600}),
+                         0);
         atomic_store(&fx.brick->full, false);
         fx.brick->options.read_only = true;
         assert_int_equal(set(f, "user.b", "x"), -EROFS);
@@ -235,8 +242,9 @@ static void stored_times(void **state)
         struct mdata m = {.atime = {100, 1}, .mtime = {200, 2}, .ctime = {300, 3}}, now;
         uint8_t raw[MDATA_SIZE];
         struct dict d = {0};
-        assert_int_equal(dict_add(&d, &fx.arena, STR("set-ctime-mdata"),
-                                  (struct dict_value){.type = DICT_MDATA, .mdata = m}), 0);
+        assert_int_equal(
+                dict_add(&d, &fx.arena, STR("set-ctime-mdata"), (struct dict_value){.type = DICT_MDATA, .mdata = m}),
+                0);
         assert_int_equal(set_dict(f, d, 0), 0);
         assert_true(fx.reply.null); /* nothing else of such a request counts */
         assert_int_equal(on_disk("f", "trusted.glusterfs.mdata", raw, sizeof raw), MDATA_SIZE);
@@ -306,7 +314,7 @@ static void backend_sync(void **state)
         assert_int_equal(on_disk("d", "trusted.gfid", buf, 16), 16);
 }
 
-/* ---- REMOVEXATTR ------------------------------------------------------------------------------------------------------------------- */
+/* ---- REMOVEXATTR ----------------------------------------------------------------------------------------------- */
 
 static void removals(void **state)
 {
@@ -324,8 +332,8 @@ static void removals(void **state)
         assert_int_equal(removal(f, ""), -ENOTSUP);
         struct fremovexattr_fop_rep rep;
         assert_int_equal(set(f, "user.a", "x"), 0);
-        assert_int_equal(CALL(&fx, FREMOVEXATTR, fremovexattr, &rep, .gfid = f, .fd = FD_ANONYMOUS,
-                              .name = STR("user.a")), 0);
+        assert_int_equal(
+                CALL(&fx, FREMOVEXATTR, fremovexattr, &rep, .gfid = f, .fd = FD_ANONYMOUS, .name = STR("user.a")), 0);
         assert_int_equal(get_result(f, "user.a"), -ENODATA);
 }
 
@@ -345,7 +353,7 @@ static void bulk_removal(void **state)
         assert_int_equal(removal(f, ""), -EPERM);
 }
 
-/* ---- GETXATTR ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- GETXATTR -------------------------------------------------------------------------------------------------- */
 
 static void lists_and_filters(void **state)
 {
@@ -353,9 +361,9 @@ static void lists_and_filters(void **state)
         struct gfid f = fixture_file(&fx, GFID_ROOT, "f", 0644);
         fixture_time(&fx, TIMES_CTIME, 4000000000, 0);
         assert_int_equal(set(f, "user.a", "value"), 0);
-        put_on_disk("f", "trusted.afr.dirty", "123456789012", 12);
-        put_on_disk("f", "trusted.glusterfs.b0b0.xtime", "12345678", 8);
-        put_on_disk("f", "trusted.bit-rot.version", "1234567890123456", 16);
+        fixture_put(&fx, "f", "trusted.afr.dirty", "123456789012", 12);
+        fixture_put(&fx, "f", "trusted.glusterfs.b0b0.xtime", "12345678", 8);
+        fixture_put(&fx, "f", "trusted.bit-rot.version", "1234567890123456", 16);
         struct dict d, raw;
         for (int by_fd = 0; by_fd < 2; by_fd++) {
                 assert_int_equal(by_fd ? fget(f, FD_ANONYMOUS, "", &d) : get(f, "", &d), 0);
@@ -445,15 +453,14 @@ static void other_virtual_names(void **state)
         assert_int_equal(fget(f, fd, "trusted.glusterfs.lockinfo", &d), 0); /* observed */
         assert_int_equal(d.count, 0);
         static const char *const none[] = {
-                "glusterfs.xattrop_index_gfid",  "glusterfs.xattrop_dirty_gfid",
-                "glusterfs.xattrop_index_count", "trusted.glusterfs.get-signature",
-                "trusted.limit.list",            "trusted.glusterfs.list-node-uuids",
+                "glusterfs.xattrop_index_gfid",    "glusterfs.xattrop_dirty_gfid", "glusterfs.xattrop_index_count",
+                "trusted.glusterfs.get-signature", "trusted.limit.list",           "trusted.glusterfs.list-node-uuids",
         };
         for (size_t i = 0; i < ELEMENTSOF(none); i++)
                 assert_int_equal(get_result(f, none[i]), -ENODATA);
 }
 
-/* ---- keys ----------------------------------------------------------------------------------------------------------------------------- */
+/* ---- keys ------------------------------------------------------------------------------------------------------ */
 
 static void ask(const char *key)
 {
@@ -465,9 +472,9 @@ static void keys_of_a_request(void **state)
         (void)state;
         struct gfid f = fixture_file(&fx, GFID_ROOT, "f", 0644);
         fixture_write(&fx, f, FD_ANONYMOUS, 0, "content", 7);
-        put_on_disk("f", "trusted.afr.v-client-0", "123456789012", 12);
-        put_on_disk("f", "trusted.afr.dirty", "abcdefghijkl", 12);
-        put_on_disk("f", "user.x", "1", 1);
+        fixture_put(&fx, "f", "trusted.afr.v-client-0", "123456789012", 12);
+        fixture_put(&fx, "f", "trusted.afr.dirty", "abcdefghijkl", 12);
+        fixture_put(&fx, "f", "user.x", "1", 1);
         struct dict d;
         ask("trusted.afr.*");
         ask("trusted.afr.dirty");
@@ -502,9 +509,9 @@ static void listing_for_heal(void **state)
 {
         (void)state;
         struct gfid f = fixture_file(&fx, GFID_ROOT, "f", 0644);
-        put_on_disk("f", "user.x", "1", 1);
-        put_on_disk("f", "trusted.glusterfs.quota.limit-set", "1", 1);
-        put_on_disk("f", "trusted.afr.dirty", "abcdefghijkl", 12);
+        fixture_put(&fx, "f", "user.x", "1", 1);
+        fixture_put(&fx, "f", "trusted.glusterfs.quota.limit-set", "1", 1);
+        fixture_put(&fx, "f", "trusted.afr.dirty", "abcdefghijkl", 12);
         struct dict d;
         ask("list-xattr");
         assert_int_equal(get(f, "user.x", &d), 0);
@@ -553,14 +560,15 @@ static void pending_work(void **state)
                 mkdir(path, 0700);
                 snprintf(path, sizeof path, "%s/.glusterfs/indices/xattrop", fx.path);
                 mkdir(path, 0700);
-                snprintf(path, sizeof path, "%s/.glusterfs/indices/xattrop/2ec30d0c-e774-43b0-9272-b34b8b46dc5d", fx.path);
+                snprintf(path, sizeof path, "%s/.glusterfs/indices/xattrop/2ec30d0c-e774-43b0-9272-b34b8b46dc5d",
+                         fx.path);
                 int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0);
                 assert_true(fd >= 0);
                 close(fd);
         }
 }
 
-/* ---- XATTROP --------------------------------------------------------------------------------------------------------------------------- */
+/* ---- XATTROP --------------------------------------------------------------------------------------------------- */
 
 static int combine(struct gfid g, uint32_t kind, const char *name, const void *value, uint32_t len, struct dict *ret)
 {
@@ -609,17 +617,29 @@ static void other_kinds(void **state)
                 assert_int_equal(combine(f, refused[i], "trusted.x", "\0\0\0\1", 4, &d), -EINVAL); /* observed */
 
         assert_int_equal(combine(f, 4, "trusted.s", "first", 5, &d), 0);
-        assert_int_equal(d.count, 0); /* there was none (observed) */
+        assert_int_equal(d.count, 0);                                   /* there was none (observed) */
         assert_int_equal(combine(f, 4, "trusted.s", "\0\0", 2, &d), 0); /* zeros are stored here */
         assert_value(&d, "trusted.s", "first", 5);
         assert_int_equal(combine(f, 4, "trusted.s", "x", 1, &d), 0);
         assert_value(&d, "trusted.s", "\0\0", 2);
 
-        assert_int_equal(combine(f, 5, "trusted.d", "\0\0\0\1\0\0\0\2" "\0\0\0\x10\0\0\0\x20", 16, &d), 0);
+        assert_int_equal(combine(f, 5, "trusted.d",
+                                 "\0\0\0\1\0\0\0\2"
+                                 "\0\0\0\x10\0\0\0\x20",
+                                 16, &d),
+                         0);
         assert_value(&d, "trusted.d", "\0\0\0\x11\0\0\0\x22", 8); /* n of 2n (observed) */
-        assert_int_equal(combine(f, 5, "trusted.d", "\0\0\0\1\0\0\0\2" "\0\0\0\x10\0\0\0\x20", 16, &d), 0);
+        assert_int_equal(combine(f, 5, "trusted.d",
+                                 "\0\0\0\1\0\0\0\2"
+                                 "\0\0\0\x10\0\0\0\x20",
+                                 16, &d),
+                         0);
         assert_value(&d, "trusted.d", "\0\0\0\x12\0\0\0\x24", 8);
-        assert_int_equal(combine(f, 6, "trusted.e", "\0\0\0\0\0\0\0\1" "\0\0\0\0\0\0\1\0", 16, &d), 0);
+        assert_int_equal(combine(f, 6, "trusted.e",
+                                 "\0\0\0\0\0\0\0\1"
+                                 "\0\0\0\0\0\0\1\0",
+                                 16, &d),
+                         0);
         assert_value(&d, "trusted.e", "\0\0\0\0\0\0\1\1", 8);
 
         assert_int_equal(combine(f, 0, "trusted.x", "\0\0\1", 3, &d), -EINVAL);
@@ -660,7 +680,8 @@ static void order_and_rights(void **state)
         ask("trusted.a");
         ask("dht-get-mode-in-xattr");
         assert_int_equal(CALL(&fx, FXATTROP, fxattrop, &frep, .gfid = f, .fd = FD_ANONYMOUS, .flags = 0,
-                              .dict = one("trusted.a", "\0\0\0\1", 4)), 0); /* observed */
+                              .dict = one("trusted.a", "\0\0\0\1", 4)),
+                         0); /* observed */
         assert_value(&frep.dict, "trusted.a", "\0\0\0\4", 4);
         assert_value(&fx.reply, "trusted.a", "\0\0\0\4", 4);
         assert_int_equal(reply_int(&fx, "dht-get-mode-in-xattr"), S_IFREG | 0644);
@@ -678,11 +699,16 @@ struct adders {
 static void *add_many(void *arg)
 {
         struct adders *a = arg;
-        struct fixture local = {.brick = a->brick, .session = a->session, .arena = ARENA_INIT(16 * MIB),
-                                .xdata = DICT_NULL};
+        struct fixture local = {
+                .brick = a->brick, .session = a->session, .arena = ARENA_INIT(16 * MIB), .xdata = DICT_NULL};
         for (int i = 0; i < ADDS; i++) {
-                struct op op = {.brick = a->brick, .session = a->session, .fop = FOP_XATTROP, .cred = &local.cred,
-                                .xdata = {.others = DICT_NULL}, .reply = DICT_NULL, .arena = &local.arena};
+                struct op op = {.brick = a->brick,
+                                .session = a->session,
+                                .fop = FOP_XATTROP,
+                                .cred = &local.cred,
+                                .xdata = {.others = DICT_NULL},
+                                .reply = DICT_NULL,
+                                .arena = &local.arena};
                 struct xattrop_fop_req req = {.gfid = a->g, .xdata = DICT_NULL};
                 struct xattrop_fop_rep rep = {0};
                 if (dict_add_ptr(&req.dict, &local.arena, "trusted.counter", "\0\0\0\1\0\0\0\2", 8) < 0 ||
@@ -709,18 +735,22 @@ static void no_addition_is_lost(void **state)
         assert_memory_equal(buf, expected, 8);
 }
 
-#define WITH_BRICK(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define WITH_BRICK(test) cmocka_unit_test_setup_teardown(test, begin, end)
 
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                WITH_BRICK(set_and_answer),      WITH_BRICK(names_with_a_meaning), WITH_BRICK(set_permissions),
-                WITH_BRICK(full_and_read_only),  WITH_BRICK(stored_times),         WITH_BRICK(acl_texts),
-                WITH_BRICK(backend_sync),        WITH_BRICK(removals),             WITH_BRICK(bulk_removal),
-                WITH_BRICK(lists_and_filters),   WITH_BRICK(path_names),           WITH_BRICK(real_file_name),
-                WITH_BRICK(other_virtual_names), WITH_BRICK(keys_of_a_request),    WITH_BRICK(listing_for_heal),
-                WITH_BRICK(content_of_small_files), WITH_BRICK(pending_work),      WITH_BRICK(adding),
-                WITH_BRICK(other_kinds),         WITH_BRICK(order_and_rights),     WITH_BRICK(no_addition_is_lost),
+                WITH_BRICK(set_and_answer),      WITH_BRICK(names_with_a_meaning),
+                WITH_BRICK(set_permissions),     WITH_BRICK(full_and_read_only),
+                WITH_BRICK(stored_times),        WITH_BRICK(acl_texts),
+                WITH_BRICK(backend_sync),        WITH_BRICK(removals),
+                WITH_BRICK(bulk_removal),        WITH_BRICK(lists_and_filters),
+                WITH_BRICK(path_names),          WITH_BRICK(real_file_name),
+                WITH_BRICK(other_virtual_names), WITH_BRICK(keys_of_a_request),
+                WITH_BRICK(listing_for_heal),    WITH_BRICK(content_of_small_files),
+                WITH_BRICK(pending_work),        WITH_BRICK(adding),
+                WITH_BRICK(other_kinds),         WITH_BRICK(order_and_rights),
+                WITH_BRICK(no_addition_is_lost),
         };
-        return cmocka_run_group_tests(tests, NULL, NULL);
+        return cmocka_run_group_tests(tests, setup, teardown);
 }
