@@ -17,6 +17,22 @@
 
 static const struct gfid root = GFID_ROOT;
 
+/* With MORTAR_TRACE set, what clients do and find is told. */
+static void _printf_(2, 3) trace(const struct sim_client *c, const char *format, ...)
+{
+        static int wanted = -1;
+        if (wanted < 0)
+                wanted = getenv("MORTAR_TRACE") != NULL;
+        if (!wanted)
+                return;
+        va_list ap;
+        va_start(ap, format);
+        fprintf(stderr, "%12llu client %u: ", (unsigned long long)sim_now(c->sim), c->number);
+        vfprintf(stderr, format, ap);
+        fputc('\n', stderr);
+        va_end(ap);
+}
+
 /* ---- calls --------------------------------------------------------------------------------------------------------- */
 
 static struct rpc_cred next_cred(struct sim_client *c)
@@ -194,7 +210,8 @@ static int see_object(struct fibre *self, struct sim_client *c, const struct iat
         if (r < 0)
                 return r;
         uint8_t object = model_seen_object(&c->model, &i->gfid, i->mode & S_IFMT, target);
-        assert_int_not_equal(object, MODEL_NONE);
+        if (object == MODEL_NONE)
+                fail_msg("client %u: an object of mode %o has a gfid of another kind", c->number, i->mode);
         if (S_ISREG(i->mode)) {
                 seen->v.pages[object] = (uint8_t)(i->size / MODEL_PAGE);
                 r = read_pages(self, c, &i->gfid, FD_ANONYMOUS, i->size, seen->page[object]);
@@ -230,12 +247,26 @@ static void accept_seen(struct sim_client *c, const struct model_seen *seen, uns
         enum model_loss loss = power_cuts != c->power_cuts_seen ? MODEL_LOST_POWER
                                : crashes != c->crashes_seen     ? MODEL_LOST_NODE
                                                                 : MODEL_LOST_CALL;
+        trace(c, "looked after loss %d at version %u%s", (int)loss, c->model.last, c->model.asked ? " (asked for)" : "");
         if (!model_accept(&c->model, loss, seen))
                 fail_msg("client %u at %llu ns", c->number, (unsigned long long)sim_now(c->sim));
         c->crashes_seen = crashes;
         c->power_cuts_seen = power_cuts;
         c->unsure = false;
         c->looks++;
+}
+
+/* A directory that is gone is not found by its gfid either; its handle goes now, if a crash kept it. */
+static int look_for_gone(struct fibre *self, struct sim_client *c)
+{
+        int r = -ENOENT;
+        for (unsigned k = 1; k < c->model.n && r == -ENOENT; k++) {
+                struct lookup_fop_rep rep;
+                const struct lookup_fop_req req = {.gfid = *gfid_of(c, (uint8_t)k)};
+                if (S_ISDIR(c->model.objects[k].type) && model_links(&c->seen->v, (uint8_t)k) == 0)
+                        r = call(self, c, FOP_LOOKUP, &req, &rep);
+        }
+        return r == -ENOENT ? 0 : r == 0 ? -EEXIST : r;
 }
 
 static void look_at_all(struct fibre *self, struct sim_client *c)
@@ -249,6 +280,8 @@ static void look_at_all(struct fibre *self, struct sim_client *c)
                 r = read_attr(self, c, gfid_of(c, 0), &seen->v.attr[0]);
         if (r == 0)
                 r = see_dir(self, c, 0, seen);
+        if (r == 0)
+                r = look_for_gone(self, c);
         if (r == 0)
                 accept_seen(c, seen, crashes, power_cuts);
         else if (r != LOST)
@@ -473,7 +506,7 @@ static bool choose_making(struct sim_client *c, struct model_action *a)
         static const mode_t types[] = {
                 [MODEL_MKDIR] = S_IFDIR, [MODEL_CREATE] = S_IFREG, [MODEL_MKNOD] = S_IFREG, [MODEL_SYMLINK] = S_IFLNK};
         struct gfid g = new_gfid(c);
-        if (model_now(&c->model)->n + 1 >= MODEL_NAMES)
+        if (model_now(&c->model)->n + 1 >= MODEL_NAMES || c->model.n + MODEL_RESERVE >= MODEL_OBJECTS)
                 return false;
         a->dir = draw_dir(c);
         a->name = (uint8_t)draw(c, MODEL_NAME_COUNT);
@@ -556,6 +589,7 @@ static void sync_object(struct fibre *self, struct sim_client *c, uint8_t object
                 const struct fsync_fop_req req = {.gfid = *gfid_of(c, object), .fd = fd_of(c, object)};
                 r = call(self, c, FOP_FSYNC, &req, &rep);
         }
+        trace(c, "sync of %u, version %u of %u: %d", object, c->model.objects[object].last_version, c->model.last, r);
         expect(c, "fsync", r, 0);
         if (r == 0)
                 model_synced(&c->model, object);
@@ -572,6 +606,8 @@ static void step_change(struct fibre *self, struct sim_client *c)
         }
         int want = model_ask(&c->model, &a);
         int r = perform(self, c, &a);
+        trace(c, "version %u: %s %u/n%u to %u/n%u of %u, pages %u+%u, tag %u: %d", c->model.last, model_op_names[a.op], a.dir,
+              a.name, a.dir2, a.name2, a.object, a.page, a.pages, a.tag, r);
         expect(c, model_op_names[a.op], r, want);
         if (r == 0)
                 model_answered(&c->model, &a);

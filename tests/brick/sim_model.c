@@ -238,12 +238,33 @@ static void touch(struct model *m, uint8_t object)
                 m->objects[object].last_version = m->last;
 }
 
+/* All that was asked for was done. */
+static void trust_last(struct model *m)
+{
+        for (unsigned k = 0; k < m->n; k++)
+                m->objects[k].sure_version = m->objects[k].last_version;
+}
+
+/* What was asked for was perhaps not done, or its first effects only: a sync of an object it is about promises no more
+ * than before.
+ */
+static void distrust_last(struct model *m)
+{
+        for (unsigned k = 0; k < m->n; k++)
+                m->objects[k].last_version = m->objects[k].sure_version;
+}
+
 bool model_is_full(const struct model *m, uint8_t object)
 {
         for (unsigned p = 0; object != MODEL_NONE && p < MODEL_PAGES; p++)
                 if (m->objects[object].maybe_n[p] + 1 >= MODEL_MAYBE)
                         return true;
         return m->last + 2 >= MODEL_VERSIONS;
+}
+
+static bool is_same_file(const struct model_version *v, const struct model_action *a)
+{
+        return model_find(v, a->dir, a->name) == model_find(v, a->dir2, a->name2);
 }
 
 int model_ask(struct model *m, const struct model_action *a)
@@ -256,6 +277,8 @@ int model_ask(struct model *m, const struct model_action *a)
                 return r;
         m->last++;
         m->asked = true;
+        if (a->op == MODEL_RENAME && is_same_file(next - 1, a))
+                return 0; /* nothing is touched */
         touch(m, a->object);
         if (a->op < MODEL_WRITE) {
                 touch(m, a->dir);
@@ -271,6 +294,7 @@ int model_ask(struct model *m, const struct model_action *a)
 void model_answered(struct model *m, const struct model_action *a)
 {
         m->asked = false;
+        trust_last(m);
         if (a->op == MODEL_WRITE || a->op == MODEL_TRUNCATE)
                 settle_pages(&m->objects[a->object]);
 }
@@ -286,6 +310,7 @@ static void forget_before(struct model *m, unsigned first)
                 unsigned *at = &m->objects[k].last_version;
                 *at = *at > first ? *at - first : 0;
         }
+        trust_last(m);
 }
 
 void model_synced(struct model *m, uint8_t object)
@@ -293,6 +318,7 @@ void model_synced(struct model *m, uint8_t object)
         struct model_object *o = &m->objects[object];
         for (unsigned p = 0; p < MODEL_PAGES; p++)
                 maybe_only(o, p);
+        o->healed = false;
         forget_before(m, o->last_version);
 }
 
@@ -304,27 +330,27 @@ uint8_t model_seen_object(struct model *m, const struct gfid *gfid, mode_t type,
                 if (gfid_equal(&m->objects[k].gfid, gfid))
                         return m->objects[k].type == type && m->objects[k].target == target ? (uint8_t)k : MODEL_NONE;
         uint8_t k = model_object_new(m, gfid, type, target);
-        if (k != MODEL_NONE)
-                m->objects[k].found = true;
+        assert_int_not_equal(k, MODEL_NONE);
+        m->objects[k].found = true;
         return k;
 }
 
 /* Is the object SEEN in the place of WANT one that was only made in part, so that it got another gfid? */
-static bool is_half_made(const struct model *m, uint8_t seen, uint8_t want)
+static bool is_half_made(const struct model *m, uint8_t seen, uint8_t want, bool asked)
 {
-        return m->objects[seen].found && m->objects[seen].type == m->objects[want].type &&
+        return m->objects[seen].found && (asked || m->objects[want].healed) && m->objects[seen].type == m->objects[want].type &&
                m->objects[seen].target == m->objects[want].target;
 }
 
 static bool names_match(const struct model *m, const struct model_version *seen, const struct model_version *want,
-                        bool half_made)
+                        bool asked)
 {
         if (seen->n != want->n)
                 return false;
         for (unsigned k = 0; k < want->n; k++) {
                 const struct model_name *w = &want->names[k];
                 uint8_t s = model_find(seen, w->dir, w->name);
-                if (s == MODEL_NONE || (s != w->object && !(half_made && is_half_made(m, s, w->object))))
+                if (s == MODEL_NONE || (s != w->object && !is_half_made(m, s, w->object, asked)))
                         return false;
         }
         return true;
@@ -382,13 +408,17 @@ static bool contents_match(const struct model *m, enum model_loss loss, const st
         return true;
 }
 
-static void print_version(const char *what, const struct model_version *v)
+/* What V has and OTHER has not, or has otherwise. */
+static void print_more(const char *what, const struct model_version *v, const struct model_version *other)
 {
-        fprintf(stderr, "  %s:", what);
-        for (unsigned k = 0; k < v->n; k++)
-                fprintf(stderr, " %u/n%u=%u(%u,%u)", v->names[k].dir, v->names[k].name, v->names[k].object,
-                        v->pages[v->names[k].object], v->attr[v->names[k].object]);
-        fputc('\n', stderr);
+        fprintf(stderr, " %s:", what);
+        for (unsigned k = 0; k < v->n; k++) {
+                const struct model_name *n = &v->names[k];
+                uint8_t o = n->object;
+                if (model_find(other, n->dir, n->name) != o || v->pages[o] != other->pages[o] ||
+                    v->attr[o] != other->attr[o])
+                        fprintf(stderr, " %u/n%u=%u(%u,%u)", n->dir, n->name, o, v->pages[o], v->attr[o]);
+        }
 }
 
 static void complain(const struct model *m, enum model_loss loss, const struct model_seen *seen)
@@ -396,9 +426,12 @@ static void complain(const struct model *m, enum model_loss loss, const struct m
         static const char *const losses[] = {"a lost connection", "a crash", "a power cut"};
         fprintf(stderr, "after %s, what is there was never there (directory/name=object(pages,attribute)):\n",
                 losses[loss]);
-        print_version("seen", &seen->v);
-        for (unsigned k = loss == MODEL_LOST_POWER || m->last == 0 ? 0 : m->last - 1; k <= m->last; k++)
-                print_version(k == m->last && m->asked ? "asked for" : "promised", &m->versions[k]);
+        for (unsigned k = loss == MODEL_LOST_POWER || m->last == 0 ? 0 : m->last - 1; k <= m->last; k++) {
+                fprintf(stderr, "  version %u%s:", k, k == m->last && m->asked ? " (asked for)" : "");
+                print_more("seen", &seen->v, &m->versions[k]);
+                print_more("but promised", &m->versions[k], &seen->v);
+                fputc('\n', stderr);
+        }
 }
 
 /* Pages beyond the end read as zeros when the file grows again. */
@@ -406,6 +439,7 @@ static void adopt_pages(struct model *m, enum model_loss loss, const struct mode
 {
         for (unsigned k = 0; k < m->n; k++) {
                 struct model_object *o = &m->objects[k];
+                o->healed |= o->found;
                 o->found = false;
                 for (unsigned p = 0; p < MODEL_PAGES; p++) {
                         o->pending[p] = NOTHING_PENDING;
@@ -420,10 +454,12 @@ static void adopt_pages(struct model *m, enum model_loss loss, const struct mode
 
 static void adopt(struct model *m, enum model_loss loss, const struct model_seen *seen)
 {
+        distrust_last(m);
         if (loss == MODEL_LOST_POWER) {
                 m->last = 0;
                 for (unsigned k = 0; k < m->n; k++)
                         m->objects[k].last_version = 0;
+                trust_last(m);
         }
         m->versions[m->last] = seen->v;
         m->asked = false;

@@ -9,7 +9,8 @@
 
 #include "harness.h"
 
-#define MODEL_OBJECTS 160 /* ever made, in one run; 0 is the client's directory */
+#define MODEL_OBJECTS 250  /* ever seen, in one run; 0 is the client's directory */
+#define MODEL_RESERVE 60   /* of them for those that only turn up after faults */
 #define MODEL_NAMES 48
 #define MODEL_NAME_COUNT 5 /* names in use: "n0" … */
 #define MODEL_PAGES 6      /* of a file */
@@ -33,7 +34,9 @@ struct model_object {
         mode_t type;
         uint32_t target;       /* of a symbolic link */
         bool found;            /* seen after a fault and not yet accepted */
+        bool healed;           /* its gfid was given by a look-up, which a power cut may undo */
         unsigned last_version; /* the latest version that changed something of it */
+        unsigned sure_version; /* the same without what was asked for and not answered */
         uint32_t page[MODEL_PAGES];
         uint32_t pending[MODEL_PAGES]; /* asked for, not answered */
         uint32_t maybe[MODEL_PAGES][MODEL_MAYBE];
