@@ -101,6 +101,7 @@ static void scene_open(struct scene *s, uint64_t seed)
         s->raw = harness_gfid(&s->h);
         s->fresh = harness_gfid(&s->h);
         assert_int_equal(disk_mknod(s->h.disk, AT_FDCWD, on_disk(&s->h, "raw"), S_IFREG | 0644, 0), 0);
+        assert_int_equal(disk_chmod(s->h.disk, AT_FDCWD, on_disk(&s->h, "dir"), 0777), 0);
         sync_all(s);
         sim_disk_faults_clear(s->h.sim);
 }
@@ -158,8 +159,21 @@ static int mknod_in(struct scene *s, const char *name, const struct gfid *g, mod
 
 static int run_mknod(struct scene *s)
 {
-        s->c->cred.uid = s->c->cred.gid = 0;
         return mknod_in(s, "new", &s->fresh, S_IFREG | 0640, NULL);
+}
+
+/* The owner is changed, which clears the bit, which is set again. */
+static int run_mknod_setuid(struct scene *s)
+{
+        struct mknod_fop_rep rep;
+        const struct mknod_fop_req req = {.pargfid = s->dir,
+                                          .mode = S_IFREG | S_ISUID | 0755,
+                                          .bname = STR("new"),
+                                          .xdata = client_gfid_req(s->c, &s->fresh)};
+        s->c->cred.uid = s->c->cred.gid = 5;
+        int r = CALL(s->c, MKNOD, &req, &rep);
+        s->c->cred.uid = s->c->cred.gid = 0;
+        return r;
 }
 
 static int run_mknod_fifo(struct scene *s)
@@ -480,6 +494,7 @@ struct operation {
 static const struct operation operations[] = {
         {"mkdir", run_mkdir, "dir/new", .crash = BORN_PARTLY, .success = TREE_ATTRS},
         {"mknod", run_mknod, "new", .crash = BORN_PARTLY, .success = TREE_ATTRS},
+        {"mknod of a set-id file of a user", run_mknod_setuid, "dir/new", .crash = BORN_PARTLY},
         {"mknod of a fifo", run_mknod_fifo, "new", .crash = BORN_PARTLY, .success = TREE_ATTRS},
         {"mknod of a known gfid", run_mknod_known},
         {"symlink", run_symlink, "new", .crash = BORN_PARTLY},
@@ -585,6 +600,16 @@ static void look_by_gfid(struct trial *t, const struct gfid *g)
                 condemn(t, "a look-up by gfid finds something else");
 }
 
+/* After a failure nobody needs to look up names: objects are where they were. */
+static void judge_untouched(struct trial *t)
+{
+        for (size_t k = 0; k < t->before->n; k++) {
+                const struct gfid *g = &t->before->v[k].gfid;
+                if (!gfid_is_null(g) && try_stat(t->s->c, g, NULL) != 0)
+                        condemn(t, "it failed, and an object is not reachable by its gfid");
+        }
+}
+
 /* A name's object is reachable by its gfid, and what has no name is not. */
 static void judge_gfids(struct trial *t)
 {
@@ -655,6 +680,8 @@ static bool try_fault(struct trial *t, unsigned effect, uint64_t seed)
         if (fired && t->fault >= FAULT_CRASH)
                 scene_crash(&s, t->fault == FAULT_POWER);
         sim_disk_faults_clear(s.h.sim);
+        if (t->answer < 0 && t->fault < FAULT_CRASH)
+                judge_untouched(t);
         tree_take(&s.h, &t->now);
         judge_answer(t);
         judge_gfids(t);

@@ -9,7 +9,7 @@
 #include "check.h"
 #include "sim_client.h"
 
-#define SEEDS_DEFAULT 12
+#define SEEDS_DEFAULT 60
 #define SERVERS 2
 #define CLIENTS 3
 #define ROUNDS 3

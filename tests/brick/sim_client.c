@@ -628,7 +628,8 @@ static void step_read(struct fibre *self, struct sim_client *c)
         if (object == MODEL_NONE)
                 return;
         uint8_t pages = model_now(&c->model)->pages[object];
-        int r = read_pages(self, c, gfid_of(c, object), fd_of(c, object), pages * (uint64_t)MODEL_PAGE, page);
+        int64_t fd = draw(c, 2) ? fd_of(c, object) : FD_ANONYMOUS; /* works while one descriptor or name is left */
+        int r = read_pages(self, c, gfid_of(c, object), fd, pages * (uint64_t)MODEL_PAGE, page);
         expect(c, "read", r, 0);
         for (unsigned p = 0; r == 0 && p < pages; p++)
                 assert_true(model_page_is(&c->model, object, p, page[p]));
