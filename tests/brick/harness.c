@@ -37,11 +37,11 @@ static void prepare(struct harness *h)
 void harness_next_tick(void)
 {
         struct timespec from, now;
-        clock_gettime(CLOCK_REALTIME_COARSE, &from);
+        clock_gettime(CLOCK_REALTIME, &from);
         do {
                 sched_yield();
                 clock_gettime(CLOCK_REALTIME_COARSE, &now);
-        } while (now.tv_sec == from.tv_sec && now.tv_nsec == from.tv_nsec);
+        } while (now.tv_sec < from.tv_sec || (now.tv_sec == from.tv_sec && now.tv_nsec <= from.tv_nsec));
 }
 
 /* A directory below BASE that takes the attributes a brick needs. */
