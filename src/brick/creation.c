@@ -157,7 +157,7 @@ static int set_names(struct creation *c)
                 if (!p)
                         return -ENOMEM;
                 gfid2path_make(parent, c->name, p);
-                (void)set_attr(c, p->key, p->value, p->len);
+                c->names_failed = set_attr(c, p->key, p->value, p->len) < 0;
         }
         if (o->build_pgfid) {
                 static const uint8_t once[4] = {[3] = 1};
@@ -326,7 +326,7 @@ int creation_dress(struct creation *c)
         inode_forget(b, inode); /* what was known of an earlier object with this gfid */
         c->made.inode = inode;
         inode_set_ino(b, inode, c->made.st.st_ino, c->type);
-        inode_set_handle_checked(inode, coarse_now());
+        inode_set_handle_checked(inode, c->names_failed ? 0 : coarse_now());
         if (c->complete)
                 xattr_seed(inode, &c->made.st, c->pairs, c->n);
         return 0;

@@ -186,7 +186,8 @@ static bool handle_needs_look(struct inode *i, const struct stat *st, bool known
         return checked == 0 || coarse_now() - checked >= DIR_HANDLE_RECHECK;
 }
 
-/* Makes the handle if it is missing. Under inode.lock, so that no removal or rename of the object is in progress. */
+/* Makes the handle if it is missing, and what says the object's names. Under inode.lock, so that no removal or rename of
+ * the object is in progress. */
 static int repair_handle(struct op *op, const struct object *parent, struct object *o)
 {
         struct brick *b = op->brick;
@@ -201,9 +202,12 @@ static int repair_handle(struct op *op, const struct object *parent, struct obje
                 r = 0;
         if (r == 0)
                 r = object_restat(op, o);
-        pthread_mutex_unlock(&o->inode->lock);
-        if (r == 0)
+        if (r == 0) {
                 inode_set_handle_checked(o->inode, coarse_now());
+                if (names_repair(op, o, &parent->inode->gfid, o->at.path))
+                        r = object_restat(op, o);
+        }
+        pthread_mutex_unlock(&o->inode->lock);
         return r;
 }
 

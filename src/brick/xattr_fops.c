@@ -247,9 +247,9 @@ static int changed_answer(struct op *op, struct object *o, const struct iatt *be
 {
         struct iatt after;
         uint32_t times = attr_object_times(op);
-        int r = times ? attr_touch(op, o->inode, &o->at, times) : 0;
-        if (r == 0)
-                r = object_restat(op, o);
+        if (times)
+                (void)attr_touch(op, o->inode, &o->at, times); /* as with WRITE */
+        int r = object_restat(op, o);
         if (r == 0)
                 r = attr_iatt(op, o, &after);
         if (r == 0)
