@@ -77,6 +77,9 @@ def main():
         if results['not ok']:
             print(f'    log: {log.relative_to(ROOT)}')
             print(''.join('    | ' + l + '\n' for l in log.read_text(errors='replace').splitlines()[-40:]), end='')
+            if name == 'build':
+                print('nothing else can be tested before it builds')
+                break
     for s in skips:
         print(f'skipped: {s}')
     print(f"{total['ok']} passed, {total['not ok']} failed, {total['skip']} skipped")

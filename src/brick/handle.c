@@ -210,23 +210,23 @@ int handle_create(struct brick *b, const struct gfid *g, const struct place *at,
         return r == -EEXIST ? create_dir_again(b, g, path, parent, name) : r;
 }
 
+/* The new link is made where the next start would clear it away, and put over the old one. */
 int handle_move_dir(struct brick *b, const struct gfid *g, const struct gfid *parent, const char *name)
 {
-        char path[HANDLE_PATH_MAX], fresh[HANDLE_PATH_MAX + sizeof ".new"], target[TARGET_MAX + 1];
+        char path[HANDLE_PATH_MAX], fresh[HANDLE_PATH_MAX], target[TARGET_MAX + 1];
         handle_path(g, path);
-        (void)snprintf(fresh, sizeof fresh, "%s.new", path);
+        handle_unlink_path(g, fresh);
         int r = format_target(parent, name, target);
         if (r < 0)
                 return r;
-        r = symlink_handle(b, fresh, target);
-        if (r == -EEXIST) { /* left by a crash: whoever else would be making it holds the directory's lock */
-                r = disk_unlink(b->disk, b->root_fd, fresh, 0);
-                if (r == 0)
-                        r = disk_symlink(b->disk, target, b->root_fd, fresh);
-        }
+        r = disk_symlink(b->disk, target, b->root_fd, fresh);
+        if (r == -EEXIST && (r = disk_unlink(b->disk, b->root_fd, fresh, 0)) == 0) /* an earlier attempt's */
+                r = disk_symlink(b->disk, target, b->root_fd, fresh);
         if (r < 0)
                 return r;
         r = disk_rename(b->disk, b->root_fd, fresh, b->root_fd, path, 0);
+        if (r == -ENOENT && (r = make_levels(b, path)) == 0)
+                r = disk_rename(b->disk, b->root_fd, fresh, b->root_fd, path, 0);
         if (r < 0)
                 (void)disk_unlink(b->disk, b->root_fd, fresh, 0);
         return r;

@@ -469,6 +469,6 @@ void inode_table_count(struct brick *b, struct brick_stats *s)
         s->inodes = t->count;
         for (uint32_t k = 0; k < t->buckets; k++)
                 for (struct inode *i = t->by_gfid[k]; i; i = i->gfid_next)
-                        s->fds += __atomic_load_n(&i->fd_count, __ATOMIC_RELAXED);
+                        s->fds += atomic_load_explicit(&i->fd_count, memory_order_relaxed);
         pthread_mutex_unlock(&t->lock);
 }

@@ -1,6 +1,7 @@
 /* What the files of the brick layer share: the brick object, sessions, inodes, requests.
  *
- * Locking order: inode_table.lock  <  inode.lock (two inodes: by gfid)  <  session.lock  <  leaf locks inside modules.
+ * Locking order: entry locks  <  inode.lock (two inodes: by gfid)  <  session.lock  <  leaf locks inside modules; the inode
+ * table's lock is a leaf. inode.lock is recursive: functions that need it take it, also inside a larger step of a caller.
  * inode.lock serialises what must be atomic per object: xattrop, mdata, write-update-atomic, link counting, the xattr
  * snapshot. Creation and removal of a name are additionally serialised per (parent gfid, name) by entry_lock().
  */
@@ -26,13 +27,13 @@ struct inode {
         struct inode *gfid_next, *ino_next; /* hash chains of the table */
         struct inode *lru_prev, *lru_next;  /* while refs == 0 */
         uint32_t refs;                      /* under inode_table.lock */
-        mode_t type;                        /* S_IFMT bits; 0 = not known yet */
-        ino_t ino;                          /* backing inode number; 0 = not known yet */
+        _Atomic mode_t type;                /* S_IFMT bits; 0 = not known yet */
+        _Atomic ino_t ino;                  /* backing inode number; 0 = not known yet */
 
         pthread_mutex_t lock;
         int dirfd;                  /* directories: open descriptor of the directory itself, or -EBADF */
-        bool unlinked;              /* the last name is gone; the file lives in .glusterfs/unlink */
-        uint32_t fd_count;          /* open descriptors of all clients */
+        atomic_bool unlinked;       /* the last name is gone; the file lives in .glusterfs/unlink */
+        atomic_uint fd_count;       /* open descriptors of all clients */
         struct xattr_snapshot *xattrs;
         _Atomic(struct lock_table *) locks; /* owned by lock.c; NULL = no lock was ever taken */
 };
@@ -232,7 +233,7 @@ int attr_iatt(struct op *op, struct object *o, struct iatt *ret);
 /* The same for an open descriptor. Fills *ret_st too if not NULL. */
 int attr_iatt_fd(struct op *op, const struct io_fd *io, struct iatt *ret, struct stat *ret_st);
 /* Updates the mdata of an object by the request's time for the flags in WHICH (TIMES_CTIME|…, already selected from the
- * credential by the caller through attr_object_times()/attr_parent_times()). Caller does not hold inode.lock. */
+ * credential by the caller through attr_object_times()/attr_parent_times()). */
 int attr_touch(struct op *op, struct inode *inode, const struct place *at, uint32_t which);
 uint32_t attr_object_times(const struct op *op); /* credential flags for the object: CTIME|MTIME|ATIME */
 uint32_t attr_parent_times(const struct op *op); /* for a parent, shifted down to the same bits */

@@ -5,17 +5,18 @@
  * the object's write lock, which is the entry lock of (gfid, ""): it comes before inode.lock. Any thread.
  */
 #include "brick/io.h"
+#include "brick/cache.h"
 #include "brick/names.h"
 
 int bad_file_check(struct op *op, struct object *o)
 {
-        struct xattr_view view;
+        char mark[16];
         if (!S_ISREG(o->st.st_mode))
                 return 0;
-        int r = xattr_view(op->brick, o->inode, &o->at, &o->st, op->arena, &view);
-        if (r < 0)
-                return r;
-        return xattr_view_find(&view, XATTR_BAD_FILE) ? -EIO : 0;
+        ssize_t n = xattr_get(op->brick, o->inode, &o->at, &o->st, XATTR_BAD_FILE, mark, sizeof mark);
+        if (n == -ENODATA)
+                return 0;
+        return n >= 0 || n == -ERANGE ? -EIO : (int)n;
 }
 
 int io_check_range(uint64_t offset, uint64_t len)
@@ -142,12 +143,18 @@ static int write_protection(struct op *op, const struct io_fd *io)
         return n < 0 ? (int)n : -EBUSY;
 }
 
+/* Then the kernel writes at the end, wherever the request says. */
+static bool appends(const struct io_fd *io)
+{
+        return io->of && (io->of->flags & O_APPEND);
+}
+
 static int write_check(struct op *op, const struct io_fd *io, const struct write_fop_req *req, const struct stat *st)
 {
         int r = io_check_file(op, io, st);
         if (r == 0)
                 r = read_only_check(op);
-        if (r == 0 && !io_inside(st, req->offset, req->data.len))
+        if (r == 0 && (appends(io) || !io_inside(st, req->offset, req->data.len)))
                 r = space_check(op);
         if (r == 0)
                 r = write_protection(op, io);
@@ -158,7 +165,7 @@ static int fill_append(struct op *op, const struct io_fd *io, uint64_t offset, c
 {
         if (!op->xdata.write_is_append.present)
                 return 0;
-        bool append = offset == (uint64_t)before->st_size || (io->of && (io->of->flags & O_APPEND));
+        bool append = offset == (uint64_t)before->st_size || appends(io);
         return dict_add_uint(&op->reply, op->arena, "glusterfs.write-is-append", append);
 }
 

@@ -85,39 +85,42 @@ struct purge {
 };
 
 /* Its last name is about to go: the handle first, kept for whoever has the file open. */
-static void drop_last_handle(struct brick *b, struct inode *inode, const struct place *at, const struct purge *p)
+static int drop_last_handle(struct brick *b, struct inode *inode, const struct place *at, const struct purge *p)
 {
         pthread_mutex_lock(&inode->lock);
-        if (inode->fd_count == 0) {
-                (void)handle_remove(b, &inode->gfid);
-        } else if (handle_park(b, &inode->gfid) == 0) {
+        int r = inode->fd_count == 0 ? handle_remove(b, &inode->gfid) : handle_park(b, &inode->gfid);
+        if (r == 0 && inode->fd_count > 0) {
                 inode->unlinked = true;
                 names_remove(b, inode, at, &p->parent, at->path);
         }
         pthread_mutex_unlock(&inode->lock);
+        return r;
 }
 
-static void purge_identity(struct brick *b, const struct place *at, const struct stat *st, const struct purge *p)
+static int purge_identity(struct brick *b, const struct place *at, const struct stat *st, const struct purge *p)
 {
         struct gfid g;
         struct stat handle;
-        if (gfid_read(b, at, &g) < 0)
-                return;
+        int r = gfid_read(b, at, &g);
+        if (r < 0)
+                return r == -ENODATA || r == -EUCLEAN ? 0 : r;
         struct inode *inode = inode_get(b, &g);
         if (!inode)
-                return;
+                return -ENOMEM;
         bool own = handle_stat(b, &g, &handle) == 0 && handle.st_ino == st->st_ino;
         if (own && st->st_nlink <= 2)
-                drop_last_handle(b, inode, at, p);
+                r = drop_last_handle(b, inode, at, p);
         else if (st->st_nlink > 1 && !gfid_is_null(&p->parent))
                 names_remove(b, inode, at, &p->parent, at->path);
         inode_unref(b, inode);
+        return r;
 }
 
+/* Without its handle's removal the name stays too: a handle alone would keep the file for ever. */
 static int purge_file(struct brick *b, const struct place *at, const struct stat *st, const struct purge *p)
 {
-        purge_identity(b, at, st, p);
-        return disk_unlink(b->disk, at->dirfd, at->path, 0);
+        int r = purge_identity(b, at, st, p);
+        return r < 0 ? r : disk_unlink(b->disk, at->dirfd, at->path, 0);
 }
 
 /* A subdirectory goes up into the landfill; its handle goes if it means this place. */

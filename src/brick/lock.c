@@ -9,6 +9,7 @@
  * A request that waits is answered by the thread whose unlock or disconnect lets it go. Messages are collected in a
  * batch under the table's mutex and sent after it was released; each pins its session, and lock_session_gone() waits
  * for the pins, so `send` is never called on a closed session. Sending does not block, so neither does that wait.
+ * Above 600 lines: the handlers are small and need most of what is before them.
  * Order: table mutex < lock_session mutex; no other lock of the brick is taken under them. Any thread.
  */
 #include "brick/internal.h"
@@ -53,8 +54,7 @@ struct lock_session {
         struct lock_hold *holds;
 };
 
-/* ---- messages to send once the table is unlocked
- * --------------------------------------------------------------------- */
+/* ---- messages to send once the table is unlocked ----------------------------------------------------------------- */
 
 struct delivery {
         struct delivery *next;
@@ -167,8 +167,7 @@ static void on_answer(struct lock *l, int error, void *arg)
         batch_add(batch, to, d);
 }
 
-/* ---- contention callbacks (brick.md §13.8)
- * ---------------------------------------------------------------------------- */
+/* ---- contention callbacks (brick.md §13.8) ----------------------------------------------------------------------- */
 
 static struct gfid gfid_for_session(const struct session *s, const struct gfid *g)
 {
@@ -266,8 +265,7 @@ static struct lock_events batch_events(struct lock_batch *batch)
         return (struct lock_events){.answer = on_answer, .contended = on_contended, .arg = batch};
 }
 
-/* ---- tables, sessions, holds
- * -------------------------------------------------------------------------------------------- */
+/* ---- tables, sessions, holds ------------------------------------------------------------------------------------- */
 
 void lock_table_free(struct lock_table *t)
 {
@@ -376,8 +374,7 @@ static struct inode *hold_end_if_empty(struct lock_hold *h)
         return inode;
 }
 
-/* ---- applying a request
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- applying a request ------------------------------------------------------------------------------------------ */
 
 typedef int (*lock_apply_fn)(struct lock_set *, const struct lock_request *, const struct lock_events *);
 
@@ -485,8 +482,7 @@ static int inode_of_fd(struct op *op, const struct gfid *gfid, int64_t fd, bool 
         return 0;
 }
 
-/* ---- inode locks
- * --------------------------------------------------------------------------------------------------------------- */
+/* ---- inode locks ------------------------------------------------------------------------------------------------- */
 
 static int inodelk_range(const struct flock_range *f, uint64_t *ret_start, uint64_t *ret_end)
 {
@@ -523,7 +519,7 @@ static int inodelk_request(struct op *op, uint32_t cmd, uint32_t type, const str
                 .owner = op_owner(op),
                 .type = type,
                 .domain = inodelk_domain(op, volume, f),
-                .pid = f->pid,
+                .pid = f->pid ? f->pid : (uint32_t)op->caller.pid, /* stock leaves it 0 */
                 .wait = cmd == LK_SET_WAIT && type != LOCK_TYPE_UNLOCK,
         };
         if (!ret->domain)
@@ -539,7 +535,7 @@ static lock_apply_fn inodelk_verb(const struct lock_request *want)
 int fop_inodelk(struct op *op, const struct inodelk_fop_req *req, struct inodelk_fop_rep *rep)
 {
         struct lock_request want;
-        struct inode *inode;
+        struct inode *inode = NULL;
         int r = inodelk_request(op, req->cmd, req->type, &req->flock, req->volume, &want);
         if (r == 0)
                 r = inode_of_gfid(op, &req->gfid, want.type == LOCK_TYPE_UNLOCK, &inode);
@@ -551,8 +547,8 @@ int fop_inodelk(struct op *op, const struct inodelk_fop_req *req, struct inodelk
 int fop_finodelk(struct op *op, const struct finodelk_fop_req *req, struct finodelk_fop_rep *rep)
 {
         struct lock_request want;
-        struct inode *inode;
-        struct open_fd *of;
+        struct inode *inode = NULL;
+        struct open_fd *of = NULL;
         int r = inodelk_request(op, req->cmd, req->type, &req->flock, req->volume, &want);
         if (r == 0)
                 r = inode_of_fd(op, &req->gfid, req->fd, want.type == LOCK_TYPE_UNLOCK, &inode, &of);
@@ -564,8 +560,7 @@ int fop_finodelk(struct op *op, const struct finodelk_fop_req *req, struct finod
         return r;
 }
 
-/* ---- entry locks
- * ---------------------------------------------------------------------------------------------------------------- */
+/* ---- entry locks ------------------------------------------------------------------------------------------------- */
 
 static int entrylk_request(struct op *op, uint32_t cmd, uint32_t type, const char *name, struct str volume,
                            struct lock_request *ret)
@@ -590,7 +585,7 @@ static int entrylk_request(struct op *op, uint32_t cmd, uint32_t type, const cha
 int fop_entrylk(struct op *op, const struct entrylk_fop_req *req, struct entrylk_fop_rep *rep)
 {
         struct lock_request want;
-        struct inode *inode;
+        struct inode *inode = NULL;
         bool unlock = req->cmd == ENTRYLK_UNLOCK;
         int r = entrylk_request(op, req->cmd, req->type, req->namelen ? req->name.s : NULL, req->volume, &want);
         if (r == 0)
@@ -603,8 +598,8 @@ int fop_entrylk(struct op *op, const struct entrylk_fop_req *req, struct entrylk
 int fop_fentrylk(struct op *op, const struct fentrylk_fop_req *req, struct fentrylk_fop_rep *rep)
 {
         struct lock_request want;
-        struct inode *inode;
-        struct open_fd *of;
+        struct inode *inode = NULL;
+        struct open_fd *of = NULL;
         bool unlock = req->cmd == ENTRYLK_UNLOCK;
         int r = entrylk_request(op, req->cmd, req->type, req->namelen ? req->name.s : NULL, req->volume, &want);
         if (r == 0)
@@ -617,8 +612,7 @@ int fop_fentrylk(struct op *op, const struct fentrylk_fop_req *req, struct fentr
         return r;
 }
 
-/* ---- posix locks
- * ------------------------------------------------------------------------------------------------------------------ */
+/* ---- posix locks ------------------------------------------------------------------------------------------------- */
 
 static int lk_range(const struct flock_range *f, uint64_t *ret_start, uint64_t *ret_end)
 {
@@ -718,8 +712,8 @@ int fop_lk(struct op *op, const struct lk_fop_req *req, struct lk_fop_rep *rep)
         if (!get && req->cmd != LK_SET && req->cmd != LK_SET_WAIT)
                 return -EOPNOTSUPP;
         struct lock_request want;
-        struct inode *inode;
-        struct open_fd *of;
+        struct inode *inode = NULL;
+        struct open_fd *of = NULL;
         int r = lk_request(op, req, &want);
         if (r == 0)
                 r = inode_of_fd(op, &req->gfid, req->fd, want.type == LOCK_TYPE_UNLOCK, &inode, &of);
@@ -739,8 +733,7 @@ int fop_lk(struct op *op, const struct lk_fop_req *req, struct lk_fop_rep *rep)
         return r;
 }
 
-/* ---- what other modules and the end of a session release
- * ---------------------------------------------------------------------------- */
+/* ---- what other modules and the end of a session release --------------------------------------------------------- */
 
 struct release {
         struct session *session;

@@ -42,8 +42,7 @@ const struct lock *posix_lock_conflict(const struct lock_set *s, const struct lo
         return sp ? range_conflict(sp, want->client, want->owner, want->type, want->start, want->end) : NULL;
 }
 
-/* ---- cutting a hole
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- cutting a hole ---------------------------------------------------------------------------------------------- */
 
 static struct lock *lock_clone(const struct lock *l)
 {
@@ -105,8 +104,7 @@ static int range_clear(struct lock_space *sp, const struct lock_client *client, 
         return 0;
 }
 
-/* ---- granting
- * -------------------------------------------------------------------------------------------------------------- */
+/* ---- granting ---------------------------------------------------------------------------------------------------- */
 
 /* L, in no list, becomes granted: it swallows what touches it and is alike, and replaces what is not. */
 static int lock_insert(struct lock_space *sp, struct lock *l)
@@ -210,8 +208,7 @@ int posix_lock_apply(struct lock_set *s, const struct lock_request *want, const 
         return r;
 }
 
-/* ---- flush, release
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- flush, release ---------------------------------------------------------------------------------------------- */
 
 void posix_lock_flush(struct lock_set *s, const struct lock_client *client, struct slice owner, const void *fd,
                       const struct lock_events *ev)

@@ -88,8 +88,7 @@ static struct slice lock_owner(const struct lock *l)
         return (struct slice){l->owner, l->owner_len};
 }
 
-/* ---- spaces
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- spaces ------------------------------------------------------------------------------------------------------ */
 
 struct lock_space *lock_space_find(const struct lock_set *s, enum lock_kind kind, const char *domain)
 {
@@ -137,8 +136,7 @@ void lock_set_done(struct lock_set *s)
         }
 }
 
-/* ---- conflicts
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- conflicts --------------------------------------------------------------------------------------------------- */
 
 static bool names_overlap(const char *a, const char *b)
 {
@@ -199,8 +197,7 @@ static void tell_holders(const struct lock *l, const struct lock_events *ev)
                         ev->contended(g, ev->arg);
 }
 
-/* ---- requests
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- requests ---------------------------------------------------------------------------------------------------- */
 
 static int lock_place(struct lock_space *sp, struct lock *l, bool wait, const struct lock_events *ev)
 {
@@ -279,8 +276,7 @@ int lock_release(struct lock_set *s, const struct lock_request *want, const stru
         return 0;
 }
 
-/* ---- a client goes
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- a client goes ----------------------------------------------------------------------------------------------- */
 
 static void space_client_gone(struct lock_space *sp, const struct lock_client *c, const struct lock_events *ev)
 {
@@ -318,8 +314,7 @@ void lock_set_client_gone(struct lock_set *s, struct lock_client *client, const 
         assert(client->granted == 0 && client->waiting == 0);
 }
 
-/* ---- counts
- * ------------------------------------------------------------------------------------------------------------------ */
+/* ---- counts ------------------------------------------------------------------------------------------------------ */
 
 static uint32_t list_length(const struct lock_list_head *list)
 {

@@ -111,8 +111,7 @@ uint32_t lock_set_count(const struct lock_set *s, enum lock_kind kind, const cha
 /* Is an entry lock on exactly NAME granted in any domain? */
 bool lock_set_has_name(const struct lock_set *s, const char *name);
 
-/* ---- shared by lock_set.c and lock_posix.c
- * --------------------------------------------------------------------------- */
+/* ---- shared by lock_set.c and lock_posix.c ----------------------------------------------------------------------- */
 
 struct lock *lock_new(const struct lock_request *want);
 bool lock_same_owner(const struct lock *l, const struct lock_client *client, struct slice owner);

@@ -16,6 +16,7 @@ struct rename {
         struct object target; /* inode NULL and st_nlink 0: there is none */
         bool target_exists;
         bool target_parked;
+        bool target_gone; /* not even open any more */
 };
 
 static void rename_done(struct rename *m)
@@ -121,6 +122,7 @@ static void target_replaced(struct rename *m)
         if (!t->inode)
                 return;
         if (S_ISDIR(t->st.st_mode)) {
+                m->target_gone = true;
                 if (handle_dir_is(b, &t->inode->gfid, &m->new_parent.inode->gfid, m->new_name))
                         (void)handle_remove(b, &t->inode->gfid);
                 return;
@@ -132,6 +134,7 @@ static void target_replaced(struct rename *m)
                 return;
         }
         t->inode->unlinked = m->target_parked && t->inode->fd_count > 0;
+        m->target_gone = !t->inode->unlinked;
         handle_unlink_path(&t->inode->gfid, at.path);
         if (t->inode->unlinked)
                 names_remove(b, t->inode, &at, &m->new_parent.inode->gfid, m->new_name);
@@ -184,8 +187,7 @@ static int move(struct rename *m)
         lock_inodes(m);
         int r = move_held(m);
         unlock_inodes(m);
-        if (r == 0 && m->target.inode && !m->target.inode->unlinked &&
-            (S_ISDIR(m->target.st.st_mode) || m->target.st.st_nlink <= 2))
+        if (r == 0 && m->target_gone)
                 inode_forget(m->op->brick, m->target.inode);
         return r;
 }

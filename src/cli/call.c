@@ -22,6 +22,18 @@ void answer_done(struct answer *a)
         *a = (struct answer){0};
 }
 
+int answer_refused(const struct cli *cli, const struct answer *a, const char *prefix)
+{
+        if (!cli->json) {
+                (void)fprintf(stderr, "%s%s\n", prefix, a->reason);
+                return EXIT_FAILURE;
+        }
+        json_t *json = json_pack("{s:s,s:i}", "error", a->reason, "errno", a->error);
+        (void)text_json(json);
+        json_decref(json);
+        return EXIT_FAILURE;
+}
+
 static int take_answer(const struct management_rep *rep, struct answer *ret)
 {
         json_t *json = json_loadb(rep->json.s, rep->json.len, 0, NULL);
@@ -48,8 +60,8 @@ static void call_fibre(struct fibre *self, void *arg)
         if (call->connected == 0) {
                 struct management_req req = {.json = str_of(call->request)};
                 struct management_rep rep;
-                call->result = rpc_client_call(self, client, MANAGEMENT_PROGRAM, MANAGEMENT_VERSION, MANAGEMENT_EXECUTE, NULL,
-                                               &management_req_desc, &req, &management_rep_desc, &rep, &a);
+                call->result = rpc_client_call(self, client, MANAGEMENT_PROGRAM, MANAGEMENT_VERSION, MANAGEMENT_EXECUTE,
+                                               NULL, &management_req_desc, &req, &management_rep_desc, &rep, &a);
                 if (call->result == 0)
                         call->result = take_answer(&rep, call->answer);
         }

@@ -1,7 +1,7 @@
 /* The command line: what its parts share.
  *
- * A command is a row of the table in commands.c; words are matched against it, help and the manual page are made from it.
- * Handlers are thin: they read operands, ask mortard (call.c) and render its JSON. Single-threaded, may block.
+ * A command is a row of the table in commands.c; words are matched against it, help and the manual page are made from
+ * it. Handlers are thin: they read operands, ask mortard (call.c) and render its JSON. Single-threaded, may block.
  */
 #pragma once
 
@@ -25,7 +25,8 @@ struct command {
         const char *operands; /* pattern behind them, as the usage text shows it */
         const char *summary;
         enum effect effect;
-        int (*run)(const struct cli *cli, const struct command *command, int argc, char **argv); /* exit status; NULL: not there yet */
+        /* Gives the exit status; NULL: not there yet. */
+        int (*run)(const struct cli *cli, const struct command *command, int argc, char **argv);
 };
 
 const struct command *command_table(size_t *ret_count);
@@ -33,13 +34,13 @@ const struct command *command_table(size_t *ret_count);
 /* The called program is named "gluster": exact stock texts where tools look for them. */
 bool cli_is_gluster(const struct cli *cli);
 
-/* ---- words.c ------------------------------------------------------------------------------------------------------ */
+/* ---- words.c ----------------------------------------------------------------------------------------------------- */
 
-/* Finds the command that WORDS begin with (spec: cli.md §1.2). *ret_used: words that belong to it. NULL: *ret_bad is the
- * position of the unknown word, or N when the command is incomplete. */
+/* Finds the command that WORDS begin with (spec: cli.md §1.2). *ret_used: words that belong to it. NULL: *ret_bad is
+ * the position of the unknown word, or N when the command is incomplete. */
 const struct command *words_match(char **words, int n, int *ret_used, int *ret_bad);
 
-/* ---- text.c: what is printed in more than one place ----------------------------------------------------------------- */
+/* ---- text.c: what is printed in more than one place -------------------------------------------------------------- */
 
 /* "<empty> Usage: PATTERN <empty>" on standard error; returns 1. */
 int text_usage(const struct command *command);
@@ -50,7 +51,7 @@ int text_not_yet(const struct cli *cli, const char *what);
 /* The machine output on standard output; returns 0. */
 int text_json(const json_t *json);
 
-/* ---- call.c ------------------------------------------------------------------------------------------------------- */
+/* ---- call.c ------------------------------------------------------------------------------------------------------ */
 
 struct answer {
         bool ok;
@@ -61,10 +62,13 @@ struct answer {
 void answer_done(struct answer *a);
 #define _cleanup_answer_ _cleanup_(answer_done)
 
-/* Sends REQUEST (taken) and waits. 0: *ret is the answer, good or bad; else the exit status, with the reason printed. */
+/* A refusal: "PREFIXreason" on standard error, or as machine output; returns 1. */
+int answer_refused(const struct cli *cli, const struct answer *a, const char *prefix);
+
+/* Sends REQUEST (taken) and waits. 0: *ret is the answer, good or bad; else the exit status, and it is said why. */
 int call_mortard(const struct cli *cli, json_t *request, struct answer *ret);
 
-/* ---- commands ----------------------------------------------------------------------------------------------------- */
+/* ---- commands ---------------------------------------------------------------------------------------------------- */
 
 int run_help(const struct cli *cli, const struct command *command, int argc, char **argv);
 int run_volume_help(const struct cli *cli, const struct command *command, int argc, char **argv);

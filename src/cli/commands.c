@@ -3,8 +3,10 @@
 
 #define CREATE_OPERANDS                                                                                                \
         "<NEW-VOLNAME> [[replica <COUNT> [arbiter <COUNT>]]|[replica 2 thin-arbiter 1]] [disperse [<COUNT>]]"          \
-        " [disperse-data <COUNT>] [redundancy <COUNT>] [transport <tcp|rdma|tcp,rdma>] <NEW-BRICK> <TA-BRICK>... [force]"
+        " [disperse-data <COUNT>] [redundancy <COUNT>] [transport <tcp|rdma|tcp,rdma>] <NEW-BRICK> <TA-BRICK>..."      \
+        " [force]"
 
+/* A command of the grammar that is not there yet. */
 #define LATER(words) {words, "", "", EFFECT_CHANGES, NULL}
 
 static const struct command table[] = {
@@ -13,10 +15,12 @@ static const struct command table[] = {
         {"volume create", CREATE_OPERANDS, "create a volume of the given bricks", EFFECT_CHANGES, run_volume_create},
         {"volume start", "<VOLNAME> [force]", "serve a volume", EFFECT_CHANGES, run_volume_start},
         {"volume stop", "<VOLNAME> [force]", "serve a volume no longer", EFFECT_CHANGES, run_volume_stop},
-        {"volume delete", "<VOLNAME>", "forget a stopped volume; its bricks keep their data", EFFECT_CHANGES, run_volume_delete},
+        {"volume delete", "<VOLNAME>", "forget a stopped volume; its bricks keep their data", EFFECT_CHANGES,
+         run_volume_delete},
         {"volume info", "[all|<VOLNAME>]", "show volumes, their bricks and options", EFFECT_READS, run_volume_info},
         {"volume list", "", "list the names of all volumes", EFFECT_READS, run_volume_list},
-        {"volume status", "[all | <VOLNAME>]", "show bricks, their ports and processes", EFFECT_READS, run_volume_status},
+        {"volume status", "[all | <VOLNAME>]", "show bricks, their ports and processes", EFFECT_READS,
+         run_volume_status},
 
         LATER("volume add-brick"),
         LATER("volume barrier"),

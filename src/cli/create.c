@@ -3,6 +3,16 @@
 #include "pool/path.h"
 #include "pool/volume.h"
 
+#define ARBITER_TEXT                                                                                                   \
+        "For arbiter configuration, replica count must be 2 and arbiter count must be 1. The 3rd brick of the replica" \
+        " will be the arbiter"
+#define THIN_ARBITER_TEXT                                                                                              \
+        "For thin-arbiter configuration, replica count must be 2 and thin-arbiter count must be 1. The 3rd brick of"   \
+        " the replica will be the thin-arbiter brick"
+#define LOOPBACK_TEXT                                                                                                  \
+        "Please provide a valid hostname/ip other than localhost, 127.0.0.1 or loopback address (0.0.0.0 to"           \
+        " 0.255.255.255)."
+
 struct create {
         const struct cli *cli;
         const struct command *command;
@@ -19,7 +29,7 @@ static int fail(const struct create *c, const char *text)
         return text_usage(c->command);
 }
 
-/* ---- options ------------------------------------------------------------------------------------------------------ */
+/* ---- options ----------------------------------------------------------------------------------------------------- */
 
 static const char *next_word(const struct create *c)
 {
@@ -44,15 +54,13 @@ static int read_arbiter(struct create *c)
                 c->arbiter = number_of(next_word(c));
                 c->at++;
                 if (c->arbiter != 1 || c->replica > 3)
-                        return fail(c, "For arbiter configuration, replica count must be 2 and arbiter count must be 1. The 3rd brick"
-                                       " of the replica will be the arbiter");
+                        return fail(c, ARBITER_TEXT);
         } else if (streq(w, "thin-arbiter")) {
                 c->at++;
                 c->thin_arbiter = number_of(next_word(c));
                 c->at++;
                 if (c->thin_arbiter != 1 || c->replica != 2)
-                        return fail(c, "For thin-arbiter configuration, replica count must be 2 and thin-arbiter count must be 1. The"
-                                       " 3rd brick of the replica will be the thin-arbiter brick");
+                        return fail(c, THIN_ARBITER_TEXT);
         }
         return 0;
 }
@@ -77,8 +85,8 @@ static int read_transport(struct create *c)
         c->has_transport = true;
         c->transport = next_word(c);
         c->at++;
-        if (!c->transport || !(streq(c->transport, "tcp") || streq(c->transport, "rdma") || streq(c->transport, "tcp,rdma") ||
-                               streq(c->transport, "rdma,tcp")))
+        if (!c->transport || !(streq(c->transport, "tcp") || streq(c->transport, "rdma") ||
+                               streq(c->transport, "tcp,rdma") || streq(c->transport, "rdma,tcp")))
                 return text_usage(c->command);
         return 0;
 }
@@ -144,7 +152,7 @@ static int read_options(struct create *c)
         return 0;
 }
 
-/* ---- bricks ------------------------------------------------------------------------------------------------------- */
+/* ---- bricks ------------------------------------------------------------------------------------------------------ */
 
 static bool is_loopback(const char *host)
 {
@@ -164,8 +172,7 @@ static int add_brick(const struct create *c, const char *word, json_t *bricks)
         char *path = text + (colon - word) + 1;
         path[-1] = '\0';
         if (is_loopback(text))
-                return fail(c, "Please provide a valid hostname/ip other than localhost, 127.0.0.1 or loopback address (0.0.0.0 to"
-                               " 0.255.255.255).");
+                return fail(c, LOOPBACK_TEXT);
         path[-1] = ':';
         path_canonicalise(path);
         for (size_t i = 0; i < json_array_size(bricks); i++)
@@ -191,21 +198,22 @@ static int read_bricks(struct create *c, json_t *bricks)
         return json_array_size(bricks) == 0 ? fail(c, "No bricks specified") : 0;
 }
 
-/* ---- the command -------------------------------------------------------------------------------------------------- */
+/* ---- the command ------------------------------------------------------------------------------------------------- */
 
 /* What the daemon cannot make yet, refused before anything is touched. */
 static int refuse_layout(const struct create *c)
 {
         const char *what = NULL;
         if (c->replica)
-                what = c->arbiter || c->thin_arbiter ? "arbiter volumes are not there yet" : "replicate volumes are not there yet";
+                what = c->arbiter || c->thin_arbiter ? "arbiter volumes are not there yet"
+                                                     : "replicate volumes are not there yet";
         else if (c->has_disperse || c->disperse_data || c->redundancy)
                 what = "disperse volumes are not there yet";
         else if (c->has_transport && !streq(c->transport, "tcp"))
                 what = "transport rdma is not there yet";
         if (!what)
                 return 0;
-        (void)fprintf(stderr, "%s: %s: create the volume without these words, or use another release; nothing was changed\n",
+        (void)fprintf(stderr, "%s: %s: only plain distribute volumes over tcp can be created; nothing was changed\n",
                       c->cli->program, what);
         return EXIT_FAILURE;
 }
@@ -224,14 +232,15 @@ static int send(const struct create *c, const char *name, json_t *bricks)
 {
         _cleanup_answer_ struct answer a = {0};
         int status = call_mortard(c->cli,
-                                  json_pack("{s:s,s:s,s:O,s:b}", "command", "volume-create", "volume", name, "bricks", bricks,
-                                            "force", c->force),
+                                  json_pack("{s:s,s:s,s:O,s:b}", "command", "volume-create", "volume", name, "bricks",
+                                            bricks, "force", c->force),
                                   &a);
         if (status != 0)
                 return status;
         if (!a.ok) {
-                (void)fprintf(stderr, "volume create: %s: failed: %s\n", name, a.reason);
-                return EXIT_FAILURE;
+                char prefix[512];
+                (void)snprintf(prefix, sizeof prefix, "volume create: %s: failed: ", name);
+                return answer_refused(c->cli, &a, prefix);
         }
         if (c->cli->json)
                 return text_json(a.json);

@@ -22,15 +22,16 @@ void help_print(const struct cli *cli)
                      "Commands:\n",
                      cli->program);
         print_commands("");
-        (void)printf("\nOptions, anywhere on the line:\n"
-                     "  --mode=script       ask nothing: every question is answered with yes\n"
-                     "  -o json             print the result as JSON\n"
-                     "  --timeout=SECONDS   how long to wait for an answer (120)\n"
-                     "  --socket=PATH       mortard's socket (MORTAR_SOCKET, else /run/mortar/mortard.sock)\n"
-                     "  --version           print the version and exit\n"
-                     "  --help              print this and exit\n\n"
-                     "Exit status: 0 success or a question answered with no, 1 a command that was refused, failed or is\n"
-                     "not understood, 254 a bad --timeout, 255 an unknown option.\n");
+        (void)printf(
+                "\nOptions, anywhere on the line:\n"
+                "  --mode=script       ask nothing: every question is answered with yes\n"
+                "  -o json             print the result as JSON\n"
+                "  --timeout=SECONDS   how long to wait for an answer (120)\n"
+                "  --socket=PATH       mortard's socket (MORTAR_SOCKET, else /run/mortar/mortard.sock)\n"
+                "  --version           print the version and exit\n"
+                "  --help              print this and exit\n\n"
+                "Exit status: 0 success or a question answered with no, 1 a command that was refused, failed or is\n"
+                "not understood, 254 a bad --timeout, 255 an unknown option.\n");
 }
 
 int run_help(const struct cli *cli, const struct command *command, int argc, char **argv)

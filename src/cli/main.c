@@ -20,7 +20,7 @@ static void print_usage_block(const struct cli *cli)
                      cli->program);
 }
 
-/* ---- switches ----------------------------------------------------------------------------------------------------- */
+/* ---- switches ---------------------------------------------------------------------------------------------------- */
 
 enum switched { SWITCH_GO_ON, SWITCH_EXIT };
 
@@ -67,7 +67,8 @@ static bool print_switch(const struct cli *cli, const char *arg)
         if (streq(arg, "--help"))
                 help_print(cli);
         else if (streq(arg, "--version"))
-                (void)printf(cli_is_gluster(cli) ? "glusterfs " STOCK_VERSION " (mortar %s)\n" : "mortar %s\n", MORTAR_VERSION);
+                (void)printf(cli_is_gluster(cli) ? "glusterfs " STOCK_VERSION " (mortar %s)\n" : "mortar %s\n",
+                             MORTAR_VERSION);
         else if (streq(arg, "--print-logdir"))
                 (void)puts("/var/log/mortar");
         else if (streq(arg, "--print-statedumpdir"))
@@ -101,8 +102,8 @@ static enum switched read_switch(struct cli *cli, const char *arg, int *ret_stat
         }
         if ((value = value_of(arg, "--log-level")))
                 return is_log_level(value) ? SWITCH_GO_ON : unknown_option(cli, arg, ret_status);
-        if (value_of(arg, "--log-file") || streq(arg, "--inet6") || streq(arg, "--wignore") || streq(arg, "--wignore-partition") ||
-            streq(arg, "--nolog"))
+        if (value_of(arg, "--log-file") || streq(arg, "--inet6") || streq(arg, "--wignore") ||
+            streq(arg, "--wignore-partition") || streq(arg, "--nolog"))
                 return SWITCH_GO_ON;
         if (streq(arg, "--xml"))
                 return not_yet(cli, "--xml", ret_status);
@@ -155,7 +156,7 @@ static enum switched read_switches(struct cli *cli, int argc, char **argv, int *
         return SWITCH_GO_ON;
 }
 
-/* ---- the command -------------------------------------------------------------------------------------------------- */
+/* ---- the command ------------------------------------------------------------------------------------------------- */
 
 static int run_words(const struct cli *cli, int n, char **words)
 {

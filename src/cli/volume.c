@@ -14,19 +14,21 @@ static int number_of(const json_t *object, const char *member)
         return (int)json_integer_value(json_object_get(object, member));
 }
 
-/* ---- start, stop, delete ------------------------------------------------------------------------------------------ */
+/* ---- start, stop, delete ----------------------------------------------------------------------------------------- */
 
 static int run_change(const struct cli *cli, const char *word, const char *volume, bool force)
 {
         _cleanup_answer_ struct answer a = {0};
         char request[32];
         (void)snprintf(request, sizeof request, "volume-%s", word);
-        int status = call_mortard(cli, json_pack("{s:s,s:s,s:b}", "command", request, "volume", volume, "force", force), &a);
+        int status =
+                call_mortard(cli, json_pack("{s:s,s:s,s:b}", "command", request, "volume", volume, "force", force), &a);
         if (status != 0)
                 return status;
         if (!a.ok) {
-                (void)fprintf(stderr, "volume %s: %s: failed: %s\n", word, volume, a.reason);
-                return EXIT_FAILURE;
+                char prefix[512];
+                (void)snprintf(prefix, sizeof prefix, "volume %s: %s: failed: ", word, volume);
+                return answer_refused(cli, &a, prefix);
         }
         if (cli->json)
                 return text_json(a.json);
@@ -52,11 +54,12 @@ int run_volume_stop(const struct cli *cli, const struct command *command, int ar
         bool force;
         if (!volume_force(argc, argv, &force))
                 return text_usage(command);
-        const char *question = streq(argv[0], SHARED_STORAGE)
-                                       ? "Stopping the shared storage volume(" SHARED_STORAGE
-                                         "), will affect features like snapshot scheduler, geo-replication and NFS-Ganesha. Do"
-                                         " you still want to continue?"
-                                       : "Stopping volume will make its data inaccessible. Do you want to continue?";
+        const char *question =
+                streq(argv[0], SHARED_STORAGE)
+                        ? "Stopping the shared storage volume(" SHARED_STORAGE
+                          "), will affect features like snapshot scheduler, geo-replication and NFS-Ganesha. Do"
+                          " you still want to continue?"
+                        : "Stopping volume will make its data inaccessible. Do you want to continue?";
         return text_confirm(cli, question) ? run_change(cli, "stop", argv[0], force) : EXIT_SUCCESS;
 }
 
@@ -64,26 +67,26 @@ int run_volume_delete(const struct cli *cli, const struct command *command, int 
 {
         if (argc != 1)
                 return text_usage(command);
-        const char *question = streq(argv[0], SHARED_STORAGE)
-                                       ? "Deleting the shared storage volume(" SHARED_STORAGE
-                                         "), will affect features like snapshot scheduler, geo-replication and NFS-Ganesha. Do"
-                                         " you still want to continue?"
-                                       : "Deleting volume will erase all information about the volume. Do you want to continue?";
+        const char *question =
+                streq(argv[0], SHARED_STORAGE)
+                        ? "Deleting the shared storage volume(" SHARED_STORAGE
+                          "), will affect features like snapshot scheduler, geo-replication and NFS-Ganesha. Do"
+                          " you still want to continue?"
+                        : "Deleting volume will erase all information about the volume. Do you want to continue?";
         return text_confirm(cli, question) ? run_change(cli, "delete", argv[0], false) : EXIT_SUCCESS;
 }
 
-/* ---- asking ------------------------------------------------------------------------------------------------------- */
+/* ---- asking ------------------------------------------------------------------------------------------------------ */
 
 /* The volumes of the answer to WORD about VOLUME (NULL: all) in *ret; else the exit status, with the reason printed. */
-static int ask(const struct cli *cli, const char *word, const char *volume, struct answer *ret, const json_t **ret_volumes)
+static int ask(const struct cli *cli, const char *word, const char *volume, struct answer *ret,
+               const json_t **ret_volumes)
 {
         int status = call_mortard(cli, json_pack("{s:s,s:s*}", "command", word, "volume", volume), ret);
         if (status != 0)
                 return status;
-        if (!ret->ok) {
-                (void)fprintf(stderr, "%s\n", ret->reason);
-                return EXIT_FAILURE;
-        }
+        if (!ret->ok)
+                return answer_refused(cli, ret, "");
         *ret_volumes = json_object_get(ret->json, "volumes");
         return 0;
 }
@@ -107,7 +110,7 @@ int run_volume_list(const struct cli *cli, const struct command *command, int ar
         return EXIT_SUCCESS;
 }
 
-/* ---- info --------------------------------------------------------------------------------------------------------- */
+/* ---- info -------------------------------------------------------------------------------------------------------- */
 
 static void print_volume(const json_t *v)
 {
@@ -116,7 +119,8 @@ static void print_volume(const json_t *v)
                 (void)printf("Status: Unusable\nReason: %s\n", text_of(v, "error"));
                 return;
         }
-        (void)printf("Type: %s\nVolume ID: %s\nStatus: %s\nSnapshot Count: %d\nNumber of Bricks: %d\nTransport-type: %s\nBricks:\n",
+        (void)printf("Type: %s\nVolume ID: %s\nStatus: %s\nSnapshot Count: %d\nNumber of Bricks: %d\nTransport-type: "
+                     "%s\nBricks:\n",
                      text_of(v, "type"), text_of(v, "id"), text_of(v, "status"), number_of(v, "snapshot_count"),
                      number_of(v, "brick_count"), text_of(v, "transport"));
         const json_t *bricks = json_object_get(v, "bricks"), *options = json_object_get(v, "options");
@@ -125,7 +129,8 @@ static void print_volume(const json_t *v)
         if (json_array_size(options) > 0)
                 (void)puts("Options Reconfigured:");
         for (size_t i = 0; i < json_array_size(options); i++)
-                (void)printf("%s: %s\n", text_of(json_array_get(options, i), "name"), text_of(json_array_get(options, i), "value"));
+                (void)printf("%s: %s\n", text_of(json_array_get(options, i), "name"),
+                             text_of(json_array_get(options, i), "value"));
 }
 
 /* [all|VOLNAME] to a name, NULL for all. */
@@ -152,7 +157,7 @@ int run_volume_info(const struct cli *cli, const struct command *command, int ar
         return EXIT_SUCCESS;
 }
 
-/* ---- status ------------------------------------------------------------------------------------------------------- */
+/* ---- status ------------------------------------------------------------------------------------------------------ */
 
 #define NAME_COLUMN 43
 #define RULE "------------------------------------------------------------------------------"
@@ -175,11 +180,12 @@ static void print_row(const char *kind, const json_t *brick)
 static void print_status(const json_t *v)
 {
         const json_t *bricks = json_object_get(v, "bricks");
-        (void)printf("Status of volume: %s\n%-*s TCP Port  RDMA Port  Online  Pid\n" RULE "\n", text_of(v, "name"), NAME_COLUMN,
-                     "Gluster process");
+        (void)printf("Status of volume: %s\n%-*s TCP Port  RDMA Port  Online  Pid\n" RULE "\n", text_of(v, "name"),
+                     NAME_COLUMN, "Gluster process");
         for (size_t i = 0; i < json_array_size(bricks); i++)
                 print_row("Brick", json_array_get(bricks, i));
-        (void)printf(" \nTask Status of Volume %s\n" RULE "\nThere are no active volume tasks\n \n", text_of(v, "name"));
+        (void)printf(" \nTask Status of Volume %s\n" RULE "\nThere are no active volume tasks\n \n",
+                     text_of(v, "name"));
 }
 
 /* What cannot be shown, with the reason; false: it can. */
@@ -214,8 +220,8 @@ static int print_statuses(const json_t *volumes, bool all)
 /* The other forms of the command. */
 static int refuse_form(const struct cli *cli, const struct command *command, const char *word)
 {
-        static const char *const forms[] = {"detail", "clients", "mem", "inode", "fd", "callpool", "tasks", "client-list",
-                                            "nfs", "shd", "quotad", "snapd", "bitd", "scrub"};
+        static const char *const forms[] = {"detail",      "clients", "mem", "inode",  "fd",    "callpool", "tasks",
+                                            "client-list", "nfs",     "shd", "quotad", "snapd", "bitd",     "scrub"};
         char what[64];
         for (size_t i = 0; i < ELEMENTSOF(forms); i++)
                 if (streq(forms[i], word)) {

@@ -1,4 +1,5 @@
-/* Matching command words (cli.md §1.2): at each position an exact word wins, else the only one that it is a prefix of. */
+/* Matching command words (cli.md §1.2): at each position an exact word wins, else the only one that it is a prefix of.
+ */
 #include "cli/cli.h"
 
 /* Word I of a command: its start and length; false when there are fewer. */
@@ -34,11 +35,13 @@ static const struct command *match_at(const struct command *previous, int i, con
         for (size_t k = 0; k < n; k++) {
                 const char *word, *other;
                 size_t other_len;
-                if ((previous && !same_begin(previous->words, table[k].words, i)) || !word_at(table[k].words, i, &word, &len))
+                if ((previous && !same_begin(previous->words, table[k].words, i)) ||
+                    !word_at(table[k].words, i, &word, &len))
                         continue;
                 if (strncmp(word, w, strlen(w)) != 0 || strlen(w) > len)
                         continue;
-                if (found && word_at(found->words, i, &other, &other_len) && (other_len != len || memcmp(other, word, len) != 0))
+                if (found && word_at(found->words, i, &other, &other_len) &&
+                    (other_len != len || memcmp(other, word, len) != 0))
                         return NULL;
                 found = &table[k];
         }
@@ -52,7 +55,8 @@ static const struct command *match_exact(const struct command *previous, int i, 
         const struct command *table = command_table(&n);
         for (size_t k = 0; k < n; k++) {
                 const char *word;
-                if ((previous && !same_begin(previous->words, table[k].words, i)) || !word_at(table[k].words, i, &word, &len))
+                if ((previous && !same_begin(previous->words, table[k].words, i)) ||
+                    !word_at(table[k].words, i, &word, &len))
                         continue;
                 if (strlen(w) == len && memcmp(word, w, len) == 0)
                         return &table[k];

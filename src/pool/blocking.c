@@ -1,7 +1,7 @@
 /* The thread for work that may block (pool/blocking.h).
  *
- * A job lives on the stack of the fibre that waits for it. It is linked into the queue under the lock, run by the thread,
- * and handed back to the loop by loop_post(); from then on only the loop thread touches it.
+ * A job lives on the stack of the fibre that waits for it. It is linked into the queue under the lock, run by the
+ * thread, and handed back to the loop by loop_post(); from then on only the loop thread touches it.
  */
 #include "pool/blocking.h"
 

@@ -1,8 +1,8 @@
 /* Records and brick marks (pool/change.h).
  *
  * Invariants: a brick is marked only while a record with intent "creating" that names it is durable; the record leaves
- * that intent only when every mark is durable; and it is removed only when every mark is durably gone. So after a crash at
- * any point the record says what to undo, and the origin of each brick says how. Worker thread only.
+ * that intent only when every mark is durable; and it is removed only when every mark is durably gone. So after a crash
+ * at any point the record says what to undo, and the origin of each brick says how. Worker thread only.
  */
 #include "pool/change.h"
 
@@ -12,7 +12,7 @@
 
 #define TEST_XATTR "trusted.glusterfs.test"
 
-/* ---- marking ------------------------------------------------------------------------------------------------------ */
+/* ---- marking ----------------------------------------------------------------------------------------------------- */
 
 static int cannot_create(const struct brick_record *b, int error, struct error *e)
 {
@@ -57,7 +57,8 @@ static int try_xattrs(struct disk *d, const struct brick_record *b, struct error
                 r = disk_removexattr(d, AT_FDCWD, b->real_path, TEST_XATTR);
         if (r == 0)
                 return 0;
-        return error_set(e, r, "Glusterfs is not supported on brick: %s:%s.\nSetting extended attributes failed, reason: %s.",
+        return error_set(e, r,
+                         "Glusterfs is not supported on brick: %s:%s.\nSetting extended attributes failed, reason: %s.",
                          b->host, b->path, strerror(-r));
 }
 
@@ -76,8 +77,8 @@ static int mark_brick(struct disk *d, const struct volume *v, const struct brick
                 return r;
         r = disk_setxattr(d, AT_FDCWD, b->real_path, VOLUME_ID_XATTR, v->id.b, sizeof v->id.b, 0);
         if (r < 0)
-                return error_set(e, r, "Failed to set extended attribute " VOLUME_ID_XATTR " on %s:%s. Reason : %s", b->host,
-                                 b->path, strerror(-r));
+                return error_set(e, r, "Failed to set extended attribute " VOLUME_ID_XATTR " on %s:%s. Reason : %s",
+                                 b->host, b->path, strerror(-r));
         inner_path(b, inner);
         r = disk_mkdir(d, AT_FDCWD, inner, 0600);
         if (r == -EEXIST)
@@ -87,7 +88,7 @@ static int mark_brick(struct disk *d, const struct volume *v, const struct brick
         return r < 0 ? cannot_create(b, r, e) : 0;
 }
 
-/* ---- taking marks back -------------------------------------------------------------------------------------------- */
+/* ---- taking marks back ------------------------------------------------------------------------------------------- */
 
 static int restore_mark(struct disk *d, const struct volume *v, const struct brick_record *b)
 {
@@ -100,7 +101,8 @@ static int restore_mark(struct disk *d, const struct volume *v, const struct bri
         if (!gfid_equal(&found, &v->id))
                 return 0;
         if (b->origin.had_mark)
-                return disk_setxattr(d, AT_FDCWD, b->real_path, VOLUME_ID_XATTR, b->origin.mark.b, sizeof b->origin.mark.b, 0);
+                return disk_setxattr(d, AT_FDCWD, b->real_path, VOLUME_ID_XATTR, b->origin.mark.b,
+                                     sizeof b->origin.mark.b, 0);
         return disk_removexattr(d, AT_FDCWD, b->real_path, VOLUME_ID_XATTR);
 }
 
@@ -142,10 +144,10 @@ static int undo_create(const struct change *c, const struct volume *v, struct er
         return store_remove(c->store, v->name, e);
 }
 
-/* ---- the commands ------------------------------------------------------------------------------------------------- */
+/* ---- the commands ------------------------------------------------------------------------------------------------ */
 
-/* Takes a failed create back. V->intent tells the caller: NONE, nothing is left; CREATING, the record stayed and the undo is
- * tried again at the next start. */
+/* Takes a failed create back. V->intent tells the caller: NONE, nothing is left; CREATING, the record stayed and the
+ * undo is tried again at the next start. */
 static void abandon_create(const struct change *c, struct volume *v, bool record_is_final)
 {
         v->intent = INTENT_CREATING;
@@ -216,7 +218,8 @@ int change_revert(const struct change *c, struct volume *v, struct error *e)
 int change_delete(const struct change *c, const struct volume *v, struct error *e)
 {
         if (v->status == VOLUME_STARTED)
-                return error_set(e, -EINVAL, "Volume %s has been started.Volume needs to be stopped before deletion.", v->name);
+                return error_set(e, -EINVAL, "Volume %s has been started.Volume needs to be stopped before deletion.",
+                                 v->name);
         return store_remove(c->store, v->name, e);
 }
 

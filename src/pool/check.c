@@ -1,21 +1,38 @@
 /* The checks before a volume is created or started (pool/check.h).
  *
  * Stock makes the brick directory and marks it between two checks; here all checks come first and have no effect, so a
- * refused command leaves nothing behind. The order of the checks, hence the text that is shown when several fail, is stock's.
- * Runs on the worker thread.
+ * refused command leaves nothing behind. The order of the checks, hence the text that is shown when several fail, is
+ * stock's. Runs on the worker thread.
  */
 #include "pool/check.h"
 
+#include <ctype.h>
 #include <stdio.h>
 
 #include "pool/path.h"
+
+#define FORCE_TEXT " Or use 'force' at the end of the command if you want to override this behavior."
+#define MOUNT_POINT_TEXT                                                                                               \
+        " is a mount point. Please create a sub-directory under the mount point and use that as the brick directory."
+#define ROOT_PARTITION_TEXT                                                                                            \
+        " is being created in the root partition. It is recommended that you don't use the system's root partition"    \
+        " for storage backend."
 
 static int refuse(struct error *e, int code, const char *what, const struct brick_record *b, const char *rest)
 {
         return error_set(e, code, "%s%s:%s%s", what, b->host, b->path, rest);
 }
 
-/* ---- lengths ------------------------------------------------------------------------------------------------------ */
+/* ---- lengths ----------------------------------------------------------------------------------------------------- */
+
+/* A newline cannot stand in a volfile, and the others only hide what is meant. */
+static int check_characters(const struct brick_record *b, struct error *e)
+{
+        for (const char *c = b->path; *c; c++)
+                if (iscntrl((unsigned char)*c))
+                        return error_set(e, -EINVAL, "A brick path must not contain control characters");
+        return 0;
+}
 
 static int check_length(const struct volume *v, const struct brick_record *b, struct error *e)
 {
@@ -29,12 +46,12 @@ static int check_length(const struct volume *v, const struct brick_record *b, st
         if (!fits)
                 return refuse(e, -ENAMETOOLONG, "brick path ", b, " is too long.");
         if (strlen(v->name) + strlen(b->host) + strlen(b->path) + strlen("..vol") > NAME_LIMIT)
-                return error_set(e, -ENAMETOOLONG, "Volume file path for volume %s and brick path %s:%s is too long.", v->name,
-                                 b->host, b->path);
+                return error_set(e, -ENAMETOOLONG, "Volume file path for volume %s and brick path %s:%s is too long.",
+                                 v->name, b->host, b->path);
         return 0;
 }
 
-/* ---- other bricks ------------------------------------------------------------------------------------------------- */
+/* ---- other bricks ------------------------------------------------------------------------------------------------ */
 
 static bool overlap(const char *a, const char *b)
 {
@@ -43,7 +60,8 @@ static bool overlap(const char *a, const char *b)
 
 static int not_available(const struct brick_record *b, struct error *e)
 {
-        return refuse(e, -EEXIST, "Brick: ", b, " not available. Brick may be containing or be contained by an existing brick.");
+        return refuse(e, -EEXIST, "Brick: ", b,
+                      " not available. Brick may be containing or be contained by an existing brick.");
 }
 
 static int check_existing(const struct check *c, const struct volume *v, const struct brick_record *b, struct error *e)
@@ -74,7 +92,7 @@ static int check_siblings(const struct volume *v, size_t index, bool force, stru
         return 0;
 }
 
-/* ---- the directory ------------------------------------------------------------------------------------------------ */
+/* ---- the directory ----------------------------------------------------------------------------------------------- */
 
 int check_mark(struct disk *d, const char *path, struct gfid *ret)
 {
@@ -100,7 +118,8 @@ static int check_directory(const struct check *c, struct brick_record *b, const 
         int r = disk_stat(c->disk, AT_FDCWD, b->real_path, &st);
         b->origin.absent = r == -ENOENT;
         if (r == 0 && !S_ISDIR(st.st_mode))
-                return error_set(e, -ENOTDIR, "The provided path %s which is already present, is not a directory", b->path);
+                return error_set(e, -ENOTDIR, "The provided path %s which is already present, is not a directory",
+                                 b->path);
         if (r == 0)
                 return 0;
         if (r != -ENOENT)
@@ -120,14 +139,9 @@ static int check_devices(const struct check *c, const struct brick_record *b, co
         if (r < 0)
                 return cannot_create(b, r, e);
         if (!b->origin.absent && disk_stat(c->disk, AT_FDCWD, b->real_path, &self) == 0 && self.st_dev != above.st_dev)
-                return refuse(e, -EINVAL, "The brick ", b,
-                              " is a mount point. Please create a sub-directory under the mount point and use that as the brick"
-                              " directory. Or use 'force' at the end of the command if you want to override this behavior.");
+                return refuse(e, -EINVAL, "The brick ", b, MOUNT_POINT_TEXT FORCE_TEXT);
         if (above.st_dev == root.st_dev)
-                return refuse(e, -EINVAL, "The brick ", b,
-                              " is being created in the root partition. It is recommended that you don't use the system's root"
-                              " partition for storage backend. Or use 'force' at the end of the command if you want to override"
-                              " this behavior.");
+                return refuse(e, -EINVAL, "The brick ", b, ROOT_PARTITION_TEXT FORCE_TEXT);
         return 0;
 }
 
@@ -171,7 +185,7 @@ static int inspect(const struct check *c, struct brick_record *b, const char *pa
         return 0;
 }
 
-/* ---- one brick ---------------------------------------------------------------------------------------------------- */
+/* ---- one brick --------------------------------------------------------------------------------------------------- */
 
 static int resolve(const struct check *c, struct volume *v, struct brick_record *b, struct error *e)
 {
@@ -221,7 +235,9 @@ int check_create(const struct check *c, struct volume *v, bool force, struct err
         if (entry)
                 return error_set(e, -EEXIST, "Volume %s already exists, but %s", v->name, entry->why.text);
         for (size_t i = 0; i < v->n_bricks; i++) {
-                int r = check_length(v, &v->bricks[i], e);
+                int r = check_characters(&v->bricks[i], e);
+                if (r == 0)
+                        r = check_length(v, &v->bricks[i], e);
                 if (r < 0)
                         return r;
         }
@@ -238,9 +254,10 @@ int check_create(const struct check *c, struct volume *v, bool force, struct err
         return 0;
 }
 
-/* ---- start -------------------------------------------------------------------------------------------------------- */
+/* ---- start ------------------------------------------------------------------------------------------------------- */
 
-static int check_started_brick(const struct check *c, const struct volume *v, const struct brick_record *b, struct error *e)
+static int check_started_brick(const struct check *c, const struct volume *v, const struct brick_record *b,
+                               struct error *e)
 {
         struct stat st;
         struct gfid mark;
@@ -253,10 +270,12 @@ static int check_started_brick(const struct check *c, const struct volume *v, co
                                  strerror(-r));
         r = check_mark(c->disk, b->real_path, &mark);
         if (r < 0)
-                return error_set(e, r, "Failed to get extended attribute " VOLUME_ID_XATTR " for brick dir %s. Reason : %s",
+                return error_set(e, r,
+                                 "Failed to get extended attribute " VOLUME_ID_XATTR " for brick dir %s. Reason : %s",
                                  b->path, strerror(-r));
         if (!gfid_equal(&mark, &v->id))
-                return error_set(e, -ESTALE, "Volume id mismatch for brick %s:%s. Expected volume id %s, volume id %s found",
+                return error_set(e, -ESTALE,
+                                 "Volume id mismatch for brick %s:%s. Expected volume id %s, volume id %s found",
                                  b->host, b->path, gfid_format(&v->id, ours), gfid_format(&mark, found));
         return 0;
 }

@@ -28,4 +28,3 @@ int check_start(const struct check *c, const struct volume *v, struct error *e);
 
 /* 0 and *ret: the volume id that PATH carries; -ENODATA: none; -errno. */
 int check_mark(struct disk *d, const char *path, struct gfid *ret);
-

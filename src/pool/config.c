@@ -39,7 +39,7 @@ static int put(char *place, const char *name, const char *value, struct error *e
         return 0;
 }
 
-/* ---- the file ----------------------------------------------------------------------------------------------------- */
+/* ---- the file ---------------------------------------------------------------------------------------------------- */
 
 #define BLANKS " \t\r\n"
 
@@ -77,20 +77,22 @@ static int read_file(struct config *c, bool required, struct error *e)
         return r;
 }
 
-/* ---- the command line --------------------------------------------------------------------------------------------- */
+/* ---- the command line -------------------------------------------------------------------------------------------- */
 
 static void print_help(void)
 {
-        (void)printf("usage: mortard [--SETTING VALUE]...\n\n"
-                     "The management daemon of mortar: volumes, volfiles and ports for clients, supervision of bricks.\n"
-                     "It runs in the foreground and logs to standard error.\n\n");
+        (void)printf(
+                "usage: mortard [--SETTING VALUE]...\n\n"
+                "The management daemon of mortar: volumes, volfiles and ports for clients, supervision of bricks.\n"
+                "It runs in the foreground and logs to standard error.\n\n");
         for (size_t i = 0; i < ELEMENTSOF(settings); i++) {
                 char option[64];
                 (void)snprintf(option, sizeof option, "--%s %s", settings[i].name, settings[i].argument);
                 (void)printf("  %-26s  %s", option, settings[i].help);
                 (void)printf(*settings[i].value ? " (%s)\n" : "\n", settings[i].value);
         }
-        (void)printf("  %-26s  read settings from here (%s): \"SETTING VALUE\" lines\n", "--config FILE", CONFIG_FILE_DEFAULT);
+        (void)printf("  %-26s  read settings from here (%s): \"SETTING VALUE\" lines\n", "--config FILE",
+                     CONFIG_FILE_DEFAULT);
         (void)printf("  %-26s  say whether the settings are good, and exit\n", "--check");
         (void)printf("  %-26s  write a line to this descriptor when mortard serves\n", "--ready-fd N");
         (void)printf("  %-26s  print the version and exit\n", "--version");
@@ -184,7 +186,7 @@ static bool find_config(struct config *c, int argc, char **argv)
         return false;
 }
 
-/* ---- values ------------------------------------------------------------------------------------------------------- */
+/* ---- values ------------------------------------------------------------------------------------------------------ */
 
 static int check_number(struct config *c, struct error *e)
 {
@@ -201,7 +203,8 @@ static int check_ports(const struct config *c, struct error *e)
         unsigned low, high;
         char rest;
         if (sscanf(c->brick_ports, "%u-%u%c", &low, &high, &rest) != 2 || low == 0 || low > high || high > 65535)
-                return error_set(e, -EINVAL, "brick-ports: \"%s\" is no range of ports, like 49152-60999", c->brick_ports);
+                return error_set(e, -EINVAL, "brick-ports: \"%s\" is no range of ports, like 49152-60999",
+                                 c->brick_ports);
         return 0;
 }
 
@@ -272,7 +275,8 @@ static int check_values(struct config *c, struct error *e)
                 r = error_set(e, -EINVAL, "listen: \"%s\" is no numeric address with port, like *:24007", c->listen);
         c->log_level_number = log_level_from_string(c->log_level);
         if (r == 0 && c->log_level_number < 0)
-                r = error_set(e, -EINVAL, "log-level: \"%s\" is none of error, warning, notice, info, debug", c->log_level);
+                r = error_set(e, -EINVAL, "log-level: \"%s\" is none of error, warning, notice, info, debug",
+                              c->log_level);
         if (r == 0)
                 r = derive_hostname(c, e);
         return r < 0 ? r : derive_program(c, e);

@@ -23,7 +23,8 @@ static bool is_loopback(const struct sockaddr *a)
 {
         if (a->sa_family == AF_INET)
                 return (ntohl(((const struct sockaddr_in *)(const void *)a)->sin_addr.s_addr) >> 24) == IN_LOOPBACKNET;
-        return a->sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr);
+        return a->sa_family == AF_INET6 &&
+               IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr);
 }
 
 static void unmap(const struct sockaddr *in, struct sockaddr_storage *out)

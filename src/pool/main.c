@@ -1,7 +1,7 @@
 /* mortard: the management daemon of a node.
  *
- * main() reads the settings, opens the state, takes over what runs, listens, and runs the loop. Ending is the same as being
- * killed: state is on disk before it is answered for, and brick processes go on; so SIGTERM just leaves the loop.
+ * main() reads the settings, opens the state, takes over what runs, listens, and runs the loop. Ending is the same as
+ * being killed: state is on disk before it is answered for, and brick processes go on; so SIGTERM just leaves the loop.
  */
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -20,7 +20,7 @@
 
 #define COMPONENT "mortard"
 
-/* ---- surroundings ------------------------------------------------------------------------------------------------- */
+/* ---- surroundings ------------------------------------------------------------------------------------------------ */
 
 /* DIR and what is missing above it. */
 static int make_directories(const char *dir, mode_t mode, struct error *e)
@@ -53,7 +53,8 @@ static int lock_state(const char *dir, struct error *e)
                 return 0;
         int r = -errno;
         close_fd(fd);
-        return error_set(e, r, r == -EWOULDBLOCK ? "another mortard uses the state directory %s" : "%s cannot be locked", dir);
+        return error_set(
+                e, r, r == -EWOULDBLOCK ? "another mortard uses the state directory %s" : "%s cannot be locked", dir);
 }
 
 static int prepare_directories(const struct config *c, struct error *e)
@@ -75,7 +76,7 @@ static void raise_descriptor_limit(void)
         (void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-/* ---- signals ------------------------------------------------------------------------------------------------------ */
+/* ---- signals ----------------------------------------------------------------------------------------------------- */
 
 static void reap(struct pool *p)
 {
@@ -115,7 +116,7 @@ static int watch_signals(struct pool *p, struct error *e)
         return r < 0 ? error_set(e, r, "signals cannot be watched: %s", strerror(-r)) : 0;
 }
 
-/* ---- the parts ---------------------------------------------------------------------------------------------------- */
+/* ---- the parts --------------------------------------------------------------------------------------------------- */
 
 static bool host_is_local(void *arg, const char *host)
 {
@@ -144,7 +145,11 @@ static int open_state(struct pool *p, const struct config *c, struct error *e)
         if (r < 0)
                 return r;
         p->change = (struct change){
-                .check = {.disk = p->disk, .state_dir = c->state_dir, .volumes = &p->volumes, .host_is_local = host_is_local, .arg = p},
+                .check = {.disk = p->disk,
+                          .state_dir = c->state_dir,
+                          .volumes = &p->volumes,
+                          .host_is_local = host_is_local,
+                          .arg = p},
                 .store = p->store,
         };
         return 0;
@@ -152,11 +157,12 @@ static int open_state(struct pool *p, const struct config *c, struct error *e)
 
 static int make_supervisor(struct pool *p, const struct config *c, struct error *e)
 {
-        static char node_uuid[UUID_TEXT_SIZE];
         struct supervisor_config config = {
-                .process = {.program = c->brick_program, .run_dir = c->run_dir, .log_dir = c->log_dir, .ports = c->brick_ports,
-                            .log_level = c->log_level, .hostname = c->hostname,
-                            .node_uuid = gfid_format(store_node(p->store), node_uuid)},
+                .process = {.program = c->brick_program,
+                            .run_dir = c->run_dir,
+                            .log_dir = c->log_dir,
+                            .ports = c->brick_ports,
+                            .log_level = c->log_level},
                 .bricks_per_process = c->bricks_per_process_number,
                 .keep = keep_unknown,
                 .arg = p,
@@ -237,8 +243,8 @@ static int run(const struct config *c, struct error *e)
                 r = start_parts(p, c, e);
         if (r < 0)
                 return r;
-        log_notice(COMPONENT, "version %s, node %s, %zu volumes, serves at %s", MORTAR_VERSION, c->hostname, p->volumes.n,
-                   c->listen);
+        log_notice(COMPONENT, "version %s, node %s, %zu volumes, serves at %s", MORTAR_VERSION, c->hostname,
+                   p->volumes.n, c->listen);
         tell_ready(c->ready_fd);
         r = loop_run(p->loop);
         return r < 0 ? error_set(e, r, "the event loop: %s", strerror(-r)) : 0;
@@ -250,6 +256,7 @@ int main(int argc, char **argv)
         enum config_result result;
         struct error why = {0};
         log_init("mortard", STDERR_FILENO, getenv("JOURNAL_STREAM") != NULL);
+        (void)unsetenv("JOURNAL_STREAM"); /* brick processes log to files */
         int r = config_load(&config, argc, argv, &result, &why);
         if (r == 0 && result == CONFIG_DONE)
                 return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;

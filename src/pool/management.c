@@ -1,7 +1,7 @@
 /* The management program on the unix socket (pool/management.h).
  *
- * A request is parsed on arrival and runs in a fibre of its own, because changes wait for disks and processes. Only peers
- * with user id 0 are answered. Loop thread.
+ * A request is parsed on arrival and runs in a fibre of its own, because changes wait for disks and processes. Only
+ * peers with user id 0 are answered. Loop thread.
  */
 #include "pool/management.h"
 
@@ -16,13 +16,13 @@
 #define OP_VERSION_DISTRIBUTE 40000u /* cli.md §17.4 */
 #define CLIENT_OP_VERSION_DISTRIBUTE 2u
 
-/* ---- what is shown ------------------------------------------------------------------------------------------------ */
+/* ---- what is shown ----------------------------------------------------------------------------------------------- */
 
 static json_t *show_brick(const struct pool *p, const struct brick_record *b)
 {
         char name[PATH_LIMIT + 512], uuid[UUID_TEXT_SIZE];
-        return json_pack("{s:s,s:s,s:s,s:s}", "name", brick_text(b, name, sizeof name), "host", b->host, "path", b->path, "uuid",
-                         gfid_format(store_node(p->store), uuid));
+        return json_pack("{s:s,s:s,s:s,s:s}", "name", brick_text(b, name, sizeof name), "host", b->host, "path",
+                         b->path, "uuid", gfid_format(store_node(p->store), uuid));
 }
 
 static json_t *show_bricks(const struct pool *p, const struct volume *v)
@@ -37,7 +37,8 @@ static json_t *show_options(const struct volume *v)
 {
         json_t *list = json_array();
         for (size_t i = 0; i < v->n_options; i++)
-                (void)json_array_append_new(list, json_pack("{s:s,s:s}", "name", v->options[i].key, "value", v->options[i].value));
+                (void)json_array_append_new(
+                        list, json_pack("{s:s,s:s}", "name", v->options[i].key, "value", v->options[i].value));
         return list;
 }
 
@@ -45,10 +46,10 @@ static json_t *show_volume(const struct pool *p, const struct volume *v)
 {
         char id[UUID_TEXT_SIZE];
         return json_pack("{s:s,s:s,s:s,s:s,s:I,s:s,s:i,s:i,s:i,s:i,s:i,s:i,s:o,s:o}", "name", v->name, "id",
-                         gfid_format(&v->id, id), "type", volume_type_name(v), "status", volume_status_name(v->status), "version",
-                         (json_int_t)v->version, "transport", "tcp", "brick_count", (int)v->n_bricks, "replica_count", 1,
-                         "arbiter_count", 0, "disperse_count", 0, "redundancy_count", 0, "snapshot_count", 0, "bricks",
-                         show_bricks(p, v), "options", show_options(v));
+                         gfid_format(&v->id, id), "type", volume_type_name(v), "status", volume_status_name(v->status),
+                         "version", (json_int_t)v->version, "transport", "tcp", "brick_count", (int)v->n_bricks,
+                         "replica_count", 1, "arbiter_count", 0, "disperse_count", 0, "redundancy_count", 0,
+                         "snapshot_count", 0, "bricks", show_bricks(p, v), "options", show_options(v));
 }
 
 static json_t *show_entry(const struct pool *p, const struct volume_entry *entry)
@@ -64,8 +65,9 @@ static json_t *show_brick_status(const struct pool *p, const struct brick_record
         struct brick_state state;
         if (supervisor_state(p->supervisor, b->path, &state) < 0)
                 state = (struct brick_state){.error = "the brick is not wanted"};
-        return json_pack("{s:s,s:s,s:s,s:b,s:i,s:i,s:s}", "name", brick_text(b, name, sizeof name), "host", b->host, "path",
-                         b->path, "online", state.online, "port", state.port, "pid", (int)state.pid, "error", state.error);
+        return json_pack("{s:s,s:s,s:s,s:b,s:i,s:i,s:s}", "name", brick_text(b, name, sizeof name), "host", b->host,
+                         "path", b->path, "online", state.online, "port", state.port, "pid", (int)state.pid, "error",
+                         state.error);
 }
 
 static json_t *show_status(const struct pool *p, const struct volume *v)
@@ -76,7 +78,7 @@ static json_t *show_status(const struct pool *p, const struct volume *v)
         return json_pack("{s:s,s:b,s:o}", "name", v->name, "started", v->status == VOLUME_STARTED, "bricks", bricks);
 }
 
-/* ---- arguments ---------------------------------------------------------------------------------------------------- */
+/* ---- arguments --------------------------------------------------------------------------------------------------- */
 
 static int argument_volume(const json_t *args, const char **ret, struct error *e)
 {
@@ -145,7 +147,8 @@ static int new_volume(struct pool *p, const char *name, const json_t *bricks, st
         int r = default_options(v, e);
         for (size_t i = 0; r == 0 && i < v->n_bricks; i++) {
                 const char *text = json_string_value(json_array_get(bricks, i));
-                r = text ? argument_brick(v, i, text, e) : error_set(e, -EINVAL, "brick %zu of the request is no text", i + 1);
+                r = text ? argument_brick(v, i, text, e)
+                         : error_set(e, -EINVAL, "brick %zu of the request is no text", i + 1);
         }
         if (r < 0)
                 return r;
@@ -153,7 +156,7 @@ static int new_volume(struct pool *p, const char *name, const json_t *bricks, st
         return 0;
 }
 
-/* ---- the commands ------------------------------------------------------------------------------------------------- */
+/* ---- the commands ------------------------------------------------------------------------------------------------ */
 
 /* Each gets the request and, with 0, gives a result. */
 
@@ -229,8 +232,9 @@ static bool is_hidden(const struct volume_entry *entry)
 }
 
 /* SHOW of one volume or of all, as {"volumes": […]}. */
-static int command_show(struct pool *p, const json_t *args, json_t *(*show)(const struct pool *, const struct volume_entry *),
-                        json_t **ret, struct error *e)
+static int command_show(struct pool *p, const json_t *args,
+                        json_t *(*show)(const struct pool *, const struct volume_entry *), json_t **ret,
+                        struct error *e)
 {
         const char *name = json_string_value(json_object_get(args, "volume"));
         struct volume *v = NULL;
@@ -282,7 +286,7 @@ static int command_volume_status(struct fibre *self, struct pool *p, const json_
         return command_show(p, args, show_entry_status, ret, e);
 }
 
-/* ---- one request -------------------------------------------------------------------------------------------------- */
+/* ---- one request ------------------------------------------------------------------------------------------------- */
 
 enum effect { READS, CHANGES };
 
@@ -292,8 +296,7 @@ static const struct {
         int (*run)(struct fibre *self, struct pool *p, const json_t *args, json_t **ret, struct error *e);
 } commands[] = {
 #define COMMAND_ROW_(name, word, effect) {word, effect, command_##name},
-        MANAGEMENT_COMMANDS(COMMAND_ROW_)
-};
+        MANAGEMENT_COMMANDS(COMMAND_ROW_)};
 
 struct request {
         struct pool *pool;
@@ -309,7 +312,8 @@ static int request_run(struct fibre *self, struct request *q, json_t **ret, stru
                 if (!streq(commands[i].word, word))
                         continue;
                 if (commands[i].effect == CHANGES)
-                        log_notice(COMPONENT, "%s %s", word, json_string_value(json_object_get(q->json, "volume")) ?: "");
+                        log_notice(COMPONENT, "%s %s", word,
+                                   json_string_value(json_object_get(q->json, "volume")) ?: "");
                 return commands[i].run(self, q->pool, q->json, ret, e);
         }
         return error_set(e, -ENOSYS, "this mortard does not know the command \"%s\"", word ? word : "");

@@ -22,11 +22,11 @@
  *   volume_delete  volume                                      -> {"volume": {"name", "id"}}
  *   volume_info    volume (absent: all)                        -> {"volumes": [VOLUME…]}
  *   volume_list                                                -> {"volumes": ["name"…]}
- *   volume_status  volume (absent: all)                        -> {"volumes": [{"name", "started", "bricks": [BRICK_STATUS…]}…]}
- * VOLUME: name, id, type ("Distribute"), status ("Started"), version, transport, brick_count, replica_count, arbiter_count,
- *   disperse_count, redundancy_count, snapshot_count, bricks [{name, host, path, uuid}], options [{name, value}]; a volume
- *   whose record cannot be used has only name and "error".
- * BRICK_STATUS: name, host, path, online, port, pid, error. */
+ *   volume_status  volume (absent: all)                        -> {"volumes": [{"name", "started", "bricks"}…]}
+ * VOLUME: name, id, type ("Distribute"), status ("Started"), version, transport, brick_count, replica_count,
+ *   arbiter_count, disperse_count, redundancy_count, snapshot_count, bricks [{name, host, path, uuid}], options
+ *   [{name, value}]; a volume whose record cannot be used has only name and "error".
+ * bricks of volume_status: [{name, host, path, online, port, pid, error}]. */
 #define MANAGEMENT_COMMANDS(C)                                                                                         \
         C(volume_create, "volume-create", CHANGES)                                                                     \
         C(volume_start, "volume-start", CHANGES)                                                                       \

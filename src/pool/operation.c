@@ -1,7 +1,7 @@
 /* The commands that change volumes, as fibres (pool/pool.h).
  *
- * Order of every operation: lock, copy the volume, durable intent (worker), bricks (supervisor), durable result (worker),
- * replace the volume in memory, tell clients. One operation at a time. Loop thread, in a fibre.
+ * Order of every operation: lock, copy the volume, durable intent (worker), bricks (supervisor), durable result
+ * (worker), replace the volume in memory, tell clients. One operation at a time. Loop thread, in a fibre.
  */
 #include <stdio.h>
 
@@ -22,7 +22,7 @@ int pool_find(const struct pool *p, const char *name, struct volume **ret, struc
         return 0;
 }
 
-/* ---- on the worker ------------------------------------------------------------------------------------------------ */
+/* ---- on the worker ----------------------------------------------------------------------------------------------- */
 
 enum step { STEP_CREATE, STEP_START, STEP_STOP, STEP_SETTLE, STEP_REVERT, STEP_DELETE, STEP_RECOVER };
 
@@ -71,14 +71,15 @@ static int work_do(struct fibre *self, struct pool *p, struct work w)
         return w.result;
 }
 
-/* ---- in memory ---------------------------------------------------------------------------------------------------- */
+/* ---- in memory --------------------------------------------------------------------------------------------------- */
 
 /* V, durable already, replaces what was in memory. */
 static void adopt(struct pool *p, struct volume *v)
 {
         if (volume_set_put(&p->volumes, v->name, v, NULL) == 0)
                 return;
-        log_error(COMPONENT, "volume %s: out of memory; its new state is on disk and is seen at the next start", v->name);
+        log_error(COMPONENT, "volume %s: out of memory; its new state is on disk and is seen at the next start",
+                  v->name);
         volume_free(v);
 }
 
@@ -90,20 +91,46 @@ static void adopt_unusable(struct pool *p, const char *name, const struct error 
         (void)volume_set_put(&p->volumes, name, NULL, &text);
 }
 
-/* ---- bricks ------------------------------------------------------------------------------------------------------- */
+/* ---- bricks ------------------------------------------------------------------------------------------------------ */
 
-static int want_brick(struct pool *p, const struct volume *v, size_t i, struct error *e)
+/* What a brick process is told beside the volfile that others may ask for: whose it is. */
+static int add_owner(const struct pool *p, struct volfile *v)
+{
+        char uuid[UUID_TEXT_SIZE];
+        struct volfile_section *storage = v->sections[0];
+        int r = section_add_option(v, storage, "glusterd-uuid", gfid_format(store_node(p->store), uuid));
+        return r < 0 ? r : section_add_option(v, storage, "hostname", p->hostname);
+}
+
+/* The volfile of brick I for its process. */
+static int brick_volfile(const struct pool *p, const struct volume *v, size_t i, struct buf *out, struct error *e)
 {
         _cleanup_arena_ struct arena a = ARENA_INIT(VOLUME_BYTES_MAX);
         _cleanup_buf_ struct buf text = BUF_INIT(VOLFILE_TEXT_MAX);
+        _cleanup_volfile_ struct volfile *parsed = NULL;
         struct volume_spec spec;
         int r = volume_describe(v, &a, &spec);
         if (r == 0)
                 r = generate_brick(&spec, i, &text, e);
+        if (r == 0)
+                r = volfile_parse((const char *)text.data, text.len, &parsed, e);
+        if (r == 0)
+                r = add_owner(p, parsed);
+        return r < 0 ? r : volfile_format(parsed, out);
+}
+
+static int want_brick(struct pool *p, const struct volume *v, size_t i, struct error *e)
+{
+        _cleanup_buf_ struct buf text = BUF_INIT(VOLFILE_TEXT_MAX);
+        struct error why = {0};
+        int r = brick_volfile(p, v, i, &text, &why);
         const char *volfile = r == 0 ? buf_cstr(&text) : NULL;
         if (r == 0)
                 r = volfile ? supervisor_want(p->supervisor, v->bricks[i].path, volfile) : -ENOMEM;
-        return r == -ENOMEM ? error_set(e, r, "out of memory") : r;
+        if (r == 0)
+                return 0;
+        return error_set(e, r, "the volfile of brick %s:%s: %s", v->bricks[i].host, v->bricks[i].path,
+                         why.code ? why.text : strerror(-r));
 }
 
 static int want_bricks(struct pool *p, const struct volume *v, struct error *e)
@@ -117,9 +144,10 @@ static int want_bricks(struct pool *p, const struct volume *v, struct error *e)
 static int wait_bricks(struct fibre *self, struct pool *p, const struct volume *v, struct error *e)
 {
         int first = 0;
+        uint64_t deadline = loop_now(p->loop) + SUPERVISOR_PATIENCE;
         for (size_t i = 0; i < v->n_bricks; i++) {
                 struct error why = {0};
-                int r = supervisor_wait(self, p->supervisor, v->bricks[i].path, &why);
+                int r = supervisor_wait(self, p->supervisor, v->bricks[i].path, deadline, &why);
                 if (r < 0 && first == 0)
                         first = error_set(e, r, "Commit failed on localhost. Brick %s:%s could not be started: %s",
                                           v->bricks[i].host, v->bricks[i].path, why.text);
@@ -129,13 +157,15 @@ static int wait_bricks(struct fibre *self, struct pool *p, const struct volume *
 
 static void unwant_bricks(struct fibre *self, struct pool *p, const struct volume *v)
 {
+        uint64_t deadline = loop_now(p->loop) + SUPERVISOR_PATIENCE;
         for (size_t i = 0; i < v->n_bricks; i++)
-                if (supervisor_unwant(self, p->supervisor, v->bricks[i].path) < 0)
-                        log_warning(COMPONENT, "brick %s:%s does not stop yet; it is detached as soon as its process answers",
+                if (supervisor_unwant(self, p->supervisor, v->bricks[i].path, deadline) < 0)
+                        log_warning(COMPONENT,
+                                    "brick %s:%s does not stop yet; it is detached as soon as its process answers",
                                     v->bricks[i].host, v->bricks[i].path);
 }
 
-/* ---- the commands, under the lock --------------------------------------------------------------------------------- */
+/* ---- the commands, under the lock -------------------------------------------------------------------------------- */
 
 static int create(struct fibre *self, struct pool *p, struct volume *v, bool force, struct error *e)
 {
@@ -161,7 +191,8 @@ static int start(struct fibre *self, struct pool *p, struct volume *v, bool forc
         if (r == 0)
                 r = wait_bricks(self, p, v, e);
         if (r == 0 || force)
-                r = work_do(self, p, (struct work){.step = STEP_SETTLE, .volume = v, .status = VOLUME_STARTED, .error = e});
+                r = work_do(self, p,
+                            (struct work){.step = STEP_SETTLE, .volume = v, .status = VOLUME_STARTED, .error = e});
         if (r == 0)
                 return 0;
         if (!was_started)
@@ -182,7 +213,8 @@ static int stop(struct fibre *self, struct pool *p, struct volume *v, bool force
 typedef int (*change_fn)(struct fibre *self, struct pool *p, struct volume *v, bool force, struct error *e);
 
 /* CHANGE works on a copy; what it made of it goes into memory when the copy is what the disk says. */
-static int with_copy(struct fibre *self, struct pool *p, const char *name, change_fn change, bool force, struct error *e)
+static int with_copy(struct fibre *self, struct pool *p, const char *name, change_fn change, bool force,
+                     struct error *e)
 {
         struct volume *current;
         int r = pool_find(p, name, &current, e);
@@ -201,7 +233,7 @@ static int with_copy(struct fibre *self, struct pool *p, const char *name, chang
         return r;
 }
 
-/* ---- interface ---------------------------------------------------------------------------------------------------- */
+/* ---- interface --------------------------------------------------------------------------------------------------- */
 
 int operation_create(struct fibre *self, struct pool *p, struct volume *v, bool force, struct error *e)
 {
@@ -250,7 +282,7 @@ int operation_delete(struct fibre *self, struct pool *p, const char *name, struc
         return r;
 }
 
-/* ---- after a crash ------------------------------------------------------------------------------------------------ */
+/* ---- after a crash ----------------------------------------------------------------------------------------------- */
 
 static void recover(struct fibre *self, struct pool *p, struct volume_entry *entry)
 {
@@ -262,7 +294,8 @@ static void recover(struct fibre *self, struct pool *p, struct volume_entry *ent
         int r = v ? work_do(self, p, (struct work){.step = STEP_RECOVER, .volume = v, .error = &why})
                   : error_set(&why, -ENOMEM, "out of memory");
         if (r < 0) {
-                log_error(COMPONENT, "volume %s: an interrupted command can be neither finished nor undone: %s", name, why.text);
+                log_error(COMPONENT, "volume %s: an interrupted command can be neither finished nor undone: %s", name,
+                          why.text);
                 volume_free(v);
                 return;
         }

@@ -44,8 +44,8 @@ static int put_before(char rest[static PATH_LIMIT + 1], const char *target)
 }
 
 /* One component COMPONENT behind DONE; if it is a link, its target goes before REST. */
-static int step(struct disk *d, char done[static PATH_LIMIT + 1], const char *component, char rest[static PATH_LIMIT + 1],
-                unsigned *links)
+static int step(struct disk *d, char done[static PATH_LIMIT + 1], const char *component,
+                char rest[static PATH_LIMIT + 1], unsigned *links)
 {
         if (streq(component, "") || streq(component, "."))
                 return 0;

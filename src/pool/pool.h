@@ -1,7 +1,7 @@
 /* mortard's state and its services, as its parts see them.
  *
- * `struct pool` belongs to the loop thread. Volumes in memory are changed only by a fibre that holds `changing`, after the
- * worker thread has made the change durable; so the worker may read them while it works for that fibre.
+ * `struct pool` belongs to the loop thread. Volumes in memory are changed only by a fibre that holds `changing`, after
+ * the worker thread has made the change durable; so the worker may read them while it works for that fibre.
  */
 #pragma once
 
@@ -24,7 +24,7 @@ struct pool {
         struct rpc_server *management; /* unix socket */
 };
 
-/* ---- operation.c: the commands that change something -------------------------------------------------------------- */
+/* ---- operation.c: the commands that change something ------------------------------------------------------------- */
 
 /* Each takes the lock, makes the change, tells the supervisor and all clients. 0, or -errno with stock's reason. */
 
@@ -40,12 +40,12 @@ int pool_find(const struct pool *p, const char *name, struct volume **ret, struc
 /* At start: tells the supervisor about started volumes, and lets a fibre finish or undo what a crash left. */
 int operation_resume(struct pool *p);
 
-/* ---- serve.c: what clients ask ------------------------------------------------------------------------------------ */
+/* ---- serve.c: what clients ask ----------------------------------------------------------------------------------- */
 
 int serve_clients(struct pool *p, const struct address *at);
 /* "Some volfile changed" to every connection. */
 void serve_notify(struct pool *p);
 
-/* ---- management.c: what the command line asks --------------------------------------------------------------------- */
+/* ---- management.c: what the command line asks -------------------------------------------------------------------- */
 
 int serve_management(struct pool *p, const struct address *at);

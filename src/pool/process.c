@@ -1,7 +1,7 @@
 /* Brick processes through posix_spawn, /proc and kill (pool/process.h).
  *
- * A brick process must outlive mortard: it gets its own session, no descriptor of ours, and writes its log to a file, so
- * nothing of it depends on us. Loop thread; the few /proc reads do not block.
+ * A brick process must outlive mortard: it gets its own session, no descriptor of ours, and writes its log to a file,
+ * so nothing of it depends on us. Loop thread; the few /proc reads do not block.
  */
 #include "pool/process.h"
 
@@ -22,7 +22,7 @@ int process_socket(const struct process_config *c, unsigned number, char *ret, s
         return 0;
 }
 
-/* ---- starting ----------------------------------------------------------------------------------------------------- */
+/* ---- starting ---------------------------------------------------------------------------------------------------- */
 
 static int set_files(posix_spawn_file_actions_t *files, const char *log)
 {
@@ -79,17 +79,18 @@ int process_spawn(const struct process_config *c, unsigned number, pid_t *ret, s
         if (r < 0)
                 return error_set(e, r, "the run directory %s is too long for a socket address", c->run_dir);
         (void)snprintf(log, sizeof log, "%s/brick-%u.log", c->log_dir, number);
-        const char *argv[] = {"mortar-brick", "--control", socket, "--ports", c->ports, "--log-level", c->log_level,
-                              "--hostname", c->hostname, "--node-uuid", c->node_uuid, NULL};
+        const char *argv[] = {"mortar-brick", "--control",   socket,       "--port-range",
+                              c->ports,       "--log-level", c->log_level, NULL};
         pid_t pid;
         r = spawn(c->program, (char *const *)(uintptr_t)argv, log, &pid);
         if (r < 0)
-                return error_set(e, r, "the brick program %s (log %s) cannot be started: %s", c->program, log, strerror(-r));
+                return error_set(e, r, "the brick program %s (log %s) cannot be started: %s", c->program, log,
+                                 strerror(-r));
         *ret = pid;
         return 0;
 }
 
-/* ---- recognising -------------------------------------------------------------------------------------------------- */
+/* ---- recognising ------------------------------------------------------------------------------------------------- */
 
 static ssize_t read_command(pid_t pid, char *buf, size_t size)
 {

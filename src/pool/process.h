@@ -1,7 +1,7 @@
 /* A brick process as the operating system sees it: started, found again, ended. No waiting, no protocol.
  *
- * The name of a process is its control socket RUN_DIR/brick-NUMBER.sock, which stands in its argument vector: so it can be
- * recognised after a restart of mortard, and a pid that was given to another program is never mistaken for it.
+ * The name of a process is its control socket RUN_DIR/brick-NUMBER.sock, which stands in its argument vector: so it can
+ * be recognised after a restart of mortard, and a pid that was given to another program is never mistaken for it.
  */
 #pragma once
 
@@ -17,8 +17,6 @@ struct process_config {
         const char *log_dir;   /* standard error goes to LOG_DIR/brick-NUMBER.log */
         const char *ports;     /* "A-B" */
         const char *log_level; /* as mortar-brick's option */
-        const char *hostname;
-        const char *node_uuid;
 };
 
 /* RUN_DIR/brick-NUMBER.sock; -ENAMETOOLONG when it does not fit a socket address. */

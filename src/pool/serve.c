@@ -1,5 +1,5 @@
-/* The programs that clients, bricks and daemons ask on TCP 24007: dump, handshake, port map (spec: wire.md §4.3–4.5, §5.1,
- * §5.2, §5.8). Everything is answered at once from memory. Loop thread.
+/* The programs that clients, bricks and daemons ask on TCP 24007: dump, handshake, port map (spec: wire.md §4.3–4.5,
+ * §5.1, §5.2, §5.8). Everything is answered at once from memory. Loop thread.
  */
 #include <stdio.h>
 
@@ -39,7 +39,7 @@ static void query_reply(struct query *q, const struct msg_desc *desc, const void
         rpc_conn_reply(q->conn, q->call->xid, desc, msg);
 }
 
-/* ---- dump --------------------------------------------------------------------------------------------------------- */
+/* ---- dump -------------------------------------------------------------------------------------------------------- */
 
 static void answer_dump(struct query *q)
 {
@@ -61,7 +61,7 @@ static void answer_ping(struct query *q)
         query_reply(q, &ping_rep_desc, &rep);
 }
 
-/* ---- volfiles ----------------------------------------------------------------------------------------------------- */
+/* ---- volfiles ---------------------------------------------------------------------------------------------------- */
 
 static int brick_of_key(const struct volume *v, const struct volfile_key *key, size_t *ret)
 {
@@ -79,25 +79,25 @@ static bool peer_is_local(const struct rpc_server_conn *c)
         return rpc_conn_peer(c, &peer) == 0 && host_address_is_local((const struct sockaddr *)&peer.sa);
 }
 
+/* The volfiles of bricks and daemons hold the credentials of trusted clients: they are for members of the pool only. */
 static int make_volfile(struct query *q, const struct volume *v, const struct volfile_key *key, struct buf *out,
                         struct error *e)
 {
         struct volume_spec spec;
         size_t brick;
+        bool member = peer_is_local(q->conn);
         int r = volume_describe(v, &q->arena, &spec);
         if (r < 0)
                 return r;
-        switch (key->kind) {
-        case VOLFILE_CLIENT:
-                return generate_client(&spec, peer_is_local(q->conn) ? CLIENT_TRUSTED : CLIENT_PLAIN, out, e);
-        case VOLFILE_BRICK:
-                r = brick_of_key(v, key, &brick);
-                return r < 0 ? r : generate_brick(&spec, brick, out, e);
-        case VOLFILE_SHD:
-                return v->type == VOLUME_DISTRIBUTE ? -ENOENT : generate_shd(&spec, out, e);
-        default:
+        if (key->kind == VOLFILE_CLIENT)
+                return generate_client(&spec, member ? CLIENT_TRUSTED : CLIENT_PLAIN, out, e);
+        if (!member)
                 return -ENOENT;
-        }
+        if (key->kind == VOLFILE_SHD && v->type != VOLUME_DISTRIBUTE)
+                return generate_shd(&spec, out, e);
+        if (key->kind == VOLFILE_BRICK && brick_of_key(v, key, &brick) == 0)
+                return generate_brick(&spec, brick, out, e);
+        return -ENOENT;
 }
 
 /* Whether the client understands the volume (wire.md §5.1). */
@@ -143,12 +143,13 @@ static void answer_getspec(struct query *q)
         } else {
                 rep.op_ret = -1;
                 rep.op_errno = r < 0 ? -r : ENOMEM;
-                log_info(COMPONENT, "no volfile for \"%s\": %s", req.key.s, why.code ? why.text : strerror(rep.op_errno));
+                log_info(COMPONENT, "no volfile for \"%s\": %s", req.key.s,
+                         why.code ? why.text : strerror(rep.op_errno));
         }
         query_reply(q, &getspec_rep_desc, &rep);
 }
 
-/* ---- the rest of the handshake ------------------------------------------------------------------------------------ */
+/* ---- the rest of the handshake ----------------------------------------------------------------------------------- */
 
 /* The volume that a dict with "volname" means; NULL: none. */
 static const struct volume *volume_of_dict(struct query *q, const struct dict *dict)
@@ -198,7 +199,7 @@ static void answer_event(struct query *q)
         query_reply(q, &event_notify_rep_desc, &rep);
 }
 
-/* ---- port map ----------------------------------------------------------------------------------------------------- */
+/* ---- port map ---------------------------------------------------------------------------------------------------- */
 
 static void answer_port(struct query *q)
 {
@@ -219,7 +220,7 @@ static void answer_sign(struct query *q)
         query_reply(q, &status_rep_desc, &rep);
 }
 
-/* ---- dispatch ----------------------------------------------------------------------------------------------------- */
+/* ---- dispatch ---------------------------------------------------------------------------------------------------- */
 
 #define SERVED(S)                                                                                                      \
         S(DUMP_PROGRAM, DUMP_VERSION, DUMP_DUMP, answer_dump)                                                          \
@@ -237,8 +238,7 @@ static const struct {
         query_fn answer;
 } served[] = {
 #define SERVED_ROW_(prog, vers, proc, answer) {prog, vers, proc, answer},
-        SERVED(SERVED_ROW_)
-};
+        SERVED(SERVED_ROW_)};
 
 /* The answer to a call that no row matches: what of it is unknown. */
 static enum rpc_status mismatch(const struct rpc_call *call)

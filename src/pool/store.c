@@ -1,7 +1,7 @@
 /* The directory of records (pool/store.h).
  *
- * Relies on `struct disk` for every effect, so that tests cut the power between any two of them. Invariants: NAME.json is
- * always a whole record; ".new.json" is never read and is removed at the next load. One thread at a time.
+ * Relies on `struct disk` for every effect, so that tests cut the power between any two of them. Invariants: NAME.json
+ * is always a whole record; ".new.json" is never read and is removed at the next load. One thread at a time.
  */
 #include "pool/store.h"
 
@@ -20,7 +20,7 @@ struct store {
         struct gfid node;
 };
 
-/* ---- whole files -------------------------------------------------------------------------------------------------- */
+/* ---- whole files ------------------------------------------------------------------------------------------------- */
 
 static int file_read(struct disk *d, int dirfd, const char *name, struct buf *out)
 {
@@ -98,7 +98,7 @@ static int json_read(struct disk *d, int dirfd, const char *name, json_t **ret, 
         return 0;
 }
 
-/* ---- opening ------------------------------------------------------------------------------------------------------ */
+/* ---- opening ----------------------------------------------------------------------------------------------------- */
 
 static int open_dir(struct disk *d, int dirfd, const char *path)
 {
@@ -138,7 +138,10 @@ static int node_open(struct store *s, const uint8_t random[static 16], struct er
                 return error_set(e, r, "%s/node.json, this node's identity: %s", s->dir, why.text);
         r = node_read(s, json);
         json_decref(json);
-        return r < 0 ? error_set(e, r, "%s/node.json, this node's identity, is damaged or was written by a newer mortard", s->dir) : 0;
+        return r < 0 ? error_set(e, r,
+                                 "%s/node.json, this node's identity, is damaged or was written by a newer mortard",
+                                 s->dir)
+                     : 0;
 }
 
 int store_open(struct disk *disk, const char *dir, const uint8_t random[static 16], struct store **ret, struct error *e)
@@ -188,7 +191,7 @@ const char *store_dir(const struct store *s)
         return s->dir;
 }
 
-/* ---- loading ------------------------------------------------------------------------------------------------------ */
+/* ---- loading ----------------------------------------------------------------------------------------------------- */
 
 static bool ends_with(const char *s, const char *suffix)
 {
@@ -265,7 +268,7 @@ int store_load(struct store *s, struct volume_set *ret, struct error *e)
         return 0;
 }
 
-/* ---- changing ----------------------------------------------------------------------------------------------------- */
+/* ---- changing ---------------------------------------------------------------------------------------------------- */
 
 int store_write(struct store *s, const struct volume *v, struct error *e)
 {
@@ -274,7 +277,9 @@ int store_write(struct store *s, const struct volume *v, struct error *e)
         json_t *json = volume_encode(v);
         int r = json_replace(s->disk, s->volumes_fd, file, json);
         json_decref(json);
-        return r < 0 ? error_set(e, r, "Failed to store the Volume information: %s/volumes/%s: %s", s->dir, file, strerror(-r)) : 0;
+        return r < 0 ? error_set(e, r, "Failed to store the Volume information: %s/volumes/%s: %s", s->dir, file,
+                                 strerror(-r))
+                     : 0;
 }
 
 int store_remove(struct store *s, const char *name, struct error *e)

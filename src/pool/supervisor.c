@@ -1,13 +1,16 @@
 /* Keeping brick processes in the wanted state (pool/supervisor.h).
  *
  * A `served` is a brick that is wanted or still attached; it belongs to one process. Each process has a keeper: a fibre
- * that compares wanted with attached, does the next thing about it, and sleeps until it is kicked or a pause is over. All
- * protocol calls to a process are made by its keeper, so they never overlap. Commands only change what is wanted and wait
- * for `settled`.
+ * that compares wanted with attached, does the next thing about it, and sleeps until it is kicked or a pause is over.
+ * All protocol calls to a process are made by its keeper, so they never overlap. Commands only change what is wanted
+ * and wait for `settled`.
  *
- * Invariants: a process that may be alive is never started a second time (two processes on one brick would each grant the
- * same locks): before a start its predecessor is gone from /proc. A served brick is freed by its keeper when nobody waits
- * (`orphan`), else by the command that unwanted it. Loop thread only.
+ * Invariants: a process that may be alive is never started a second time (two processes on one brick would each grant
+ * the same locks): before a start its predecessor is gone from /proc. A served brick is freed by its keeper when nobody
+ * waits (`orphan`), else by the command that unwanted it. Loop thread only.
+ *
+ * Longer than 600 lines because keeper, connection and the two kinds of differences work on one small state that nobody
+ * else may touch.
  */
 #include "pool/supervisor.h"
 
@@ -21,12 +24,12 @@
 #include "rpc/client.h"
 
 #define COMPONENT "bricks"
-#define CONNECT_LIMIT (10 * NS_PER_SEC)  /* from the start of a process to its control socket */
+#define CONNECT_LIMIT (10 * NS_PER_SEC) /* from the start of a process to its control socket */
 #define CONNECT_POLL (20 * NS_PER_MSEC)
-#define END_LIMIT (10 * NS_PER_SEC)      /* from CONTROL_SHUTDOWN to the end of the process */
-#define CALL_LIMIT (120 * NS_PER_SEC)    /* opening a brick may wait for a slow disk */
+#define END_LIMIT (10 * NS_PER_SEC)   /* from CONTROL_SHUTDOWN to the end of the process */
+#define CALL_LIMIT (120 * NS_PER_SEC) /* opening a brick may wait for a slow disk */
 #define PAUSE_MAX (30 * NS_PER_SEC)
-#define STEADY (60 * NS_PER_SEC)         /* up this long: the next failure is the first one again */
+#define STEADY (60 * NS_PER_SEC) /* up this long: the next failure is the first one again */
 #define ANSWER_MAX (64 * MIB)
 
 struct served {
@@ -34,13 +37,13 @@ struct served {
         char *volfile;
         struct process *process;
         bool wanted;
-        bool attached;         /* served by the process, as far as we know */
-        bool current;          /* with this volfile text */
-        bool busy;             /* the keeper is attaching it */
-        bool orphan;           /* unwanted, and nobody waits any more */
-        unsigned failures;     /* refused attaches in a row */
-        uint64_t not_before;   /* of the next attach */
-        struct error why;      /* of the last refusal */
+        bool attached;       /* served by the process, as far as we know */
+        bool current;        /* with this volfile text */
+        bool busy;           /* the keeper is attaching it */
+        bool orphan;         /* unwanted, and nobody waits any more */
+        unsigned failures;   /* refused attaches in a row */
+        uint64_t not_before; /* of the next attach */
+        struct error why;    /* of the last refusal */
         struct fibre_event settled;
         struct served *next;
 };
@@ -48,13 +51,14 @@ struct served {
 struct process {
         struct supervisor *supervisor;
         unsigned number;
-        pid_t pid; /* 0: none */
+        pid_t pid;  /* 0: none */
+        bool child; /* started by this mortard: it is alive until it is reaped */
         int port;
         struct rpc_client *client;
-        bool lost;   /* the connection broke */
-        bool kept;   /* its keeper runs */
+        bool lost;        /* the connection broke */
+        bool kept;        /* its keeper runs */
         unsigned foreign; /* bricks it serves that are left alone: see supervisor_config.keep */
-        bool ending; /* takes no more bricks */
+        bool ending;      /* takes no more bricks */
         unsigned failures;
         uint64_t not_before; /* of the next start */
         uint64_t up_since;
@@ -71,7 +75,7 @@ struct supervisor {
         bool begun;
 };
 
-/* ---- lists -------------------------------------------------------------------------------------------------------- */
+/* ---- lists ------------------------------------------------------------------------------------------------------- */
 
 static struct served *served_find(const struct supervisor *s, const char *path)
 {
@@ -149,12 +153,17 @@ static void process_kick(struct process *p)
         fibre_event_set(&p->kick);
 }
 
+static bool process_alive(const struct process *p)
+{
+        return p->child ? p->pid > 0 : process_is_alive(&p->supervisor->config.process, p->number, p->pid);
+}
+
 static void served_settle(struct served *b)
 {
         fibre_event_set(&b->settled);
 }
 
-/* ---- the connection ----------------------------------------------------------------------------------------------- */
+/* ---- the connection ---------------------------------------------------------------------------------------------- */
 
 static uint64_t pause_after(unsigned failures)
 {
@@ -173,8 +182,8 @@ static void process_lost(struct rpc_client *c, int error, void *arg)
 static int process_connect(struct fibre *self, struct process *p)
 {
         const struct process_config *config = &p->supervisor->config.process;
-        struct rpc_client_config client = {.call_timeout = CALL_LIMIT, .connect_timeout = CONNECT_LIMIT,
-                                           .on_disconnect = process_lost, .arg = p};
+        struct rpc_client_config client = {
+                .call_timeout = CALL_LIMIT, .connect_timeout = CONNECT_LIMIT, .on_disconnect = process_lost, .arg = p};
         char socket[256], text[300];
         int r = process_socket(config, p->number, socket, sizeof socket);
         if (r < 0)
@@ -189,7 +198,7 @@ static int process_connect(struct fibre *self, struct process *p)
                 r = rpc_client_connect(self, &client, &p->client);
                 if (r == 0)
                         return 0;
-                if (!process_is_alive(config, p->number, p->pid))
+                if (!process_alive(p))
                         return -ESRCH;
                 if (loop_now(p->supervisor->loop) >= limit)
                         return -ETIMEDOUT;
@@ -197,10 +206,11 @@ static int process_connect(struct fibre *self, struct process *p)
         }
 }
 
-static int process_call(struct fibre *self, struct process *p, uint32_t proc, const struct msg_desc *req_desc, const void *req,
-                        const struct msg_desc *rep_desc, void *rep, struct arena *a)
+static int process_call(struct fibre *self, struct process *p, uint32_t proc, const struct msg_desc *req_desc,
+                        const void *req, const struct msg_desc *rep_desc, void *rep, struct arena *a)
 {
-        return rpc_client_call(self, p->client, CONTROL_PROGRAM, CONTROL_VERSION, proc, NULL, req_desc, req, rep_desc, rep, a);
+        return rpc_client_call(self, p->client, CONTROL_PROGRAM, CONTROL_VERSION, proc, NULL, req_desc, req, rep_desc,
+                               rep, a);
 }
 
 /* A brick the process says it serves. */
@@ -217,8 +227,8 @@ static void note_attached(struct process *p, const char *path, const char *volum
         if (!b)
                 return;
         if (b->process && b->process != p) {
-                log_error(COMPONENT, "brick %s is served by process %u and by process %u: end one of them", path, p->number,
-                          b->process->number);
+                log_error(COMPONENT, "brick %s is served by process %u and by process %u: end one of them", path,
+                          p->number, b->process->number);
                 return;
         }
         b->process = p;
@@ -240,6 +250,7 @@ static int process_ask(struct fibre *self, struct process *p)
                 json_decref(bricks);
                 return -EPROTO;
         }
+        p->child = p->child && p->pid == rep.pid;
         p->pid = rep.pid;
         p->foreign = 0;
         p->port = rep.port;
@@ -258,9 +269,8 @@ static int process_ask(struct fibre *self, struct process *p)
 /* Waits until the process is gone; true when it is. */
 static bool process_gone(struct fibre *self, struct process *p, uint64_t patience)
 {
-        const struct process_config *config = &p->supervisor->config.process;
         uint64_t limit = loop_now(p->supervisor->loop) + patience;
-        while (process_is_alive(config, p->number, p->pid)) {
+        while (process_alive(p)) {
                 if (loop_now(p->supervisor->loop) >= limit)
                         return false;
                 fibre_sleep(self, CONNECT_POLL);
@@ -273,7 +283,8 @@ static bool process_gone(struct fibre *self, struct process *p, uint64_t patienc
 static void process_kill(struct fibre *self, struct process *p)
 {
         const struct process_config *config = &p->supervisor->config.process;
-        log_error(COMPONENT, "brick process %u (pid %d) does not answer on its control socket: it is ended and started again",
+        log_error(COMPONENT,
+                  "brick process %u (pid %d) does not answer on its control socket: it is ended and started again",
                   p->number, (int)p->pid);
         process_signal(config, p->number, p->pid, SIGTERM);
         if (process_gone(self, p, END_LIMIT))
@@ -282,7 +293,7 @@ static void process_kill(struct fibre *self, struct process *p)
         (void)process_gone(self, p, END_LIMIT);
 }
 
-/* ---- up and down -------------------------------------------------------------------------------------------------- */
+/* ---- up and down ------------------------------------------------------------------------------------------------- */
 
 static void forget_attached(struct process *p)
 {
@@ -318,7 +329,8 @@ static void process_failed(struct process *p, const struct error *why)
         p->failures++;
         uint64_t pause = pause_after(p->failures);
         p->not_before = now + pause;
-        log_error(COMPONENT, "brick process %u: %s; next try in %u s", p->number, why->text, (unsigned)(pause / NS_PER_SEC));
+        log_error(COMPONENT, "brick process %u: %s; next try in %u s", p->number, why->text,
+                  (unsigned)(pause / NS_PER_SEC));
         for (struct served *b = p->supervisor->bricks; b; b = b->next)
                 if (b->process == p && b->wanted) {
                         b->why = *why;
@@ -329,10 +341,11 @@ static void process_failed(struct process *p, const struct error *why)
 static int process_up(struct fibre *self, struct process *p, struct error *e)
 {
         const struct process_config *config = &p->supervisor->config.process;
-        if (!process_is_alive(config, p->number, p->pid)) {
+        if (!process_alive(p)) {
                 int r = process_spawn(config, p->number, &p->pid, e);
                 if (r < 0)
                         return r;
+                p->child = true;
                 log_notice(COMPONENT, "brick process %u started, pid %d", p->number, (int)p->pid);
         }
         int r = process_connect(self, p);
@@ -341,10 +354,11 @@ static int process_up(struct fibre *self, struct process *p, struct error *e)
         if (r == 0)
                 return 0;
         process_drop(p);
-        if (r != -ESRCH && process_is_alive(config, p->number, p->pid))
+        if (r != -ESRCH && process_alive(p))
                 process_kill(self, p);
-        return error_set(e, r, r == -ESRCH ? "it ended at once, see %s/brick-%u.log" : "it did not answer, see %s/brick-%u.log",
-                         config->log_dir, p->number);
+        return error_set(
+                e, r, r == -ESRCH ? "it ended at once, see %s/brick-%u.log" : "it did not answer, see %s/brick-%u.log",
+                config->log_dir, p->number);
 }
 
 static void process_end(struct fibre *self, struct process *p)
@@ -360,7 +374,7 @@ static void process_end(struct fibre *self, struct process *p)
         log_info(COMPONENT, "brick process %u is not needed any more", p->number);
 }
 
-/* ---- bricks ------------------------------------------------------------------------------------------------------- */
+/* ---- bricks ------------------------------------------------------------------------------------------------------ */
 
 static int refused(const struct control_rep *rep, struct error *e)
 {
@@ -420,7 +434,10 @@ static void try_detach(struct fibre *self, struct process *p, struct served *b)
         struct control_detach_req req = {.path = str_of(b->path)};
         if (process_call(self, p, CONTROL_DETACH, &control_detach_req_desc, &req, &control_rep_desc, &rep, &a) < 0)
                 return;
-        log_info(COMPONENT, "brick %s is not served any more", b->path);
+        if (rep.op_ret < 0)
+                log_warning(COMPONENT, "brick %s: detaching: %.*s", b->path, (int)rep.error.len, rep.error.s);
+        else
+                log_info(COMPONENT, "brick %s is not served any more", b->path);
         b->attached = b->current = false;
         served_settle(b);
         if (b->orphan)
@@ -442,7 +459,7 @@ static struct served *next_difference(const struct process *p)
         return NULL;
 }
 
-/* ---- the keeper --------------------------------------------------------------------------------------------------- */
+/* ---- the keeper -------------------------------------------------------------------------------------------------- */
 
 /* Until when the keeper may sleep, as a delay from now. */
 static uint64_t keeper_pause(const struct process *p)
@@ -499,7 +516,7 @@ static void keeper(struct fibre *self, void *arg)
         process_free(p);
 }
 
-/* ---- which process ------------------------------------------------------------------------------------------------ */
+/* ---- which process ----------------------------------------------------------------------------------------------- */
 
 static unsigned free_number(const struct supervisor *s)
 {
@@ -545,7 +562,7 @@ static int assign(struct supervisor *s, struct served *b)
         return r;
 }
 
-/* ---- finding again ------------------------------------------------------------------------------------------------ */
+/* ---- finding again ----------------------------------------------------------------------------------------------- */
 
 static void found(void *arg, unsigned number, pid_t pid)
 {
@@ -561,11 +578,12 @@ static void ask_found(struct fibre *self, void *arg)
         if (r == 0)
                 r = process_ask(self, p);
         if (r == 0) {
-                log_notice(COMPONENT, "brick process %u found running, pid %d, port %d", p->number, (int)p->pid, p->port);
+                log_notice(COMPONENT, "brick process %u found running, pid %d, port %d", p->number, (int)p->pid,
+                           p->port);
                 return;
         }
         process_drop(p);
-        if (r != -ESRCH && process_is_alive(&p->supervisor->config.process, p->number, p->pid))
+        if (r != -ESRCH && process_alive(p))
                 process_kill(self, p);
 }
 
@@ -595,7 +613,7 @@ static void begin(struct fibre *self, void *arg)
                         log_error(COMPONENT, "brick %s is not served: out of memory", b->path);
 }
 
-/* ---- interface ---------------------------------------------------------------------------------------------------- */
+/* ---- interface --------------------------------------------------------------------------------------------------- */
 
 int supervisor_new(struct loop *loop, const struct supervisor_config *config, struct supervisor **ret)
 {
@@ -639,32 +657,36 @@ int supervisor_want(struct supervisor *s, const char *path, const char *volfile)
         return r;
 }
 
-int supervisor_wait(struct fibre *self, struct supervisor *s, const char *path, struct error *e)
+static uint64_t until(const struct supervisor *s, uint64_t deadline)
+{
+        uint64_t now = loop_now(s->loop);
+        return deadline > now ? deadline - now : 0;
+}
+
+int supervisor_wait(struct fibre *self, struct supervisor *s, const char *path, uint64_t deadline, struct error *e)
 {
         struct served *b = served_find(s, path);
         if (!b)
                 return error_set(e, -ENOENT, "no such brick");
-        (void)fibre_event_wait(self, &b->settled, SUPERVISOR_PATIENCE);
+        (void)fibre_event_wait(self, &b->settled, until(s, deadline));
         if (b->attached)
                 return 0;
         if (b->why.code)
                 return error_set(e, b->why.code, "%s", b->why.text);
-        return error_set(e, -ETIMEDOUT, "the brick process has not answered for %u s",
-                         (unsigned)(SUPERVISOR_PATIENCE / NS_PER_SEC));
+        return error_set(e, -ETIMEDOUT, "the brick process does not answer");
 }
 
-int supervisor_unwant(struct fibre *self, struct supervisor *s, const char *path)
+int supervisor_unwant(struct fibre *self, struct supervisor *s, const char *path, uint64_t deadline)
 {
         struct served *b = served_find(s, path);
         if (!b)
                 return 0;
         b->wanted = false;
         struct process *p = b->process;
-        uint64_t limit = loop_now(s->loop) + SUPERVISOR_PATIENCE;
-        while ((b->attached || b->busy) && loop_now(s->loop) < limit) {
+        while ((b->attached || b->busy) && until(s, deadline) > 0) {
                 b->settled = (struct fibre_event){0};
                 process_kick(p);
-                (void)fibre_event_wait(self, &b->settled, limit - loop_now(s->loop));
+                (void)fibre_event_wait(self, &b->settled, until(s, deadline));
         }
         bool stuck = b->attached || b->busy;
         if (stuck)
@@ -701,6 +723,8 @@ void supervisor_reaped(struct supervisor *s, pid_t pid, int wait_status)
                 else
                         log_notice(COMPONENT, "brick process %u (pid %d) exited with status %d", p->number, (int)pid,
                                    WEXITSTATUS(wait_status));
+                if (p->child)
+                        p->pid = 0;
                 process_kick(p);
         }
 }

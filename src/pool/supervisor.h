@@ -1,8 +1,8 @@
 /* The brick processes of this node: kept running, told what to serve (spec: design §4, wire.md §5.2).
  *
- * The caller says which bricks are wanted; a fibre per process brings about what is wanted: starts the process, attaches
- * and detaches, starts it again with growing pauses when it died, and ends it when it has nothing to serve. Nothing here
- * touches a brick that is served as it should be, and ending mortard does not touch the processes.
+ * The caller says which bricks are wanted; a fibre per process brings about what is wanted: starts the process,
+ * attaches and detaches, starts it again with growing pauses when it died, and ends it when it has nothing to serve.
+ * Nothing here touches a brick that is served as it should be, and ending mortard does not touch the processes.
  *
  * Everything on the loop thread.
  */
@@ -12,7 +12,7 @@
 #include "base/fibre.h"
 #include "pool/process.h"
 
-#define SUPERVISOR_PATIENCE (30 * NS_PER_SEC) /* how long a command waits for a brick */
+#define SUPERVISOR_PATIENCE (30 * NS_PER_SEC) /* how long a command waits for its bricks */
 
 struct supervisor;
 
@@ -33,13 +33,13 @@ int supervisor_new(struct loop *loop, const struct supervisor_config *config, st
  * what is missing. Call once, after the first supervisor_want() calls; goes on in fibres of its own. */
 int supervisor_begin(struct supervisor *s);
 
-/* The brick PATH shall be served by this volfile text from now on; returns at once. Again with another text: reconfigured.
- * -ENOMEM. */
+/* The brick PATH shall be served by this volfile text from now on; returns at once. Again with another text:
+ * reconfigured. -ENOMEM. */
 int supervisor_want(struct supervisor *s, const char *path, const char *volfile);
-/* Waits until the brick is served (0), or was tried and refused (its reason), or SUPERVISOR_PATIENCE is over. */
-int supervisor_wait(struct fibre *self, struct supervisor *s, const char *path, struct error *e);
-/* Not any more. Returns when it is detached, or the process is gone, or after SUPERVISOR_PATIENCE (-ETIMEDOUT). */
-int supervisor_unwant(struct fibre *self, struct supervisor *s, const char *path);
+/* Waits until the brick is served (0), or was tried and refused (its reason), or loop time DEADLINE (-ETIMEDOUT). */
+int supervisor_wait(struct fibre *self, struct supervisor *s, const char *path, uint64_t deadline, struct error *e);
+/* Not any more. Returns when it is detached, or the process is gone, or at DEADLINE (-ETIMEDOUT). */
+int supervisor_unwant(struct fibre *self, struct supervisor *s, const char *path, uint64_t deadline);
 
 struct brick_state {
         bool online;

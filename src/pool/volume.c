@@ -60,11 +60,23 @@ char *brick_text(const struct brick_record *b, char *buf, size_t size)
         return buf;
 }
 
-/* ---- names -------------------------------------------------------------------------------------------------------- */
+/* ---- names ------------------------------------------------------------------------------------------------------- */
 
 static const char *const reserved_names[] = {
-        "volume", "type", "help", "subvolumes", "option", "end-volume", "all", "volume_not_in_ring", "description", "force",
-        "snap-max-hard-limit", "snap-max-soft-limit", "auto-delete", "activate-on-create",
+        "volume",
+        "type",
+        "help",
+        "subvolumes",
+        "option",
+        "end-volume",
+        "all",
+        "volume_not_in_ring",
+        "description",
+        "force",
+        "snap-max-hard-limit",
+        "snap-max-soft-limit",
+        "auto-delete",
+        "activate-on-create",
 };
 
 static int name_refuse_silently(struct error *e)
@@ -90,7 +102,7 @@ int volume_name_check(const char *name, struct error *e)
         return 0;
 }
 
-/* ---- description -------------------------------------------------------------------------------------------------- */
+/* ---- description ------------------------------------------------------------------------------------------------- */
 
 static unsigned count_on_same_fs(const struct volume *v, size_t brick)
 {
@@ -130,7 +142,7 @@ int volume_describe(const struct volume *v, struct arena *a, struct volume_spec 
         return 0;
 }
 
-/* ---- the set ------------------------------------------------------------------------------------------------------ */
+/* ---- the set ----------------------------------------------------------------------------------------------------- */
 
 void volume_set_done(struct volume_set *s)
 {

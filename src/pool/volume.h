@@ -1,7 +1,7 @@
 /* A volume as the pool knows it, and its record.
  *
- * `struct volume` is the in-memory form of one JSON record (docs/formats). Everything of a volume hangs on its own arena.
- * Which bricks run where is no part of it: see pool/supervisor.h. Pure functions; any thread.
+ * `struct volume` is the in-memory form of one JSON record (docs/formats). Everything of a volume hangs on its own
+ * arena. Which bricks run where is no part of it: see pool/supervisor.h. Pure functions; any thread.
  */
 #pragma once
 
@@ -68,19 +68,19 @@ const char *volume_status_name(enum volume_status s); /* "Created" … as `volum
 const char *volume_type_name(const struct volume *v); /* "Distribute" */
 char *brick_text(const struct brick_record *b, char *buf, size_t size); /* "HOST:/path" */
 
-/* The record. volume_encode: NULL when out of memory. volume_decode: -EINVAL damaged, -EPROTONOSUPPORT newer schema, with
- * a sentence. */
+/* The record. volume_encode: NULL when out of memory. volume_decode: -EINVAL damaged, -EPROTONOSUPPORT newer schema,
+ * with a sentence. */
 json_t *volume_encode(const struct volume *v);
 int volume_decode(const json_t *json, struct volume **ret, struct error *e);
 
-/* 0, or -EINVAL / -ENAMETOOLONG with stock's text (cli.md §5.5); for a name that stock refuses with nothing but the usage,
- * the text is empty. */
+/* 0, or -EINVAL / -ENAMETOOLONG with stock's text (cli.md §5.5); for a name that stock refuses with nothing but the
+ * usage, the text is empty. */
 int volume_name_check(const char *name, struct error *e);
 
 /* What the volfile generators want. Bricks and settings live in A. -ENOMEM. */
 int volume_describe(const struct volume *v, struct arena *a, struct volume_spec *ret);
 
-/* ---- all volumes, sorted by name ---------------------------------------------------------------------------------- */
+/* ---- all volumes, sorted by name --------------------------------------------------------------------------------- */
 
 struct volume_entry {
         char name[VOLFILE_VOLUME_MAX + 1];

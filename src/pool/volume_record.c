@@ -1,8 +1,8 @@
 /* A volume to its JSON record and back.
  *
- * The reader is tolerant: unknown members are ignored, so an older program reads what a newer one of the same schema wrote.
- * It is strict about what it needs: a missing or impossible member makes the record damaged, and the caller leaves it
- * alone. Any thread.
+ * The reader is tolerant: unknown members are ignored, so an older program reads what a newer one of the same schema
+ * wrote. It is strict about what it needs: a missing or impossible member makes the record damaged, and the caller
+ * leaves it alone. Any thread.
  */
 #include "pool/volume.h"
 
@@ -12,13 +12,13 @@ static const char *const type_words[VOLUME_TYPE_MAX] = {"distribute", "replicate
 static const char *const status_words[VOLUME_STATUS_MAX] = {"created", "started", "stopped"};
 static const char *const intent_words[INTENT_MAX] = {"none", "creating", "starting", "stopping"};
 
-/* ---- writing ------------------------------------------------------------------------------------------------------ */
+/* ---- writing ----------------------------------------------------------------------------------------------------- */
 
 static json_t *encode_origin(const struct brick_origin *o)
 {
         char mark[UUID_TEXT_SIZE];
-        return json_pack("{s:b,s:b,s:b,s:s}", "absent", o->absent, "had_glusterfs", o->had_glusterfs, "had_mark", o->had_mark,
-                         "mark", gfid_format(&o->mark, mark));
+        return json_pack("{s:b,s:b,s:b,s:s}", "absent", o->absent, "had_glusterfs", o->had_glusterfs, "had_mark",
+                         o->had_mark, "mark", gfid_format(&o->mark, mark));
 }
 
 static json_t *encode_bricks(const struct volume *v)
@@ -54,14 +54,15 @@ static json_t *encode_options(const struct volume *v)
 json_t *volume_encode(const struct volume *v)
 {
         char id[UUID_TEXT_SIZE];
-        return json_pack("{s:i,s:s,s:s,s:I,s:s,s:s,s:s,s:i,s:i,s:s,s:s,s:o,s:o}", "schema", (int)VOLUME_SCHEMA, "name", v->name,
-                         "id", gfid_format(&v->id, id), "version", (json_int_t)v->version, "type", type_words[v->type],
-                         "status", status_words[v->status], "intent", intent_words[v->intent], "op_version",
-                         (int)v->op_version, "client_op_version", (int)v->client_op_version, "username", v->username,
-                         "password", v->password, "bricks", encode_bricks(v), "options", encode_options(v));
+        return json_pack("{s:i,s:s,s:s,s:I,s:s,s:s,s:s,s:i,s:i,s:s,s:s,s:o,s:o}", "schema", (int)VOLUME_SCHEMA, "name",
+                         v->name, "id", gfid_format(&v->id, id), "version", (json_int_t)v->version, "type",
+                         type_words[v->type], "status", status_words[v->status], "intent", intent_words[v->intent],
+                         "op_version", (int)v->op_version, "client_op_version", (int)v->client_op_version, "username",
+                         v->username, "password", v->password, "bricks", encode_bricks(v), "options",
+                         encode_options(v));
 }
 
-/* ---- reading ------------------------------------------------------------------------------------------------------ */
+/* ---- reading ----------------------------------------------------------------------------------------------------- */
 
 static int damaged(struct error *e, const char *member)
 {
@@ -238,7 +239,8 @@ static int check_schema(const json_t *json, struct error *e)
         if (r < 0)
                 return r;
         if (schema > VOLUME_SCHEMA)
-                return error_set(e, -EPROTONOSUPPORT, "the record has schema %lld and this program knows up to %u: a newer mortard wrote it",
+                return error_set(e, -EPROTONOSUPPORT,
+                                 "the record has schema %lld and this program knows up to %u: a newer mortard wrote it",
                                  (long long)schema, VOLUME_SCHEMA);
         return 0;
 }

@@ -109,7 +109,7 @@ int option_time(const char *text, uint32_t *ret);  /* seconds; "42", "10min", "1
 int option_percent(const char *text, double *ret); /* "10", "10%", "12.5%" */
 int option_double(const char *text, double *ret);
 
-/* A share or an amount: "10%" or "10GB". A bare number is bytes, but up to 100 it counts as percent. */
+/* A share or an amount: "10%" or "10GB". A bare number is bytes, but below 100 it counts as percent. */
 struct option_share {
         bool is_percent;
         double percent;

@@ -173,7 +173,7 @@ int option_percent_or_size(const char *text, struct option_share *ret)
                 r = option_percent(text, &share.percent);
         } else {
                 r = option_size(text, &share.bytes);
-                if (r >= 0 && share.bytes <= 100)
+                if (r >= 0 && share.bytes < 100)
                         share = (struct option_share){.is_percent = true, .percent = (double)share.bytes};
         }
         if (r < 0)

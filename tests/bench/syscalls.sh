@@ -43,7 +43,7 @@ port=$(port_stock two)
 stop_stock
 
 start_ours && volume ours one fs/ours || exit 1
-port_of() { ours -o json volume status one | python3 -c 'import json,sys
+port_of() { ours -o json volume status "$1" | python3 -c 'import json,sys
 def find(o):
     if isinstance(o, dict):
         if o.get("port"): print(o["port"]); sys.exit()
@@ -51,12 +51,12 @@ def find(o):
     if isinstance(o, list):
         for v in o: find(v)
 find(json.load(sys.stdin))'; }
-until_true 10 eval '[ -n "$(port_of)" ]'
-count ours "$(pgrep -x mortar-brick)" "$(port_of)" "$W/fs/ours" || exit 1
+until_true 10 eval '[ -n "$(port_of one)" ]'
+count ours "$(pgrep -x mortar-brick)" "$(port_of one)" "$W/fs/ours" || exit 1
 ours volume stop one >/dev/null
 ours volume create two "$HOST:$W/fs/ours2" force >/dev/null && ours volume start two >/dev/null
-port_of2() { port_of | head -1; }
-"$R" "$HOST" "$(port_of)" "$W/fs/ours2" prepare "$COUNT" && timed ours "$(port_of)" "$W/fs/ours2"
+until_true 10 eval '[ -n "$(port_of two)" ]'
+"$R" "$HOST" "$(port_of two)" "$W/fs/ours2" prepare "$COUNT" && timed ours "$(port_of two)" "$W/fs/ours2"
 stop_ours
 
 echo "| call | stock: system calls | mortar | ratio | stock: µs | mortar: µs |"

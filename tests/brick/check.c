@@ -257,7 +257,7 @@ static void check_top(struct check *c, int fd, const char *name, void *arg)
 {
         char copy[3] = {name[0], name[1]};
         bool hash = strlen(name) == 2, unlinked = streq(name, "unlink");
-        if (!hash && (!unlinked || (c->flags & CHECK_CRASHED)))
+        if (!hash && (!unlinked || (c->flags & (CHECK_CRASHED | CHECK_UNLINK_LEFT))))
                 return;
         int sub = open_dir(c, fd, name);
         if (sub < 0) {

@@ -242,6 +242,7 @@ static void parents_are_counted_if_wanted(void **state)
         assert_memory_equal(v, "\0\0\0\1", 4);
         assert_int_equal(try_unlink(c, &root, "f"), 0);
         assert_int_equal(attr_of(h, on_disk(h, "d/g"), key, v, sizeof v), -ENODATA);
+        harness_next_tick();
         assert_int_equal(disk_removexattr(h->disk, AT_FDCWD, on_disk(h, "d/g"),
                                           "trusted.pgfid.ab4a0000-0000-4000-8000-000000000002"), 0);
         assert_int_equal(try_lookup(c, &dir, "g", NULL), 0);
@@ -322,6 +323,7 @@ static void default_acls_are_inherited(void **state)
         struct client *c = client_open(h);
         struct gfid dir = make_dir(c, &root, "dir"), g = harness_gfid(h);
         uint8_t acl[64];
+        harness_next_tick();
         if (setxattr(on_disk(h, "dir"), "system.posix_acl_default", default_acl, sizeof default_acl, 0) < 0) {
                 client_close(c);
                 skip();

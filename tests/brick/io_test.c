@@ -457,6 +457,7 @@ static void full_and_read_only(void **state)
         assert_int_equal(CALL(&fx, ZEROFILL, zerofill, &zero, .gfid = f, .fd = -2, .offset = 5, .size = 5), 0);
         assert_int_equal(CALL(&fx, ZEROFILL, zerofill, &zero, .gfid = f, .fd = -2, .offset = 5, .size = 6), -ENOSPC);
         assert_int_equal(CALL(&fx, DISCARD, discard, &discard, .gfid = f, .fd = -2, .size = 5), -ENOSPC);
+        assert_int_equal(write_result(f, fixture_fd(&fx, f, O_WRONLY | O_APPEND), 8, "xy", &rep), -ENOSPC);
         assert_int_equal(open_as(f, O_RDWR | O_CREAT), -ENOSPC);
         assert_int_equal(open_as(f, O_RDWR), 0);
         assert_int_equal(CALL(&fx, TRUNCATE, truncate, &truncate, .gfid = f, .offset = 100000), 0); /* observed */

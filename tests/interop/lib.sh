@@ -63,14 +63,14 @@ storage() {
 # ---- mortar ------------------------------------------------------------------------------------------------------------
 start_ours() {
         mkdir -p "$W/ours/state" "$W/ours/run" "$W/ours/log"
-        "$B/src/pool/mortard" --state-dir "$W/ours/state" --run-dir "$W/ours/run" --log-dir "$W/ours/log" \
-                --listen "*:24007" --hostname "$HOST" --brick-program "${MORTAR_BRICK:-$B/src/brick/mortar-brick}" \
+        "$B/mortard" --state-dir "$W/ours/state" --run-dir "$W/ours/run" --log-dir "$W/ours/log" \
+                --listen "*:24007" --hostname "$HOST" --brick-program "${MORTAR_BRICK:-$B/mortar-brick}" \
                 ${MORTARD_ARGS:-} >"$W/ours/log/mortard.log" 2>&1 &
         MORTARD=$!
         export MORTAR_SOCKET=$W/ours/run/mortard.sock
         until_true 10 ours volume list || { cat "$W/ours/log/mortard.log"; return 1; }
 }
-ours() { "$B/src/cli/mortar" --mode=script "$@"; }
+ours() { "$B/mortar" --mode=script "$@"; }
 stop_ours() {
         kill "$MORTARD" && wait "$MORTARD" 2>/dev/null
         pkill -x mortar-brick

@@ -57,6 +57,9 @@ for layout in "$@"; do
         else
                 skip "$layout: libgfapi: built without libglusterfs-dev"
         fi
+        # something for the brick check to look at
+        cp -a "$W/git-source/dir00" "$W/git-source/dir01" "$mnt/" && ln "$mnt/dir00/sub0/file00000.txt" "$mnt/second-name" &&
+                ln -s dir00 "$mnt/symlink" && mkfifo "$mnt/fifo" && mv "$mnt/dir01" "$mnt/dir00/moved" || fail "$layout: last files"
         umount "$mnt" || fail "$layout: umount"
         client_log "$layout" || cp "$W/client-$layout.log" "$B/check/" 2>/dev/null
         for b in $(bricks ours "$layout"); do
@@ -70,7 +73,7 @@ stop_ours
 export LD_PRELOAD_BRICK=$T/libeio_shim.so
 cat >"$W/brick-with-eio" <<X
 #!/bin/sh
-LD_PRELOAD=$T/libeio_shim.so MORTAR_EIO_WRITE=3 exec "$B/src/brick/mortar-brick" "\$@"
+LD_PRELOAD=$T/libeio_shim.so MORTAR_EIO_WRITE=3 exec "$B/mortar-brick" "\$@"
 X
 chmod +x "$W/brick-with-eio"
 MORTAR_BRICK=$W/brick-with-eio start_ours || fail "mortard starts again"

@@ -1,4 +1,5 @@
-/* Changes of volumes: power cuts, failures and process crashes at every single effect leave the old or the new state. */
+/* Changes of volumes: power cuts, failures and process crashes at every single effect leave the old or the new state.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -58,7 +59,7 @@ static int stop(struct world *w)
         return r < 0 ? r : change_settle(&w->change, v, VOLUME_STOPPED, NULL);
 }
 
-static int delete(struct world *w)
+static int delete (struct world *w)
 {
         int r = change_delete(&w->change, volume_set_find(&w->volumes, "v"), NULL);
         if (r == 0)
@@ -254,12 +255,14 @@ static void test_start_checks(void **unused)
         struct volume *v = volume_set_find(&w.volumes, "v");
         assert_int_equal(disk_setxattr(w.disk, AT_FDCWD, brick_b, VOLUME_ID_XATTR, old_mark.b, 16, 0), 0);
         assert_reason(change_start(&w.change, v, false, &e), &e,
-                      "Volume id mismatch for brick here:/data2/b. Expected volume id 76777879-7a7b-7c7d-7e7f-808182838485, volume"
+                      "Volume id mismatch for brick here:/data2/b. Expected volume id "
+                      "76777879-7a7b-7c7d-7e7f-808182838485, volume"
                       " id 09090900-0000-0000-0000-000000000000 found");
         assert_int_equal(disk_removexattr(w.disk, AT_FDCWD, brick_b, VOLUME_ID_XATTR), 0);
-        assert_reason(change_start(&w.change, v, false, &e), &e,
-                      "Failed to get extended attribute trusted.glusterfs.volume-id for brick dir /data2/b. Reason : No data"
-                      " available");
+        assert_reason(
+                change_start(&w.change, v, false, &e), &e,
+                "Failed to get extended attribute trusted.glusterfs.volume-id for brick dir /data2/b. Reason : No data"
+                " available");
         assert_int_equal(disk_rename(w.disk, AT_FDCWD, "/data/a", AT_FDCWD, "/data/z", 0), 0);
         assert_reason(change_start(&w.change, v, false, &e), &e,
                       "Failed to find brick directory /data/a for volume v. Reason : No such file or directory");
@@ -270,9 +273,9 @@ static void test_start_checks(void **unused)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_power_cut),        cmocka_unit_test(test_process_crash),
-                cmocka_unit_test(test_failures),         cmocka_unit_test(test_undo_spares_others),
-                cmocka_unit_test(test_refusals),         cmocka_unit_test(test_start_checks),
+                cmocka_unit_test(test_power_cut), cmocka_unit_test(test_process_crash),
+                cmocka_unit_test(test_failures),  cmocka_unit_test(test_undo_spares_others),
+                cmocka_unit_test(test_refusals),  cmocka_unit_test(test_start_checks),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

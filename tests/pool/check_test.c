@@ -11,10 +11,12 @@
 #include "world.h"
 
 #define ROOT_TEXT                                                                                                      \
-        " is being created in the root partition. It is recommended that you don't use the system's root partition for" \
+        " is being created in the root partition. It is recommended that you don't use the system's root partition "   \
+        "for"                                                                                                          \
         " storage backend. Or use 'force' at the end of the command if you want to override this behavior."
 #define MOUNT_TEXT                                                                                                     \
-        " is a mount point. Please create a sub-directory under the mount point and use that as the brick directory. Or" \
+        " is a mount point. Please create a sub-directory under the mount point and use that as the brick directory. " \
+        "Or"                                                                                                           \
         " use 'force' at the end of the command if you want to override this behavior."
 #define BUSY_TEXT " not available. Brick may be containing or be contained by an existing brick."
 
@@ -68,7 +70,8 @@ static void test_name_taken(void **unused)
         struct error why = {.code = -EINVAL, .text = "its record is damaged"};
         refused(world_volume("old", "here:/data/x", NULL), true, "Volume old already exists");
         assert_int_equal(volume_set_put(&w.volumes, "bad", NULL, &why), 0);
-        refused(world_volume("bad", "here:/data/x", NULL), true, "Volume bad already exists, but its record is damaged");
+        refused(world_volume("bad", "here:/data/x", NULL), true,
+                "Volume bad already exists, but its record is damaged");
 }
 
 static void test_lengths(void **unused)
@@ -84,12 +87,14 @@ static void test_lengths(void **unused)
         (void)snprintf(word, sizeof word, "here:/data/%s", name);
         (void)snprintf(text, sizeof text, "Volume file path for volume v and brick path %s is too long.", word);
         refused(world_volume("v", word, NULL), true, text);
+        refused(world_volume("v", "here:/data/a\nb", NULL), true, "A brick path must not contain control characters");
 }
 
 static void test_hosts(void **unused)
 {
         (void)unused;
-        refused(world_volume("v", "here:/data/x", "there:/data/y", NULL), true, "Host there is not in 'Peer in Cluster' state");
+        refused(world_volume("v", "here:/data/x", "there:/data/y", NULL), true,
+                "Host there is not in 'Peer in Cluster' state");
 }
 
 static void test_existing_bricks(void **unused)
@@ -173,10 +178,14 @@ static void test_names(void **unused)
         name_refused("-x", "");
         name_refused("a/b", "");
         name_refused("", "");
-        name_refused("a.b", "Volume name should not contain \".\" character.\nVolume names can onlycontain alphanumeric, '-' and"
-                            " '_' characters.");
-        name_refused("a b", "Volume name should not contain \" \" character.\nVolume names can onlycontain alphanumeric, '-' and"
-                            " '_' characters.");
+        name_refused(
+                "a.b",
+                "Volume name should not contain \".\" character.\nVolume names can onlycontain alphanumeric, '-' and"
+                " '_' characters.");
+        name_refused(
+                "a b",
+                "Volume name should not contain \" \" character.\nVolume names can onlycontain alphanumeric, '-' and"
+                " '_' characters.");
 }
 
 static void resolved(const char *path, const char *real)

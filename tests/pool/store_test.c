@@ -47,7 +47,8 @@ static void test_round_trip(void **unused)
         json_decref(b);
 }
 
-/* Every member that is taken away or replaced by nonsense makes the record damaged, or is not needed; nothing crashes. */
+/* Every member that is taken away or replaced by nonsense makes the record damaged, or is not needed; nothing crashes.
+ */
 static void test_mutations(void **unused)
 {
         (void)unused;
@@ -55,7 +56,8 @@ static void test_mutations(void **unused)
         json_t *whole = volume_encode(v);
         const char *key;
         json_t *value;
-        json_object_foreach(whole, key, value) {
+        json_object_foreach(whole, key, value)
+        {
                 json_t *without = json_deep_copy(whole), *nonsense = json_deep_copy(whole);
                 struct volume *got = NULL;
                 struct error e = {0};
@@ -94,7 +96,8 @@ static void test_damaged(void **unused)
         assert_int_equal(w.volumes.n, 3);
         assert_non_null(volume_set_find(&w.volumes, "good"));
         assert_null(volume_set_find(&w.volumes, "bad"));
-        assert_non_null(strstr(volume_set_entry(&w.volumes, "bad")->why.text, "/state/volumes/bad.json: it is damaged"));
+        assert_non_null(
+                strstr(volume_set_entry(&w.volumes, "bad")->why.text, "/state/volumes/bad.json: it is damaged"));
         assert_non_null(strstr(volume_set_entry(&w.volumes, "new")->why.text, "a newer mortard wrote it"));
         assert_true(world_exists(&w, "/state/volumes/bad.json"));
         assert_true(world_exists(&w, "/state/volumes/new.json"));

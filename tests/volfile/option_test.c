@@ -345,6 +345,8 @@ static void sizes_are_read(void **state)
         assert_true(share.is_percent && share.percent > 4.9 && share.percent < 5.1);
         assert_int_equal(option_percent_or_size("1", &share), 0);
         assert_true(share.is_percent);
+        assert_int_equal(option_percent_or_size("100", &share), 0);
+        assert_true(!share.is_percent && share.bytes == 100);
         assert_int_equal(option_percent_or_size("1GB", &share), 0);
         assert_true(!share.is_percent && share.bytes == GIB);
         assert_int_equal(option_percent_or_size("x", &share), -EINVAL);

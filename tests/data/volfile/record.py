@@ -56,7 +56,8 @@ def spec(vol, bricks, shared):
     i = info(vol)
     kind = {'0': 'distribute', '2': 'replicate', '4': 'disperse'}[i['type']]
     lines = [f'name {vol}', f'type {kind}', f'set-size {max(1, int(i["sub_count"]))}',
-             f'arbiter {i.get("arbiter_count", 0)}', f'redundancy {i["redundancy_count"]}', f'volume-id {i["volume-id"]}',
+             f'arbiter {i.get("arbiter_count", 0)}', f'redundancy {i["redundancy_count"]}',
+                     f'volume-id {i["volume-id"]}',
              f'username {i["username"]}', f'password {i["password"]}']
     lines += [f'brick {HOST} {path} {shared}' for path in bricks]
     lines += [f'set {k} {v}' for k, v in i.items() if '.' in k]
@@ -65,7 +66,8 @@ def spec(vol, bricks, shared):
 
 KINDS = {
     'one': (['1'], []), 'dist': (['1', '2'], []), 'rep3': (['1', '2', '3'], ['replica', '3']),
-    'arb': (['1', '2', '3'], ['replica', '3', 'arbiter', '1']), 'disp': (['1', '2', '3'], ['disperse', '3', 'redundancy', '1']),
+    'arb': (['1', '2', '3'], ['replica', '3', 'arbiter', '1']), 'disp': (['1', '2', '3'], ['disperse', '3',
+            'redundancy', '1']),
     'dr': (['1', '2', '3', '4', '5', '6'], ['replica', '3']), 'shared': (['s'], []),
 }
 
@@ -103,7 +105,8 @@ def candidates(row):
     if kind == 'STR' and '|' in values:
         return [values.split('|')[0], values.split('|')[-1]]
     low = values.split('.')[0]
-    fixed = {'TIME': '37', 'PERCENT': '20%', 'PERCENT_OR_SIZET': '20%', 'PATH': '/srv', 'INTERNET_ADDRESS_LIST': '10.0.0.1',
+    fixed = {'TIME': '37', 'PERCENT': '20%', 'PERCENT_OR_SIZET': '20%', 'PATH': '/srv',
+            'INTERNET_ADDRESS_LIST': '10.0.0.1',
              'INT': '0700' if values.startswith('0000') else str(int(low) + 1) if low.lstrip('-').isdigit() else '7',
              'SIZET': {'0..1MB': '512KB', '1..32': '3', '4096..131072': '8192', '1024..131072': '2048',
                        '512KB..1GB': '2MB'}.get(values, '8MB')}
@@ -143,7 +146,8 @@ def values(vol):
             key, _, words = line.rstrip('\n').partition('\t')
             for value in words.split('\t'):
                 code, text = gluster('volume', 'set', vol, key, value)
-                lines.append(f'{key}\t{value}\t' + ('ok' if code == 0 else text.strip().removeprefix('volume set: failed: ')))
+                said = 'ok' if code == 0 else text.strip().removeprefix('volume set: failed: ')
+                lines.append(f'{key}\t{value}\t{said}')
                 gluster('volume', 'reset', vol, key, 'force')
     write('values.tsv', '\n'.join(lines) + '\n')
 
@@ -154,22 +158,31 @@ def read_rows():
 
 
 ROWS = read_rows()
-SKIP = {'cluster.op-version', 'cluster.enable-shared-storage', 'cluster.server-quorum-ratio', 'cluster.brick-multiplex',
+SKIP = {'cluster.op-version', 'cluster.enable-shared-storage', 'cluster.server-quorum-ratio',
+        'cluster.brick-multiplex',
         'config.transport', 'nfs.disable'}
-CLIENT_ALL = ['performance.read-ahead=on', 'performance.readdir-ahead=on', 'performance.io-cache=on', 'performance.nl-cache=on',
-              'performance.client-io-threads=on', 'features.shard=on', 'features.cloudsync=on', 'network.compression=on',
+CLIENT_ALL = ['performance.read-ahead=on', 'performance.readdir-ahead=on', 'performance.io-cache=on',
+        'performance.nl-cache=on',
+              'performance.client-io-threads=on', 'features.shard=on', 'features.cloudsync=on',
+                      'network.compression=on',
               'features.uss=on', 'features.tag-namespaces=on', 'features.sdfs=on', 'performance.io-thread-count=8']
 TUNED = ['performance.io-cache-size=64MB', 'performance.cache-size=32MB', 'performance.cache-max-file-size=1MB',
-         'performance.cache-min-file-size=1KB', 'performance.cache-refresh-timeout=3', 'performance.cache-priority=*.html:1',
-         'performance.io-cache-pass-through=on', 'performance.quick-read-cache-size=4MB', 'performance.qr-cache-timeout=5',
-         'performance.readdir-ahead-pass-through=on', 'performance.rda-low-wmark=8KB', 'performance.rda-cache-limit=20MB',
-         'performance.nl-cache-timeout=600', 'performance.nl-cache-positive-entry=on', 'performance.nl-cache-pass-through=on',
+         'performance.cache-min-file-size=1KB', 'performance.cache-refresh-timeout=3',
+                 'performance.cache-priority=*.html:1',
+         'performance.io-cache-pass-through=on', 'performance.quick-read-cache-size=4MB',
+                 'performance.qr-cache-timeout=5',
+         'performance.readdir-ahead-pass-through=on', 'performance.rda-low-wmark=8KB',
+                 'performance.rda-cache-limit=20MB',
+         'performance.nl-cache-timeout=600', 'performance.nl-cache-positive-entry=on',
+                 'performance.nl-cache-pass-through=on',
          'features.shard-block-size=4MB', 'features.shard-lru-limit=100', 'features.cloudsync-storetype=s3',
          'network.compression.mem-level=9', 'network.compression.debug=true', 'features.snapshot-directory=.old',
          'features.show-snapshot-directory=on', 'performance.enable-least-priority=off']
-TLS = ['client.ssl=on', 'server.ssl=on', 'auth.ssl-allow=alice,bob', 'ssl.own-cert=/etc/a.pem', 'ssl.private-key=/etc/a.key',
+TLS = ['client.ssl=on', 'server.ssl=on', 'auth.ssl-allow=alice,bob', 'ssl.own-cert=/etc/a.pem',
+        'ssl.private-key=/etc/a.key',
        'ssl.ca-list=/etc/a.ca', 'ssl.crl-path=/etc/crl', 'ssl.certificate-depth=2', 'ssl.cipher-list=HIGH:!SSLv2',
-       'ssl.dh-param=/etc/dh.pem', 'ssl.ec-curve=prime256v1', 'network.tcp-window-size=512KB', 'network.frame-timeout=60',
+       'ssl.dh-param=/etc/dh.pem', 'ssl.ec-curve=prime256v1', 'network.tcp-window-size=512KB',
+               'network.frame-timeout=60',
        'auth.allow=10.0.0.*,192.168.1.1', 'auth.reject=10.0.0.9', 'transport.address-family=inet6',
        'client.bind-insecure=on', 'server.allow-insecure=off', 'network.ping-timeout=7']
 LOGS = [f'diagnostics.{side}-{o}' for side in ('brick', 'client') for o in (
@@ -180,7 +193,8 @@ SQUASH = ['server.root-squash=on', 'server.all-squash=on', 'server.anonuid=99', 
           'storage.build-pgfid=off', 'changelog.changelog-dir=/srv/x', 'features.read-only=on']
 HEAL = ['cluster.data-self-heal=off', 'cluster.metadata-self-heal=off', 'cluster.entry-self-heal=off',
         'cluster.background-self-heal-count=4', 'cluster.self-heal-daemon=off', 'cluster.heal-timeout=300',
-        'cluster.eager-lock=off', 'cluster.shd-max-threads=4', 'cluster.granular-entry-heal=off', 'diagnostics.count-fop-hits=on',
+        'cluster.eager-lock=off', 'cluster.shd-max-threads=4', 'cluster.granular-entry-heal=off',
+                'diagnostics.count-fop-hits=on',
         'diagnostics.latency-measurement=on']
 PARALLEL = ['performance.readdir-ahead=on', 'performance.parallel-readdir=on', 'performance.rda-request-size=8192']
 
@@ -194,14 +208,18 @@ layout('one-logs', 'one', LOGS)
 layout('rep3-logs', 'rep3', LOGS)
 layout('arb-squash', 'arb', SQUASH)
 layout('dr-heal', 'dr', HEAL)
-layout('disp-heal', 'disp', ['cluster.disperse-self-heal-daemon=off', 'cluster.heal-timeout=300', 'disperse.background-heals=4',
+layout('disp-heal', 'disp', ['cluster.disperse-self-heal-daemon=off', 'cluster.heal-timeout=300',
+        'disperse.background-heals=4',
                              'disperse.quorum-count=2'])
 layout('dr-parallel', 'dr', PARALLEL)
 layout('dist-parallel', 'dist', PARALLEL[1:])
-layout('dist-nufa', 'dist', ['cluster.nufa=on', 'cluster.local-volume-name=dist-nufa-client-0', 'cluster.min-free-disk=5%'])
+layout('dist-nufa', 'dist', ['cluster.nufa=on', 'cluster.local-volume-name=dist-nufa-client-0',
+        'cluster.min-free-disk=5%'])
 layout('dist-switch', 'dist', ['cluster.switch=on', 'cluster.switch-pattern=*.jpg:dist-switch-client-1'])
-layout('one-bare', 'one', [f'performance.{o}=off' for o in ('write-behind', 'open-behind', 'quick-read', 'stat-prefetch',
-                                                           'client-io-threads')] + ['features.ctime=off', 'features.acl=off'])
+layout('one-bare', 'one', [f'performance.{o}=off' for o in ('write-behind', 'open-behind', 'quick-read',
+        'stat-prefetch',
+                                                           'client-io-threads')] + ['features.ctime=off',
+                                                                   'features.acl=off'])
 effects('disp', *bases['disp'], only=['cluster/disperse'])
 effects('dist', *bases['dist'], only=['cluster/distribute'])
 effects('rep3', *bases['rep3'], only=[])

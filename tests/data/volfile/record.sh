@@ -1,7 +1,7 @@
 #!/bin/bash
-# record.sh DIR -- records volfiles of a stock management daemon (glusterfs-server 10.3) as golden files into DIR/layouts,
-# DIR/effects and DIR/values.tsv. Needs root. Everything runs in a network namespace and a private mount namespace of its
-# own, so neither ports nor /var/lib/glusterd of this machine are touched; only processes started here are ended.
+# record.sh DIR -- records volfiles of a stock management daemon (glusterfs-server 10.3) as golden files into DIR: layouts/,
+# effects/ and values.tsv. Needs root. Everything runs in a network namespace and a private mount namespace of its own, so
+# neither ports nor /var/lib/glusterd of this machine are touched; only processes started here are ended.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 out=$(mkdir -p "$1" && cd "$1" && pwd)

@@ -1,0 +1,149 @@
+/* Who is let in: src/brick/auth.c, and what src/brick/export_config.c reads out of a brick volfile. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "brick/server.h"
+
+static enum auth_verdict judge(const char *allow, const char *reject, const char *peer)
+{
+        return auth_address(allow, reject, peer, NULL);
+}
+
+static void test_addresses(void **state)
+{
+        assert_int_equal(judge("*", "", "192.0.2.1"), AUTH_ACCEPT);
+        assert_int_equal(judge("", "", "192.0.2.1"), AUTH_UNDECIDED);
+        assert_int_equal(judge("192.0.2.1", "", "192.0.2.1"), AUTH_ACCEPT);
+        assert_int_equal(judge("192.0.2.1", "", "192.0.2.11"), AUTH_UNDECIDED);
+        assert_int_equal(judge("10.*, 192.0.*", "", "192.0.2.11"), AUTH_ACCEPT);
+        assert_int_equal(judge("*", "192.0.2.*", "192.0.2.11"), AUTH_REJECT);
+        assert_int_equal(judge(",,192.0.2.1,", "", "192.0.2.1"), AUTH_ACCEPT);
+        assert_int_equal(judge("2001:db8::*", "", "2001:db8::7"), AUTH_ACCEPT);
+}
+
+static void test_networks(void **state)
+{
+        assert_int_equal(judge("10.1.0.0/16", "", "10.1.255.3"), AUTH_ACCEPT);
+        assert_int_equal(judge("10.1.0.0/16", "", "10.2.0.1"), AUTH_UNDECIDED);
+        assert_int_equal(judge("10.1.2.0/23", "", "10.1.3.9"), AUTH_ACCEPT);
+        assert_int_equal(judge("10.1.2.0/23", "", "10.1.4.9"), AUTH_UNDECIDED);
+        assert_int_equal(judge("0.0.0.0/0", "", "10.1.4.9"), AUTH_ACCEPT);
+        assert_int_equal(judge("0.0.0.0/0", "", "2001:db8::1"), AUTH_UNDECIDED);
+        assert_int_equal(judge("10.1.4.9/32", "", "10.1.4.9"), AUTH_ACCEPT);
+        assert_int_equal(judge("10.1.4.9/33", "", "10.1.4.9"), AUTH_UNDECIDED);
+        assert_int_equal(judge("2001:db8::/32", "", "2001:db8:1::1"), AUTH_ACCEPT);
+        assert_int_equal(judge("2001:db8::/32", "", "2001:db9::1"), AUTH_UNDECIDED);
+        assert_int_equal(judge("10.0.0.0/", "", "10.0.0.0"), AUTH_UNDECIDED);
+}
+
+static void test_subdirectories(void **state)
+{
+        const char *list = "/(10.0.0.*|10.0.1.*),/a/b(10.9.0.*)";
+        assert_int_equal(auth_address(list, "", "10.0.1.5", "/"), AUTH_ACCEPT);
+        assert_int_equal(auth_address(list, "", "10.0.1.5", NULL), AUTH_ACCEPT);
+        assert_int_equal(auth_address(list, "", "10.9.0.5", "/"), AUTH_UNDECIDED);
+        assert_int_equal(auth_address(list, "", "10.9.0.5", "/a/b"), AUTH_ACCEPT);
+        assert_int_equal(auth_address(list, "", "10.0.0.5", "/a/b"), AUTH_UNDECIDED);
+        assert_int_equal(auth_address(list, "", "10.0.0.5", "/c"), AUTH_UNDECIDED);
+        assert_int_equal(auth_address("*", "", "10.0.0.5", "/c"), AUTH_ACCEPT);
+        assert_int_equal(auth_address("*", "/c(10.0.0.5)", "10.0.0.5", "/c"), AUTH_REJECT);
+        assert_int_equal(auth_address("*", "/c(10.0.0.5)", "10.0.0.5", "/"), AUTH_ACCEPT);
+}
+
+static void test_names(void **state)
+{
+        char list[BRICK_OPTION_TEXT_MAX] = "10.*,localhost,/a(localhost|10.0.0.0/8),no.such.host.invalid,*";
+        auth_resolve(list);
+        assert_int_equal(auth_address(list, "", "127.0.0.1", "/a"), AUTH_ACCEPT);
+        assert_int_equal(auth_address(list, "", "10.4.0.1", "/a"), AUTH_ACCEPT);
+        assert_int_equal(auth_address(list, "", "11.4.0.1", "/a"), AUTH_UNDECIDED);
+        assert_int_equal(strncmp(list, "10.*,localhost,", 15), 0);
+        assert_non_null(strstr(list, "no.such.host.invalid,*"));
+
+        char full[BRICK_OPTION_TEXT_MAX];
+        memset(full, 'x', sizeof full - 1);
+        full[sizeof full - 1] = '\0';
+        memcpy(full + sizeof full - 11, ",localhost", 11);
+        auth_resolve(full); /* no room for addresses: unchanged */
+        assert_string_equal(full + sizeof full - 11, ",localhost");
+}
+
+static const char volfile[] = "volume vol-posix\n"
+                              "    type storage/posix\n"
+                              "    option directory /bricks/b1\n"
+                              "    option volume-id 37a337fd-dc82-4a0d-82a3-ef3bec2af388\n"
+                              "    option reserve 3\n"
+                              "end-volume\n"
+                              "volume /bricks/b1\n"
+                              "    type debug/io-stats\n"
+                              "    subvolumes vol-posix\n"
+                              "end-volume\n"
+                              "volume vol-server\n"
+                              "    type protocol/server\n"
+                              "    option auth.addr./bricks/b1.allow 10.0.0.*\n"
+                              "    option auth.addr./bricks/b2.allow *\n"
+                              "    option auth.login./bricks/b1.allow user\n"
+                              "    option auth.login.user.password secret\n"
+                              "    option root-squash on\n"
+                              "    option unheard-of 7\n"
+                              "    subvolumes /bricks/b1\n"
+                              "end-volume\n";
+
+static void test_volfile(void **state)
+{
+        struct export_config *c = malloc(sizeof *c);
+        struct error e = {0};
+        assert_int_equal(export_config_parse(volfile, strlen(volfile), c, &e), 0);
+        assert_string_equal(c->path, "/bricks/b1");
+        assert_string_equal(c->volume, "vol");
+        assert_true(c->options.root_squash);
+        assert_false(c->options.acl); /* no access-control section */
+        assert_int_equal(c->options.reserve.percent, 3);
+
+        bool trusted = true;
+        assert_true(auth_check(c, "10.0.0.1", "", NULL, NULL, &trusted));
+        assert_false(trusted);
+        assert_false(auth_check(c, "10.0.1.1", "", NULL, NULL, &trusted));
+        assert_false(auth_check(c, "10.0.1.1", "", "user", "wrong", &trusted));
+        assert_false(auth_check(c, "10.0.1.1", "", "user", "secret2", &trusted));
+        assert_true(auth_check(c, "10.0.1.1", "", "user", "secret", &trusted));
+        assert_true(trusted);
+        free(c);
+}
+
+static void refused(const char *text, const char *because)
+{
+        struct export_config *c = malloc(sizeof *c);
+        struct error e = {0};
+        assert_int_equal(export_config_parse(text, strlen(text), c, &e), -EINVAL);
+        if (!strstr(e.text, because))
+                fail_msg("'%s' does not say '%s'", e.text, because);
+        free(c);
+}
+
+static void test_bad_volfiles(void **state)
+{
+        refused("", "no section");
+        refused("volume a\n type debug/io-stats\nend-volume\n", "storage/posix");
+        refused("nonsense\n", "line");
+        refused("volume a\n type storage/posix\n option volume-id x\nend-volume\n", "no absolute directory");
+        refused("volume a\n type storage/posix\n option directory /b\nend-volume\n", "volume-id");
+        refused("volume a\n type storage/posix\n option directory /b\n option volume-id 12\nend-volume\n",
+                "not a UUID");
+        refused("volume a\n type storage/posix\n option directory /b\n option reserve lots\n"
+                " option volume-id 37a337fd-dc82-4a0d-82a3-ef3bec2af388\nend-volume\n",
+                "section a");
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_addresses),      cmocka_unit_test(test_networks),
+                cmocka_unit_test(test_subdirectories), cmocka_unit_test(test_names),
+                cmocka_unit_test(test_volfile),        cmocka_unit_test(test_bad_volfiles),
+        };
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}

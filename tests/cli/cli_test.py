@@ -1,0 +1,637 @@
+#!/usr/bin/env python3
+"""mortard and mortar as an operator uses them, with a brick process that serves nothing (or the real one).
+
+Runs itself in private mount and network namespaces; needs root.
+usage: cli_test.py MORTARD MORTAR BRICK [TEST...]
+"""
+import contextlib
+import glob
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import wire  # noqa: E402
+
+HOST = "127.0.0.5"  # a loopback address that `volume create` takes
+FORCE_TEXT = "Or use 'force' at the end of the command if you want to override this behavior."
+CREATE_USAGE = ("\nUsage:\nvolume create <NEW-VOLNAME> [[replica <COUNT> [arbiter <COUNT>]]|[replica 2 thin-arbiter 1]] "
+                "[disperse [<COUNT>]] [disperse-data <COUNT>] [redundancy <COUNT>] [transport <tcp|rdma|tcp,rdma>] "
+                "<NEW-BRICK> <TA-BRICK>... [force]\n\n")
+USAGE_BLOCK = ("\n Usage: mortar [options] <help> <peer> <pool> <volume>\n Options:\n --help  Shows the help information\n"
+               " --version  Shows the version\n --print-logdir  Shows the log directory\n"
+               " --print-statedumpdir Shows the state dump directory\n\n")
+
+
+def wait_for(condition, what, seconds=20):
+    limit = time.monotonic() + seconds
+    while True:
+        result = condition()
+        if result:
+            return result
+        assert time.monotonic() < limit, f"waited {seconds} s for {what}"
+        time.sleep(0.02)
+
+
+class Node:
+    """One mortard with its directories."""
+
+    def __init__(self, root, programs):
+        self.root, self.programs, self.process = root, programs, None
+        for name in ("state", "run", "log"):
+            os.makedirs(f"{root}/{name}", exist_ok=True)
+        os.mkdir(f"{root}/data")
+        subprocess.run(["mount", "-t", "tmpfs", "data", f"{root}/data"], check=True)
+        self.socket = f"{root}/run/mortard.sock"
+
+    def start(self, *options, ready=True):
+        read_end, write_end = os.pipe()
+        log = open(f"{self.root}/mortard.log", "a")
+        self.process = subprocess.Popen(
+            [self.programs["mortard"], "--state-dir", f"{self.root}/state", "--run-dir", f"{self.root}/run", "--log-dir",
+             f"{self.root}/log", "--brick-program", self.programs["brick"], "--hostname", "node1", "--config", "/dev/null",
+             "--ready-fd", str(write_end), *options], stderr=log, pass_fds=[write_end])
+        os.close(write_end)
+        line = os.read(read_end, 100)
+        os.close(read_end)
+        assert not ready or line == b"ready\n", self.log()
+
+    def kill(self, sig=signal.SIGKILL):
+        self.process.send_signal(sig)
+        status = self.process.wait()
+        self.process = None
+        return status
+
+    def log(self):
+        with open(f"{self.root}/mortard.log") as f:
+            return f.read()
+
+    def mortar(self, *words, stdin=""):
+        r = subprocess.run([self.programs["mortar"], f"--socket={self.socket}", *words], input=stdin, capture_output=True,
+                           text=True, timeout=60)
+        return r.returncode, r.stdout, r.stderr
+
+    def ok(self, *words):
+        code, out, err = self.mortar("--mode=script", *words)
+        assert code == 0, f"{words}: exit {code}: {out}{err}"
+        return out
+
+    def refused(self, text, *words, code=1):
+        got = self.mortar("--mode=script", *words)
+        assert got == (code, "", text), f"{words}: {got}\n  wanted {text!r}"
+
+    def json(self, *words):
+        return json.loads(self.ok("-o", "json", *words))
+
+    def brick(self, name):
+        return f"{HOST}:{self.root}/data/{name}"
+
+    def status(self, volume):
+        return self.json("volume", "status", volume)["volumes"][0]["bricks"]
+
+    def online(self, volume):
+        return wait_for(lambda: (lambda b: b if all(x["online"] for x in b) else None)(self.status(volume)), "all bricks online")
+
+    def end(self):
+        if self.process:
+            self.kill()
+        for pid in pids(self):
+            os.kill(pid, signal.SIGKILL)
+
+
+def pids(node):
+    """Brick processes of this node."""
+    found = []
+    for entry in os.listdir("/proc"):
+        with contextlib.suppress(OSError, ValueError):
+            with open(f"/proc/{int(entry)}/cmdline", "rb") as f:
+                if f"{node.root}/run/brick-".encode() in f.read():
+                    found.append(int(entry))
+    return found
+
+
+# ---- tests: each gets a node that runs ------------------------------------------------------------------------------
+
+
+def test_life(node):
+    """create, info, start, status, stop, delete: the texts."""
+    assert node.mortar("volume", "list") == (0, "", "No volumes present in cluster\n")
+    assert node.mortar("volume", "info") == (0, "", "No volumes present\n")
+    assert node.mortar("volume", "status") == (0, "", "No volumes present\n")
+    bricks = [node.brick("b1"), node.brick("b2")]
+    assert node.mortar("volume", "create", "gv0", bricks[0], bricks[1] + "/") == (
+        0, "volume create: gv0: success: please start the volume to access data\n", "")
+    volume = node.json("volume", "info", "gv0")["volumes"][0]
+    assert node.mortar("vol", "info") == (0, (
+        f" \nVolume Name: gv0\nType: Distribute\nVolume ID: {volume['id']}\nStatus: Created\nSnapshot Count: 0\n"
+        f"Number of Bricks: 2\nTransport-type: tcp\nBricks:\nBrick1: {bricks[0]}\nBrick2: {bricks[1]}\n"
+        "Options Reconfigured:\nstorage.fips-mode-rchecksum: on\ntransport.address-family: inet\nnfs.disable: on\n"), "")
+    assert node.mortar("volume", "list") == (0, "gv0\n", "")
+    node.refused("Volume gv0 is not started\n", "volume", "status", "gv0")
+    assert node.mortar("volume", "status") == (0, " \n", "Volume gv0 is not started\n")
+    assert node.mortar("volume", "start", "gv0") == (0, "volume start: gv0: success\n", "")
+    node.refused("volume start: gv0: failed: Volume gv0 already started\n", "volume", "start", "gv0")
+    assert node.ok("volume", "start", "gv0", "force") == "volume start: gv0: success\n"
+    rows = node.online("gv0")
+    out = node.ok("volume", "status", "gv0")
+    lines = out.splitlines()
+    assert lines[:3] == ["Status of volume: gv0", "Gluster process" + " " * 28 + " TCP Port  RDMA Port  Online  Pid", "-" * 78]
+    assert out.endswith(" \nTask Status of Volume gv0\n" + "-" * 78 + "\nThere are no active volume tasks\n \n")
+    last = f"Brick {bricks[0]}"[-(len(f"Brick {bricks[0]}") % 43 or 43):]
+    assert f"{last:<43} {rows[0]['port']:<10}0          Y       {rows[0]['pid']:<5}" in lines, out
+    node.refused("volume delete: gv0: failed: Volume gv0 has been started.Volume needs to be stopped before deletion.\n",
+                 "volume", "delete", "gv0")
+    question = "Stopping volume will make its data inaccessible. Do you want to continue? (y/n) "
+    assert node.mortar("volume", "stop", "gv0", stdin="n\n") == (0, question, "")
+    assert node.mortar("volume", "stop", "gv0") == (
+        0, question + "gluster cli read error\nInvalid input, please enter y/n\n", "")
+    assert node.mortar("volume", "stop", "gv0", stdin="y\n") == (0, question + "volume stop: gv0: success\n", "")
+    wait_for(lambda: not pids(node), "the end of the idle brick process")
+    node.refused("volume stop: gv0: failed: Volume gv0 is not in the started state\n", "volume", "stop", "gv0")
+    assert "Status: Stopped\n" in node.ok("volume", "info", "gv0")
+    assert node.ok("volume", "stop", "gv0", "force") == "volume stop: gv0: success\n"
+    question = "Deleting volume will erase all information about the volume. Do you want to continue? (y/n) "
+    assert node.mortar("volume", "delete", "gv0", stdin="no\n") == (0, question, "")
+    assert node.mortar("volume", "delete", "gv0", stdin="YES\n") == (0, question + "volume delete: gv0: success\n", "")
+    assert node.mortar("volume", "list") == (0, "", "No volumes present in cluster\n")
+    node.refused(f"volume create: gv0: failed: {node.root}/data/b1 is already part of a volume\n", "volume", "create", "gv0",
+                 bricks[0])
+    node.ok("volume", "create", "gv0", *bricks, "force")
+
+
+def test_words(node):
+    """The grammar: unknown, ambiguous, incomplete words, switches, exit codes."""
+    def out(code, text, *words):
+        got = node.mortar(*words)
+        assert got == (code, text, ""), f"{words}: {got}"
+    out(1, "unrecognized command\n" + USAGE_BLOCK, "volume")
+    out(1, "unrecognized word: foo (position 0)\n" + USAGE_BLOCK, "foo")
+    out(1, "unrecognized word: foo (position 1)\n" + USAGE_BLOCK, "volume", "foo")
+    out(1, "unrecognized word: i (position 1)\n" + USAGE_BLOCK, "v", "i")
+    out(1, "unrecognized word: p (position 0)\n" + USAGE_BLOCK, "p", "s")
+    out(1, "unrecognized word: st (position 1)\n" + USAGE_BLOCK, "vol", "st")
+    out(255, "unrecognized option --bogus\n" + USAGE_BLOCK, "--bogus", "volume", "info")
+    out(255, "unrecognized option --mode=bad\n" + USAGE_BLOCK, "volume", "--mode=bad", "info")
+    out(255, "unrecognized option --log-level=FOO\n" + USAGE_BLOCK, "--log-level=FOO", "volume", "info")
+    node.refused("timeout value should be a positive integer\n", "--timeout=abc", "volume", "info", code=254)
+    node.refused("No volumes present\n", "volume", "--timeout=30", "info", code=0)
+    node.refused("mortar: 'volume heal' is not there yet\n", "vol", "heal", "gv0", "info")
+    node.refused("mortar: 'volume set' is not there yet\n", "volume", "set", "gv0", "a", "b")
+    node.refused("mortar: 'peer probe' is not there yet\n", "peer", "probe", "x")
+    node.refused("mortar: '--xml' is not there yet\n", "volume", "info", "--xml")
+    for words, usage in ((("start",), "start <VOLNAME> [force]"), (("start", "v", "foo"), "start <VOLNAME> [force]"),
+                         (("stop",), "stop <VOLNAME> [force]"), (("delete", "v", "force"), "delete <VOLNAME>"),
+                         (("info", "v", "extra"), "info [all|<VOLNAME>]")):
+        node.refused(f"\nUsage:\nvolume {usage}\n\n", "volume", *words)
+    for verb in ("start", "stop", "delete"):
+        node.refused(f"volume {verb}: nosuch: failed: Volume nosuch does not exist\n", "volume", verb, "nosuch")
+    node.refused("Volume nosuch does not exist\n", "volume", "info", "nosuch")
+    node.refused("Volume nosuch does not exist\n", "volume", "status", "nosuch")
+    code, out, err = node.mortar("-o", "json", "volume", "start", "nosuch")
+    assert (code, json.loads(out), err) == (1, {"error": "Volume nosuch does not exist", "errno": 2}, "")
+    assert node.mortar("-o", "xml", "volume", "info") == (1, "", 'mortar: the only output format is "-o json"\n')
+    assert node.mortar("--version")[1].startswith("mortar ")
+    assert "volume create" in node.mortar("help")[1]
+    os.symlink(node.programs["mortar"], f"{node.root}/gluster")
+    r = subprocess.run([f"{node.root}/gluster", "--socket", "/nosuch", "volume", "info"], capture_output=True, text=True)
+    assert (r.returncode, r.stdout) == (1, "Connection failed. Please check if gluster daemon is operational.\n")
+    assert subprocess.run([f"{node.root}/gluster", "--version"], capture_output=True, text=True).stdout.startswith("glusterfs 10.")
+
+
+def test_create_refusals(node):
+    """What `volume create` refuses, on both sides; nothing is left behind."""
+    def usage(text, *words):
+        node.refused((text + "\n" if text else "") + CREATE_USAGE, "volume", "create", *words)
+    def failed(text, *words):
+        node.refused(f"volume create: gv0: failed: {text}\n", "volume", "create", "gv0", *words)
+    b, root = node.brick, f"{node.root}/data"
+    usage("")
+    usage("", "gv0")
+    usage('"all" cannot be the name of a volume.', "all", b("x"))
+    usage('Volume name should not contain "." character.\nVolume names can onlycontain alphanumeric, \'-\' and \'_\' characters.',
+          "a.b", b("x"))
+    usage("", "-x", b("x"))
+    usage("", "a/b", b("x"))
+    loopback = ("Please provide a valid hostname/ip other than localhost, 127.0.0.1 or loopback address "
+                "(0.0.0.0 to 0.255.255.255).")
+    for host in ("localhost", "127.0.0.1", "0.0.0.0"):
+        usage(loopback, "gv0", f"{host}:/x")
+    for word in ("/data/x", "h:data", "stripe"):
+        usage(f"Wrong brick type: {word}, use <HOSTNAME>:<export-dir-abs-path>", "gv0", word)
+    usage(f"Found duplicate exports {b('x')}", "gv0", b("x"), b("x") + "/")
+    usage("No bricks specified", "gv0", "force")
+    usage("replica count should be greater than 1", "gv0", "replica", "1", b("x"))
+    usage("replica count should be greater than 1", "gv0", "replica", "x", b("x"))
+    usage("arbiter option must be preceded by replica option.", "gv0", "arbiter", "1", b("x"))
+    usage("For arbiter configuration, replica count must be 2 and arbiter count must be 1. The 3rd brick of the replica will be"
+          " the arbiter", "gv0", "replica", "4", "arbiter", "1", b("x"))
+    usage("replicated-dispersed volume is not supported", "gv0", "replica", "2", "disperse", "3", b("x"), b("y"))
+    usage("", "gv0", "transport", "foo", b("x"))
+    for words, kind in ((("replica", "3"), "replicate"), (("replica", "2", "arbiter", "1"), "arbiter"),
+                        (("disperse", "3"), "disperse"), (("redundancy", "1"), "disperse")):
+        code, out, err = node.mortar("volume", "create", "gv0", *words, b("x"), b("y"), b("z"))
+        assert (code, out) == (1, "") and err.startswith(f"mortar: {kind} volumes are not there yet: ") and err.count("\n") == 1
+    failed("Host 192.0.2.1 is not in 'Peer in Cluster' state", "192.0.2.1:/x")
+    failed(f"Failed to create brick directory for brick {b('no/x')}. Reason : No such file or directory ", b("no/x"))
+    failed(f"The brick {HOST}:/mortar-test-x is being created in the root partition. It is recommended that you don't use the"
+           f" system's root partition for storage backend. {FORCE_TEXT}", f"{HOST}:/mortar-test-x")
+    failed(f"The brick {HOST}:{root} is a mount point. Please create a sub-directory under the mount point and use that as the"
+           f" brick directory. {FORCE_TEXT}", f"{HOST}:{root}")
+    failed("Brick isn't allowed to be created inside glusterd's working directory.", f"{HOST}:{node.root}/state/x", "force")
+    failed(f"Host 192.0.2.1 is not in 'Peer in Cluster' state", b("x"), "192.0.2.1:/x")
+    assert os.listdir(root) == []
+    assert os.listdir(f"{node.root}/state/volumes") == []
+
+
+def test_host_names(node):
+    """The node's own name and addresses are this node."""
+    for i, host in enumerate(("node1", "127.0.0.9", "::1")):
+        node.ok("volume", "create", f"v{i}", f"{host}:{node.root}/data/h{i}")
+
+
+def test_getspec(node):
+    """What clients ask: DUMP, volfiles, ports, and what they are told when nothing is there."""
+    b = node.brick("b1")
+    node.ok("volume", "create", "gv0", b)
+    c = wire.Connection()
+    assert {(34123456, 1), (14398633, 2), (123451501, 1)} <= c.dump()
+    assert c.call(wire.DUMP, 1, 2)[0] == 0
+    n, errno, text = c.getspec("gv0")
+    assert n == len(text) > 0 and "volume gv0-client-0\n" in text and f"option remote-host {HOST}\n" in text
+    assert "option username" in text  # this address is one of the node's own
+    for key in ("/gv0", "gv0.tcp", "gv0.tcp-fuse"):
+        assert c.getspec(key)[2] == text
+    brick = c.getspec("gv0." + HOST + "." + f"{node.root}/data/b1"[1:].replace("/", "-"))[2]
+    assert "type protocol/server" in brick
+    assert c.getspec("nosuch")[:2] == (-1, 2)
+    assert c.getspec("gv0.1.2.3.4.x")[:2] == (-1, 2)
+    assert c.getspec("shd/gv0")[:2] == (-1, 2)
+    assert c.getspec("gv0", None)[:2] == (-1, 95)
+    assert c.getspec("gv0", {})[:2] == (-1, 2)
+    assert c.getspec("gv0", {"min-op-version": "1", "max-op-version": "1"})[:2] == (-1, 95)
+    assert c.getspec("x" * 300)[:2] == (-1, 22)
+    assert c.volume_info("gv0")[0] == 0 and node.json("volume", "info")["volumes"][0]["id"].encode() in c.volume_info("gv0")[2]
+    assert c.volume_info("nosuch")[:2] == (-1, 22)
+    assert c.call(wire.HANDSHAKE, 2, 3)[0] == 3  # PROC_UNAVAIL
+    assert c.call(wire.HANDSHAKE, 9, 2)[0] == 2  # PROG_MISMATCH
+    assert c.call(4711, 1, 1)[0] == 1  # PROG_UNAVAIL
+    assert c.call(wire.HANDSHAKE, 2, 2, b"\0\0\0\0\xff\xff\xff\xff")[0] == 4  # GARBAGE_ARGS
+    path = f"{node.root}/data/b1"
+    assert c.port(path) == (-1, 0, 0, 0)
+    node.ok("volume", "start", "gv0")
+    assert c.port(path) == (0, 0, 0, node.online("gv0")[0]["port"])
+    node.ok("volume", "stop", "gv0")
+    assert c.port(path) == (-1, 0, 0, 0)
+
+
+def test_plain_for_strangers(node):
+    """Another machine does not get the credentials."""
+    ns = f"stranger{os.getpid()}"
+    os.makedirs("/run/netns", exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "netns", "/run/netns"], check=True)
+    for words in (["netns", "add", ns], ["link", "add", "va", "type", "veth", "peer", "name", "vb", "netns", ns],
+                  ["addr", "add", "10.9.9.1/24", "dev", "va"], ["link", "set", "va", "up"],
+                  ["-n", ns, "addr", "add", "10.9.9.2/24", "dev", "vb"], ["-n", ns, "link", "set", "vb", "up"]):
+        subprocess.run(["ip", *words], check=True)
+    node.ok("volume", "create", "gv0", "10.9.9.1:" + f"{node.root}/data/b1")
+    script = (f"import sys; sys.path.insert(0, {os.path.dirname(os.path.abspath(__file__))!r}); import wire; "
+              "c = wire.Connection('10.9.9.1'); print(c.getspec('gv0')[2]); "
+              f"print(c.getspec('gv0.10.9.9.1.' + '{node.root}/data/b1'[1:].replace('/', '-'))[:2])")
+    text = subprocess.run(["ip", "netns", "exec", ns, sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "volume gv0-client-0" in text.stdout and "option username" not in text.stdout and "password" not in text.stdout
+    assert text.stdout.endswith("\n(-1, 2)\n"), text.stdout
+    assert "option password" in wire.Connection("10.9.9.1", source="10.9.9.1").getspec("gv0")[2]
+
+
+def test_fetchspec(node):
+    """Every connection hears of every change."""
+    connections = [wire.Connection() for _ in range(5)]
+    for c in connections:
+        c.dump()
+    for words in (("create", "gv0", node.brick("b1")), ("start", "gv0"), ("stop", "gv0"), ("delete", "gv0")):
+        node.ok("volume", *words)
+        for c in connections:
+            assert c.wait_callback() == (52743234, 1, 1)
+    node.mortar("volume", "start", "nosuch")
+    node.json("volume", "info")
+    for c in connections:
+        c.dump()
+        assert not c.callbacks
+
+
+def test_restart_keeps_bricks(node):
+    """mortard killed, ended and started again: the brick processes stay, with the same pid and port."""
+    node.ok("volume", "create", "gv0", node.brick("b1"), node.brick("b2"))
+    node.ok("volume", "start", "gv0")
+    before = node.online("gv0")
+    for sig, status in ((signal.SIGKILL, -9), (signal.SIGTERM, 0)):
+        assert node.kill(sig) == status
+        assert len(pids(node)) == 1
+        assert node.mortar("volume", "list")[:2] == (
+            1, f"Connection failed. Please check if mortard is operational ({node.socket}: Connection refused).\n"), "CLI"
+        node.start()
+        assert node.online("gv0") == before
+    node.ok("volume", "stop", "gv0")
+    wait_for(lambda: not pids(node), "the end of the brick process")
+
+
+def test_brick_process_dies(node):
+    """A killed brick process is started again and gets its bricks back."""
+    node.ok("volume", "create", "gv0", node.brick("b1"), node.brick("b2"))
+    node.ok("volume", "start", "gv0")
+    before = node.online("gv0")
+    os.kill(before[0]["pid"], signal.SIGKILL)
+    after = wait_for(lambda: (lambda b: b if all(x["online"] and x["pid"] != before[0]["pid"] for x in b) else None)(
+        node.status("gv0")), "a new brick process")
+    assert after[0]["pid"] == after[1]["pid"]
+    if not node.programs["real"]:
+        text = open(f"{node.root}/data/b1/.attached").read()
+        node_id = json.load(open(f"{node.root}/state/node.json"))["uuid"]
+        assert text.count("type protocol/server") == 2 and f"option glusterd-uuid {node_id}\n" in text
+    assert len(pids(node)) == 1
+
+
+def test_died_while_away(node):
+    """Brick process and mortard both gone: both are back after a start; also a volume created meanwhile stays stopped."""
+    node.ok("volume", "create", "gv0", node.brick("b1"))
+    node.ok("volume", "create", "other", node.brick("b2"))
+    node.ok("volume", "start", "gv0")
+    pid = node.online("gv0")[0]["pid"]
+    node.kill()
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not pids(node), "the end of the brick process")
+    node.start()
+    assert node.online("gv0")[0]["pid"] != pid
+    node.refused("Volume other is not started\n", "volume", "status", "other")
+
+
+def test_one_process_each(node):
+    """--bricks-per-process 1."""
+    node.kill(signal.SIGTERM)
+    node.start("--bricks-per-process", "1")
+    node.ok("volume", "create", "gv0", *(node.brick(f"b{i}") for i in range(3)))
+    node.ok("volume", "start", "gv0")
+    before = node.online("gv0")
+    assert len({b["pid"] for b in before}) == 3 == len(pids(node))
+    node.kill()
+    node.start()
+    assert node.online("gv0") == before
+    node.ok("volume", "stop", "gv0")
+    wait_for(lambda: not pids(node), "the end of the brick processes")
+
+
+def test_start_refusals(node):
+    """A brick that is gone or carries another id."""
+    node.ok("volume", "create", "gv0", node.brick("b1"), node.brick("b2"))
+    path = f"{node.root}/data/b2"
+    os.rename(path, path + ".away")
+    node.refused(f"volume start: gv0: failed: Failed to find brick directory {path} for volume gv0. Reason : No such file or"
+                 " directory\n", "volume", "start", "gv0")
+    assert "Status: Created\n" in node.ok("volume", "info", "gv0")
+    node.ok("volume", "start", "gv0", "force")
+    states = node.status("gv0")
+    assert [b["online"] for b in states] == [True, False] and states[1]["error"]
+    out = node.ok("volume", "status", "gv0")
+    assert " N/A       N/A        N       N/A  \n" in out, out
+    os.rename(path + ".away", path)
+    node.online("gv0")  # it is tried again
+    node.ok("volume", "stop", "gv0")
+    os.removexattr(path, "trusted.glusterfs.volume-id")
+    node.refused(f"volume start: gv0: failed: Failed to get extended attribute trusted.glusterfs.volume-id for brick dir {path}."
+                 " Reason : No data available\n", "volume", "start", "gv0")
+
+
+def test_brick_refuses(node):
+    """A brick that its process refuses: start fails and leaves nothing, start force leaves it down."""
+    if node.programs["real"]:
+        return
+    node.ok("volume", "create", "gv0", node.brick("b1"), node.brick("refuse"))
+    open(f"{node.root}/data/refuse/refuse", "w").close()
+    node.refused(f"volume start: gv0: failed: Commit failed on localhost. Brick {node.brick('refuse')} could not be started:"
+                 " this brick is refused\n", "volume", "start", "gv0")
+    assert "Status: Created\n" in node.ok("volume", "info", "gv0")
+    wait_for(lambda: not pids(node), "the end of the brick process")
+    node.ok("volume", "start", "gv0", "force")
+    assert [b["online"] for b in node.status("gv0")] == [True, False]
+    os.unlink(f"{node.root}/data/refuse/refuse")
+    node.online("gv0")
+
+
+def test_brick_process_cannot_start(node):
+    """No brick program: start fails with the reason."""
+    node.kill(signal.SIGTERM)
+    node.start("--brick-program", "/bin/false")
+    node.ok("volume", "create", "gv0", node.brick("b1"))
+    node.refused(f"volume start: gv0: failed: Commit failed on localhost. Brick {node.brick('b1')} could not be started: it ended"
+                 f" at once, see {node.root}/log/brick-1.log\n", "volume", "start", "gv0")
+    assert "Status: Created\n" in node.ok("volume", "info", "gv0")
+
+
+def test_damaged_record(node):
+    """A damaged record hinders only its volume, is left alone, and its running bricks too."""
+    node.ok("volume", "create", "good", node.brick("b1"))
+    node.ok("volume", "create", "bad", node.brick("b2"))
+    node.ok("volume", "start", "bad")
+    pid = node.online("bad")[0]["pid"]
+    node.kill()
+    record = f"{node.root}/state/volumes/bad.json"
+    with open(record) as f:
+        text = f.read()
+    with open(record, "w") as f:
+        f.write(text[:100])
+    node.start()
+    node.ok("volume", "start", "good")
+    node.online("good")
+    for words in (("volume", "info", "bad"), ("volume", "status", "bad")):
+        code, out, err = node.mortar(*words)
+        assert code == 1 and err.startswith(f"Volume bad cannot be used: the record {record}: it is damaged"), err
+    node.mortar("--mode=script", "volume", "delete", "bad")
+    code, out, err = node.mortar("volume", "create", "bad", node.brick("b3"))
+    assert code == 1 and "Volume bad already exists, but the record" in err
+    assert "Status: Unusable\n" in node.ok("volume", "info") and node.ok("volume", "list") == "bad\ngood\n"
+    node.ok("volume", "stop", "good")
+    assert os.path.exists(f"/proc/{pid}") and pid in pids(node)
+    with open(record) as f:
+        assert f.read() == text[:100]
+    node.kill()
+    with open(record, "w") as f:
+        f.write(text)
+    node.start()
+    assert node.online("bad")[0]["pid"] == pid
+
+
+def test_killed_while_changing(node):
+    """mortard killed at some moment of a command: afterwards the state is the old or the new one, and usable."""
+    bricks = [node.brick(f"b{i}") for i in range(6)]
+    paths = [b.split(":", 1)[1] for b in bricks]
+    for i in range(24):
+        word = ("create", "start", "stop", "delete")[i % 4]
+        words = (word, "gv0", *(bricks if word == "create" else ()))
+        cli = subprocess.Popen([node.programs["mortar"], f"--socket={node.socket}", "--mode=script", "volume", *words],
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        time.sleep(0.0007 * (i * 7 % 11))
+        node.kill()
+        cli.communicate()
+        node.start()
+        wait_for(lambda: settled(node) is not None, "recovery")
+        info = (settled(node) or [None])[0]
+        if not info:
+            for path in paths:
+                clean(path, word)
+            if word in ("start", "stop"):
+                raise AssertionError(f"the volume is gone after {word}")
+        # go on from the state that this step should have reached
+        state = info["status"] if info else None
+        if word == "create" and not info:
+            node.ok("volume", "create", "gv0", *bricks)
+        if word == "start":
+            if state != "Started":
+                node.ok("volume", "start", "gv0")
+            node.online("gv0")
+        if word == "stop":
+            if state == "Started":
+                node.ok("volume", "stop", "gv0")
+            wait_for(lambda: not pids(node), "the end of the brick process")
+        if word == "delete":
+            if info:
+                node.ok("volume", "delete", "gv0")
+            for path in paths:
+                shutil.rmtree(path)
+
+
+def settled(node):
+    """[the volume's info], [] when it does not exist; None while something is being recovered."""
+    for file in glob.glob(f"{node.root}/state/volumes/*.json"):
+        with open(file) as f:
+            if json.load(f)["intent"] != "none":
+                return None
+    volumes = node.json("volume", "info")["volumes"]
+    return volumes[:1]
+
+
+def clean(path, word):
+    if word == "create":
+        assert not os.path.exists(path), f"{path} was left behind"
+
+
+def test_two_mortards(node):
+    """A second one on the same state is refused."""
+    r = subprocess.run([node.programs["mortard"], "--state-dir", f"{node.root}/state", "--run-dir", f"{node.root}/run", "--log-dir",
+                        f"{node.root}/log", "--brick-program", node.programs["brick"]], capture_output=True, text=True)
+    assert r.returncode == 1 and f"another mortard uses the state directory {node.root}/state" in r.stderr
+
+
+def test_settings(node):
+    """The configuration file, --check, --help, --version, bad values."""
+    def run(*words):
+        r = subprocess.run([node.programs["mortard"], *words], capture_output=True, text=True)
+        return r.returncode, r.stdout, r.stderr
+    file = f"{node.root}/conf"
+    with open(file, "w") as f:
+        f.write(f"# comment\nstate-dir {node.root}/state\n\n  bricks-per-process   3  \nbrick-program /bin/true\n")
+    assert run("--config", file, "--check") == (0, "configuration OK\n", "")
+    for words, text in ((("--bogus",), "unknown option --bogus"), (("--listen",), "--listen needs a value"),
+                        (("--listen", "node1:24007"), "is no numeric address"), (("--brick-ports", "9-3"), "is no range of ports"),
+                        (("--bricks-per-process=x",), "is no number"), (("--log-level", "loud"), "is none of error"),
+                        (("--state-dir", "here"), "is no absolute path"), (("x",), "unexpected argument"),
+                        (("--brick-program", "/nosuch"), "/nosuch: No such file"), (("--config", "/nosuch"), "/nosuch: No such")):
+        code, out, err = run(*words, "--check") if words != ("--listen",) else run(*words)
+        assert code == 1 and text in err, (words, err)
+    with open(file, "a") as f:
+        f.write("colour blue\n")
+    assert 'line 6: unknown setting "colour"' in run("--config", file, "--check")[2]
+    assert run("--version")[1].startswith("mortard ") and "--brick-ports A-B" in run("--help")[1]
+
+
+def test_only_root(node):
+    """The management socket is root's."""
+    assert os.stat(node.socket).st_mode & 0o777 == 0o600
+    os.chmod(node.socket, 0o666)
+    for path in (os.path.dirname(node.socket), node.root):
+        os.chmod(path, 0o755)
+    r = subprocess.run(["setpriv", "--reuid=65534", "--clear-groups", node.programs["mortar"], f"--socket={node.socket}", "volume",
+                        "list"], capture_output=True, text=True)
+    assert r.returncode == 1 and r.stderr == "only root may manage volumes\n", r
+
+
+def reads(path):
+    with contextlib.suppress(OSError), open(path) as f:
+        return f.read()
+    return None
+
+
+def test_stock_client(node):
+    """A stock client mounts a volume of ours."""
+    if not node.programs["real"] or not shutil.which("glusterfs"):
+        return
+    node.ok("volume", "create", "gv0", node.brick("b1"), node.brick("b2"))
+    node.ok("volume", "start", "gv0")
+    mnt = f"{node.root}/mnt"
+    os.mkdir(mnt)
+    began = time.monotonic()
+    subprocess.run(["glusterfs", "--volfile-server=127.0.0.1", "--volfile-id=gv0", f"--log-file={node.root}/client.log", mnt],
+                   check=True, timeout=20)
+    try:
+        with open(f"{mnt}/hello", "w") as f:
+            f.write("world")
+        assert time.monotonic() - began < 2, "the mount took too long"
+        assert open(f"{mnt}/hello").read() == "world"
+        assert os.listdir(mnt) == ["hello"]
+        node.kill()  # no I/O notices
+        with open(f"{mnt}/again", "w") as f:
+            f.write("without mortard")
+        node.start()
+        os.kill(node.online("gv0")[0]["pid"], signal.SIGKILL)  # clients find the new process through the port map
+        wait_for(lambda: reads(f"{mnt}/again") == "without mortard", "the client's return")
+        assert sorted(os.listdir(mnt)) == ["again", "hello"]
+    finally:
+        subprocess.run(["umount", "-l", mnt], check=True)
+
+
+# ---- running ----------------------------------------------------------------------------------------------------------
+
+
+def run_one(name, programs):
+    root = tempfile.mkdtemp(prefix="mt", dir="/run/mortar-test")
+    node = Node(root, programs)
+    began = time.monotonic()
+    try:
+        node.start()
+        globals()[name](node)
+        for word in ("Sanitizer", "runtime error", "held the event loop"):
+            assert word not in node.log(), word
+        print(f"ok   {name} ({time.monotonic() - began:.1f} s)", flush=True)
+        return True
+    except Exception:  # any failure is reported with the log, and the next test runs
+        import traceback
+        print(f"FAIL {name}\n{traceback.format_exc()}\n--- mortard's log\n{node.log()}")
+        for log in glob.glob(f"{root}/log/*"):
+            print(f"--- {log}\n{open(log, errors='replace').read()[-4000:]}")
+        return False
+    finally:
+        node.end()
+
+
+def main():
+    if os.environ.get("MORTAR_TEST_INSIDE") != "1":
+        os.environ["MORTAR_TEST_INSIDE"] = "1"
+        os.execvp("unshare", ["unshare", "-mn", "--propagation", "private", sys.executable, *sys.argv])
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "run", "/run"], check=True)
+    os.makedirs("/run/mortar-test")
+    brick = os.path.abspath(sys.argv[3])
+    programs = {"mortard": os.path.abspath(sys.argv[1]), "mortar": os.path.abspath(sys.argv[2]), "brick": brick,
+                "real": os.path.basename(brick) == "mortar-brick"}
+    names = sys.argv[4:] or [name for name in globals() if name.startswith("test_")]
+    failed = [name for name in names if not run_one(name, programs)]
+    print(f"{len(names) - len(failed)} of {len(names)} tests passed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
