@@ -265,6 +265,7 @@ static int identify(struct creation *c, struct inode *inode)
         if (r < 0)
                 return r;
         c->has_handle = true;
+        inode->generation++;
         if (inode->unlinked) { /* an open file of that gfid lost its names: it stays alive for who has it open */
                 char parked[HANDLE_PATH_MAX];
                 handle_unlink_path(&c->gfid, parked);

@@ -145,7 +145,7 @@ int fop_fsetattr(struct op *op, const struct fsetattr_fop_req *req, struct fseta
         int r = io_fd_get(op, &req->gfid, req->fd, O_RDONLY, &io);
         if (r < 0)
                 return r;
-        struct object o = {.inode = io.inode, .at = {.dirfd = io.fd}};
+        struct object o = {.inode = io.inode, .at = io_place(&io)};
         r = object_restat(op, &o);
         if (r == 0)
                 r = setattr_object(op, &o, &req->stbuf, req->valid, true, &rep->prestat, &rep->poststat);
