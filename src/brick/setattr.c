@@ -1,8 +1,8 @@
 /* SETATTR, FSETATTR (spec: brick.md §8.15, §4.3, §15.1).
  *
  * Order: owner, mode, times on the file system, then the mdata attribute. Changing the owner clears the set-id bits
- * (the kernel does it for root too), so a mode in the same request comes after and wins. Any thread, without
- * inode.lock.
+ * (the kernel does it for root too), so a mode in the same request comes after and wins. Unlike stock's, SETATTR also works
+ * on open files without names: clients send it for fchmod(2), fchown(2) and futimens(2). Any thread, without inode.lock.
  */
 #include "brick/internal.h"
 
@@ -150,7 +150,7 @@ static int setattr_object(struct op *op, struct object *o, const struct iatt *wa
 int fop_setattr(struct op *op, const struct setattr_fop_req *req, struct setattr_fop_rep *rep)
 {
         struct object o;
-        int r = object_by_gfid(op, &req->gfid, &o);
+        int r = object_by_gfid_any(op, &req->gfid, &o);
         if (r < 0)
                 return r;
         r = setattr_object(op, &o, &req->stbuf, req->valid, false, &rep->prestat, &rep->poststat);
