@@ -126,8 +126,7 @@ static inline int disk_chown(struct disk *d, int dirfd, const char *path, uid_t 
 {
         return d->ops->chown(d, dirfd, path, uid, gid);
 }
-/* Permission bits of anything but a symbolic link (the caller has looked: a link would be followed). PATH "" = DIRFD,
- * which may not be O_PATH. */
+/* Permission bits of anything but a symbolic link (-EOPNOTSUPP). PATH "" = DIRFD, which may not be O_PATH. */
 static inline int disk_chmod(struct disk *d, int dirfd, const char *path, mode_t mode)
 {
         return d->ops->chmod(d, dirfd, path, mode);

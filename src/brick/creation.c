@@ -255,7 +255,7 @@ static int make_handle(struct creation *c)
         return r == -EEXIST && S_ISDIR(c->type) ? take_dir_handle(c) : r;
 }
 
-/* Under inode.lock: no other use of the gfid comes between handle and inode. */
+/* Under inode.lock. */
 static int identify(struct creation *c, struct inode *inode)
 {
         struct brick *b = c->op->brick;
@@ -265,6 +265,7 @@ static int identify(struct creation *c, struct inode *inode)
         if (r < 0)
                 return r;
         c->has_handle = true;
+        inode->generation++;
         if (inode->unlinked) { /* an open file of that gfid lost its names: it stays alive for who has it open */
                 char parked[HANDLE_PATH_MAX];
                 handle_unlink_path(&c->gfid, parked);
@@ -291,7 +292,7 @@ static int fix_mode(struct creation *c)
         return r < 0 ? r : object_restat(c->op, &c->made);
 }
 
-static int dress(struct creation *c, struct inode *inode)
+static int set_attributes(struct creation *c)
 {
         int r = set_owner(c);
         if (r < 0)
@@ -301,15 +302,38 @@ static int dress(struct creation *c, struct inode *inode)
         if (r < 0)
                 return r;
         set_others(c);
-        r = set_mdata(c);
+        return set_mdata(c);
+}
+
+/* Under inode.lock: from the handle on others may use the object, and what they change must not be overwritten by what
+ * is remembered here. */
+static int introduce(struct creation *c, struct inode *inode)
+{
+        struct brick *b = c->op->brick;
+        int r = identify(c, inode);
+        if (r == 0)
+                r = object_restat(c->op, &c->made);
+        if (r == 0)
+                r = fix_mode(c);
+        if (r < 0)
+                return r;
+        inode_forget(b, inode); /* what was known of an earlier object with this gfid */
+        inode_set_ino(b, inode, c->made.st.st_ino, c->type);
+        inode_set_handle_checked(inode, c->names_failed ? 0 : coarse_now());
+        if (c->complete)
+                xattr_seed(inode, &c->made.st, c->pairs, c->n);
+        return 0;
+}
+
+static int dress(struct creation *c, struct inode *inode)
+{
+        int r = set_attributes(c);
         if (r < 0)
                 return r;
         pthread_mutex_lock(&inode->lock);
-        r = identify(c, inode);
+        r = introduce(c, inode);
         pthread_mutex_unlock(&inode->lock);
-        if (r == 0)
-                r = object_restat(c->op, &c->made);
-        return r < 0 ? r : fix_mode(c);
+        return r;
 }
 
 int creation_dress(struct creation *c)
@@ -323,12 +347,7 @@ int creation_dress(struct creation *c)
                 inode_unref(b, inode);
                 return r;
         }
-        inode_forget(b, inode); /* what was known of an earlier object with this gfid */
         c->made.inode = inode;
-        inode_set_ino(b, inode, c->made.st.st_ino, c->type);
-        inode_set_handle_checked(inode, c->names_failed ? 0 : coarse_now());
-        if (c->complete)
-                xattr_seed(inode, &c->made.st, c->pairs, c->n);
         return 0;
 }
 

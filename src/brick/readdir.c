@@ -147,14 +147,16 @@ static int describe_object(struct listing *l, struct object *o, struct dirent_en
         if (!dict)
                 return -ENOMEM;
         *dict = DICT_NULL;
-        int r = attr_iatt(op, o, &e->stat);
+        struct iatt stat;
+        int r = attr_iatt(op, o, &stat);
         if (r == 0)
                 r = fill_xdata(op, o, false, dict);
         if (r == 0)
                 r = fill_parent_lock(op, l->dir.inode, e->name.s, dict);
         if (r < 0)
                 return r;
-        e->ino = e->stat.ino;
+        e->stat = stat;
+        e->ino = stat.ino;
         e->type = IFTODT(o->st.st_mode);
         e->dict = dict->null ? NULL : dict;
         return 0;
@@ -228,7 +230,7 @@ static int describe_all(struct listing *l)
 static int listing_check(struct listing *l)
 {
         struct op *op = l->op;
-        l->dir = (struct object){.inode = l->io->inode, .at = {.dirfd = l->io->fd}};
+        l->dir = (struct object){.inode = l->io->inode, .at = io_place(l->io)};
         int r = object_restat(op, &l->dir);
         if (r < 0)
                 return r;

@@ -8,6 +8,8 @@
  * Snapshots with attributes which the kernel changes by itself (ACLs by chmod, capabilities by write) are "delicate": they
  * are trusted only when the object's ctime was old as they were read, and dropped by every change.
  *
+ * A snapshot is of one backing object, by inode number: a place that does not say which object it is never uses one.
+ *
  * Everything runs under inode.lock, which the functions take themselves. Any thread.
  */
 #include "brick/cache.h"
@@ -172,11 +174,23 @@ static bool is_settled(const struct timespec *ctim)
         return age > (int64_t)SETTLED_AFTER;
 }
 
+/* A name may come to mean another object between the stat and the reading. */
+static int check_place(struct brick *b, const struct place *at, const struct stat *st)
+{
+        struct stat now;
+        if (!at->path[0])
+                return 0;
+        int r = disk_stat(b->disk, at->dirfd, at->path, &now);
+        return r == 0 && now.st_ino != st->st_ino ? -ESTALE : r;
+}
+
 static int snapshot_read(struct brick *b, const struct place *at, const struct stat *st, struct xattr_snapshot **ret)
 {
         _cleanup_(gathered_done) struct gathered g = {BUF_INIT(XATTRS_MAX), BUF_INIT(XATTRS_MAX)};
         bool settled = is_settled(&st->st_ctim);
         int r = gather_all(b, at, &g);
+        if (r == 0)
+                r = check_place(b, at, st);
         if (r < 0)
                 return r;
         struct xattr_snapshot *s = snapshot_build(&g);
@@ -319,7 +333,7 @@ ssize_t xattr_get_held(struct brick *b, struct inode *inode, const struct place 
 {
         pthread_mutex_lock(&inode->lock);
         const struct xattr_snapshot *s = inode->xattrs;
-        bool fresh = s && coarse_now() - s->compared < KEEP_FOR;
+        bool fresh = s && s->ino == at->ino && coarse_now() - s->compared < KEEP_FOR;
         ssize_t r = fresh ? copy_value(s, name, buf, size)
                           : disk_getxattr(b->disk, at->dirfd, at->path, name, buf, size);
         pthread_mutex_unlock(&inode->lock);
@@ -375,10 +389,13 @@ static void replace(struct inode *inode, const char *name, const void *value, si
         inode->xattrs = s;
 }
 
-static void follow(struct inode *inode, const char *name, const void *value, size_t len, const struct change_time *t)
+static void follow(struct inode *inode, const struct place *at, const char *name, const void *value, size_t len,
+                   const struct change_time *t)
 {
         struct xattr_snapshot *s = inode->xattrs;
-        if (!snapshot_can_follow(s, name)) {
+        if (s && at->ino != 0 && s->ino != at->ino) /* of another object with this gfid */
+                return;
+        if (at->ino == 0 || !snapshot_can_follow(s, name)) {
                 xattr_invalidate(inode);
                 return;
         }
@@ -399,7 +416,7 @@ int xattr_set(struct brick *b, struct inode *inode, const struct place *at, cons
         int r = disk_setxattr(b->disk, at->dirfd, at->path, name, value, len, flags);
         change_end(&t);
         if (r == 0)
-                follow(inode, name, value ? value : "", len, &t);
+                follow(inode, at, name, value ? value : "", len, &t);
         pthread_mutex_unlock(&inode->lock);
         return r;
 }
@@ -412,7 +429,7 @@ int xattr_remove(struct brick *b, struct inode *inode, const struct place *at, c
         int r = disk_removexattr(b->disk, at->dirfd, at->path, name);
         change_end(&t);
         if (r == 0)
-                follow(inode, name, NULL, 0, &t);
+                follow(inode, at, name, NULL, 0, &t);
         pthread_mutex_unlock(&inode->lock);
         return r;
 }

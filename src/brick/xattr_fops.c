@@ -314,7 +314,7 @@ int fop_fsetxattr(struct op *op, const struct fsetxattr_fop_req *req, struct fse
         int r = io_fd_get(op, &req->gfid, req->fd, O_RDONLY, &io);
         if (r < 0)
                 return r;
-        struct object o = {.inode = io.inode, .at = {.dirfd = io.fd}};
+        struct object o = {.inode = io.inode, .at = io_place(&io)};
         r = object_restat(op, &o);
         if (r == 0)
                 r = setxattr_object(op, &o, true, req->flags, &req->dict);
@@ -402,7 +402,7 @@ int fop_fremovexattr(struct op *op, const struct fremovexattr_fop_req *req, stru
         int r = io_fd_get(op, &req->gfid, req->fd, O_RDONLY, &io);
         if (r < 0)
                 return r;
-        struct object o = {.inode = io.inode, .at = {.dirfd = io.fd}};
+        struct object o = {.inode = io.inode, .at = io_place(&io)};
         r = object_restat(op, &o);
         if (r == 0)
                 r = removexattr_object(op, &o, true, req->name.s, &req->xdata);
