@@ -236,7 +236,7 @@ static int strong_checksum(bool fips, const void *data, size_t n, uint8_t ret[st
 
 static int rchecksum_answer(struct op *op, const uint8_t *data, size_t n, struct rchecksum_fop_rep *rep)
 {
-        bool fips = op->brick->options.fips_rchecksum;
+        bool fips = op->brick->options->fips_rchecksum;
         uint8_t *strong = arena_alloc(op->arena, EVP_MAX_MD_SIZE);
         if (!strong)
                 return -ENOMEM;

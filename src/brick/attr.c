@@ -119,7 +119,7 @@ static bool raise_flagged(struct mdata *m, const struct iatt_time *t, uint32_t w
 int attr_touch(struct op *op, struct inode *inode, const struct place *at, uint32_t which)
 {
         struct brick *b = op->brick;
-        if (which == 0 || !b->options.ctime)
+        if (which == 0 || !b->options->ctime)
                 return 0;
         const struct iatt_time *now = &op->cred->time;
         struct mdata m;
@@ -138,7 +138,7 @@ int attr_touch(struct op *op, struct inode *inode, const struct place *at, uint3
 int attr_set_times(struct op *op, struct inode *inode, const struct place *at, const struct iatt *want, int valid)
 {
         struct brick *b = op->brick;
-        if (!(valid & (SETATTR_ATIME | SETATTR_MTIME | SETATTR_CTIME)) || !b->options.ctime)
+        if (!(valid & (SETATTR_ATIME | SETATTR_MTIME | SETATTR_CTIME)) || !b->options->ctime)
                 return 0;
         struct mdata m;
         pthread_mutex_lock(&inode->lock);
@@ -230,7 +230,7 @@ static int iatt_add_mdata(struct op *op, struct inode *inode, const struct place
 {
         uint8_t raw[MDATA_SIZE];
         struct mdata m;
-        if (!op->brick->options.ctime)
+        if (!op->brick->options->ctime)
                 return 0;
         ssize_t len = xattr_get(op->brick, inode, at, st, XATTR_MDATA, raw, sizeof raw);
         if (len == -ENODATA || len == -ERANGE || len == -ENOENT)

@@ -184,6 +184,41 @@ static int health_check(struct brick *b, struct error *e)
                          strerror(-r));
 }
 
+/* ---- options --------------------------------------------------------------------------------------------------------- */
+
+/* Requests read options without a lock, so they are replaced as a whole; what was replaced is kept until the brick is
+ * closed, since a request may hang for as long. */
+struct options_copy {
+        struct options_copy *next;
+        struct brick_options options;
+};
+
+static int set_options(struct brick *b, const struct brick_options *options)
+{
+        const struct brick_options *now = b->options;
+        if (now && memcmp(now, options, sizeof *now) == 0)
+                return 0;
+        struct options_copy *copy = malloc(sizeof *copy);
+        if (!copy)
+                return -ENOMEM;
+        copy->options = *options;
+        pthread_mutex_lock(&b->lock);
+        copy->next = b->copies;
+        b->copies = copy;
+        atomic_store(&b->options, &copy->options);
+        pthread_mutex_unlock(&b->lock);
+        return 0;
+}
+
+static void free_options(struct brick *b)
+{
+        while (b->copies) {
+                struct options_copy *next = b->copies->next;
+                free(b->copies);
+                b->copies = next;
+        }
+}
+
 /* ---- opening --------------------------------------------------------------------------------------------------------- */
 
 static int copy_config(struct brick *b, const struct brick_config *c)
@@ -193,8 +228,8 @@ static int copy_config(struct brick *b, const struct brick_config *c)
         b->hostname = strdup(c->hostname ? c->hostname : "");
         b->volume_id = c->volume_id;
         b->node_uuid = c->node_uuid;
-        b->options = c->options;
-        return b->path && b->volume && b->hostname ? 0 : -ENOMEM;
+        int r = set_options(b, &c->options);
+        return b->path && b->volume && b->hostname ? r : -ENOMEM;
 }
 
 static int random_gfids(struct brick *b)
@@ -210,7 +245,7 @@ static int random_gfids(struct brick *b)
 
 static int make_tables(struct brick *b)
 {
-        int r = inode_table_new(b, b->options.inode_lru_limit, &b->inodes);
+        int r = inode_table_new(b, b->options->inode_lru_limit, &b->inodes);
         if (r == 0)
                 r = group_cache_new(&b->groups);
         if (r == 0)
@@ -233,7 +268,7 @@ static int hold_root(struct brick *b)
 /* storage.owner-uid and -gid. */
 static int own_root(struct brick *b, struct error *e)
 {
-        const struct brick_options *o = &b->options;
+        const struct brick_options *o = b->options;
         if (o->owner_uid < 0 && o->owner_gid < 0)
                 return 0;
         int r = disk_chown(b->disk, b->root_fd, "", o->owner_uid < 0 ? (uid_t)-1 : (uid_t)o->owner_uid,
@@ -350,6 +385,7 @@ struct brick *brick_close(struct brick *b)
         for (size_t k = 0; k < BRICK_ENTRY_LOCKS; k++)
                 pthread_mutex_destroy(&b->entry_locks[k]);
         pthread_mutex_destroy(&b->lock);
+        free_options(b);
         free(b->path);
         free(b->volume);
         free(b->hostname);
@@ -369,14 +405,17 @@ const struct gfid *brick_volume_id(const struct brick *b)
 
 /* ---- while it runs --------------------------------------------------------------------------------------------------- */
 
-void brick_reconfigure(struct brick *b, const struct brick_options *options)
+int brick_reconfigure(struct brick *b, const struct brick_options *options)
 {
+        int r = set_options(b, options);
+        if (r < 0)
+                return r;
         pthread_mutex_lock(&b->lock);
-        b->options = *options;
         b->next_reserve_check = b->next_health = b->next_purge = 0;
         pthread_mutex_unlock(&b->lock);
         (void)own_root(b, NULL);
         (void)space_refresh(b);
+        return 0;
 }
 
 /* Is something due at *NEXT? Then it is due again EVERY later. */
@@ -392,7 +431,7 @@ static bool is_due(struct brick *b, uint64_t *next, uint64_t now, uint64_t every
 
 int brick_maintain(struct brick *b, uint64_t now_ns, struct error *e)
 {
-        const struct brick_options *o = &b->options;
+        const struct brick_options *o = b->options;
         if (is_due(b, &b->next_reserve_check, now_ns, RESERVE_EVERY)) {
                 int r = space_refresh(b);
                 if (r < 0)

@@ -33,8 +33,8 @@ DEFINE_CLEANUP(struct brick *, brick_close)
 
 const char *brick_path(const struct brick *b);
 const struct gfid *brick_volume_id(const struct brick *b);
-/* Replaces the options that may change while serving. */
-void brick_reconfigure(struct brick *b, const struct brick_options *options);
+/* Replaces the options that may change while serving. -ENOMEM. */
+int brick_reconfigure(struct brick *b, const struct brick_options *options);
 
 /* Maintenance, a few times a second from one thread that may block: re-evaluates the space reserve (every 5 s of NOW_NS),
  * purges .glusterfs/landfill, checks health. -EIO: the storage failed and the brick must be taken down. */
@@ -75,3 +75,5 @@ void session_serve(struct session *s, const struct rpc_call *call, struct arena 
 
 /* True if the procedure may take long by nature (fsync, large copies): drivers let another thread read meanwhile. */
 bool session_call_is_slow(const struct rpc_call *call);
+/* Bytes the answer may have beyond a few KiB, as far as the request says: drivers limit how much they ask for at once. */
+uint32_t session_call_answer_size(const struct rpc_call *call);

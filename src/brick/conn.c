@@ -17,7 +17,7 @@
 #include "brick/lane.h"
 #include "proto/handshake.h"
 
-#define GREETING_RECORD_LIMIT MIB /* a SETVOLUME is a few KiB */
+#define GREETING_RECORD_LIMIT (64 * KIB) /* a SETVOLUME is a few KiB */
 #define REPLY_MAX MIB
 #define OUTPUT_KEPT (16 * KIB)
 
@@ -80,12 +80,12 @@ static void conn_free(struct conn *c)
 {
         struct process *p = c->process;
         session_close(atomic_load(&c->session));
+        if (c->export) /* before its descriptor is closed: the control loop shuts down what is in the export's list */
+                export_remove_conn(c->export, c);
         if (c->stream)
                 stream_free(c->stream);
         else
                 close_fd(c->fd);
-        if (c->export)
-                export_remove_conn(c->export, c);
         record_reader_done(&c->in);
         buf_done(&c->out);
         welcome_free(c->welcome);
@@ -108,7 +108,7 @@ static bool below_limits(const struct conn *c)
 {
         uint32_t limit = c->export ? atomic_load(&c->export->outstanding_limit) : 0;
         return (limit == 0 || atomic_load(&c->outstanding) < limit) && atomic_load(&c->queued) < CONN_QUEUED_HIGH &&
-               atomic_load(&c->unsent) < CONN_OUTPUT_HIGH;
+               atomic_load(&c->unsent) + atomic_load(&c->promised) < CONN_OUTPUT_HIGH;
 }
 
 /* Under the lock. */

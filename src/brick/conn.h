@@ -57,6 +57,7 @@ struct conn {
 
         atomic_uint refs;
         atomic_uint outstanding; /* requests that run beside the leader or wait */
+        atomic_size_t promised;  /* bytes that the answers of those that run may have */
         atomic_size_t queued;    /* bytes of those that wait */
         atomic_size_t unsent;    /* bytes of `out` */
 

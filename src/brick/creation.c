@@ -148,7 +148,7 @@ static void set_acls(struct creation *c)
 /* Into the arena, because the pairs are kept until the snapshot is made. */
 static int set_names(struct creation *c)
 {
-        const struct brick_options *o = &c->op->brick->options;
+        const struct brick_options *o = c->op->brick->options;
         const struct gfid *parent = &c->parent.inode->gfid;
         if (S_ISDIR(c->type))
                 return 0;
@@ -212,7 +212,7 @@ static bool mdata_sent(const struct creation *c, struct mdata *ret)
 static int set_mdata(struct creation *c)
 {
         const struct op *op = c->op;
-        if (!op->brick->options.ctime)
+        if (!op->brick->options->ctime)
                 return 0;
         struct mdata m, sent;
         bool flagged = attr_object_times(op) != 0;

@@ -7,6 +7,7 @@
  */
 #include "brick/cache.h"
 #include "brick/groups.h"
+#include "brick/io.h"
 #include "rpc/record.h"
 
 #define REPLY_FIRST 768 /* holds most answers at once */
@@ -61,6 +62,23 @@ bool session_call_is_slow(const struct rpc_call *call)
         return false;
 }
 
+/* All begin with gfid, fd, offset, size. */
+uint32_t session_call_answer_size(const struct rpc_call *call)
+{
+        switch (call->proc) {
+        case FOP_READ:
+        case FOP_READDIR:
+        case FOP_READDIRP: {
+                struct xdr_reader r = xdr_reader_of(call->args.data, call->args.len);
+                (void)xdr_read_gfid(&r);
+                (void)xdr_read_u64(&r);
+                (void)xdr_read_u64(&r);
+                return MIN(xdr_read_u32(&r), (uint32_t)IO_READ_MAX);
+        }
+        }
+        return 0;
+}
+
 /* ---- the caller ---------------------------------------------------------------------------------------------------- */
 
 static bool keeps_root(const struct op *op)
@@ -79,13 +97,13 @@ static bool keeps_root(const struct op *op)
 /* A trusted client is squashed like any other unless it is one of the internal ones. */
 static bool is_squashed(const struct op *op)
 {
-        const struct brick_options *o = &op->brick->options;
+        const struct brick_options *o = op->brick->options;
         return (o->root_squash || o->all_squash) && !keeps_root(op);
 }
 
 static int squash(struct op *op)
 {
-        const struct brick_options *o = &op->brick->options;
+        const struct brick_options *o = op->brick->options;
         struct caller *c = &op->caller;
         if (!is_squashed(op))
                 return 0;
@@ -105,7 +123,7 @@ static int squash(struct op *op)
 static int manage_groups(struct op *op)
 {
         struct caller *c = &op->caller;
-        if (!op->brick->options.manage_gids || c->pid < 0)
+        if (!op->brick->options->manage_gids || c->pid < 0)
                 return 0;
         uint32_t *groups = arena_alloc_array(op->arena, GROUPS_MAX, sizeof *groups);
         if (!groups)

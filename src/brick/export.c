@@ -341,7 +341,7 @@ static void reconfigure_task(void *arg)
 {
         struct export_task *t = arg;
         resolve_names(&t->config);
-        brick_reconfigure(t->export->brick, &t->config.options);
+        t->result = brick_reconfigure(t->export->brick, &t->config.options);
 }
 
 static bool conn_is_welcome(const struct conn *c, const struct export_config *config)
@@ -369,9 +369,11 @@ static void reconfigure_done(void *arg)
 {
         struct export_task *t = arg;
         struct export *x = t->export;
-        x->config = t->config;
-        atomic_store(&x->outstanding_limit, t->config.options.outstanding_limit);
-        export_check_clients(x);
+        if (t->result == 0) {
+                x->config = t->config;
+                atomic_store(&x->outstanding_limit, t->config.options.outstanding_limit);
+                export_check_clients(x);
+        }
         task_tell(t);
         free(t);
         pthread_mutex_lock(&x->lock);

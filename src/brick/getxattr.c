@@ -29,7 +29,7 @@ static int answer_text(struct query *q, const char *text)
 static const char *host_text(struct op *op, char gfid_text[static GFID_TEXT_LEN + 1])
 {
         const struct brick *b = op->brick;
-        bool uuid = b->options.node_uuid_pathinfo && !gfid_is_null(&b->node_uuid);
+        bool uuid = b->options->node_uuid_pathinfo && !gfid_is_null(&b->node_uuid);
         return uuid ? gfid_format(&b->node_uuid, gfid_text) : b->hostname;
 }
 
@@ -78,7 +78,7 @@ static int get_node_uuid(struct query *q)
 static int join_path(struct op *op, const char **all, const char *path)
 {
         const char *joined =
-                *all ? arena_printf(op->arena, "%s%s%s", *all, op->brick->options.gfid2path_separator, path) : path;
+                *all ? arena_printf(op->arena, "%s%s%s", *all, op->brick->options->gfid2path_separator, path) : path;
         if (!joined)
                 return -ENOMEM;
         *all = joined;

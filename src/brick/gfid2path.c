@@ -56,24 +56,24 @@ static void repair_later(struct inode *inode, int r)
 
 void names_add(struct brick *b, struct inode *inode, const struct place *at, const struct gfid *parent, const char *name)
 {
-        if (b->options.gfid2path) {
+        if (b->options->gfid2path) {
                 struct gfid2path p;
                 gfid2path_make(parent, name, &p);
                 repair_later(inode, xattr_set(b, inode, at, p.key, p.value, p.len, 0));
         }
-        if (b->options.build_pgfid)
+        if (b->options->build_pgfid)
                 pgfid_add(b, inode, at, parent, 1);
 }
 
 void names_remove(struct brick *b, struct inode *inode, const struct place *at, const struct gfid *parent,
                   const char *name)
 {
-        if (b->options.gfid2path) {
+        if (b->options->gfid2path) {
                 struct gfid2path p;
                 gfid2path_make(parent, name, &p);
                 repair_later(inode, xattr_remove(b, inode, at, p.key));
         }
-        if (b->options.build_pgfid)
+        if (b->options->build_pgfid)
                 pgfid_add(b, inode, at, parent, -1);
 }
 
@@ -135,7 +135,7 @@ void names_repair_pgfid(struct brick *b, struct object *o, const struct gfid *pa
 {
         char key[PGFID_KEY_MAX];
         uint8_t v[4];
-        if (!b->options.build_pgfid || S_ISDIR(o->st.st_mode))
+        if (!b->options->build_pgfid || S_ISDIR(o->st.st_mode))
                 return;
         pgfid_key(parent, key);
         if (xattr_get(b, o->inode, &o->at, &o->st, key, v, sizeof v) == -ENODATA)

@@ -63,7 +63,8 @@ struct brick {
         struct disk *disk;
         char *path, *volume, *hostname;
         struct gfid volume_id, node_uuid;
-        struct brick_options options;
+        _Atomic(const struct brick_options *) options; /* never changed, but replaced: brick.c */
+        struct options_copy *copies;                   /* all there were, under lock */
         int root_fd;
         dev_t dev;
         ino_t root_ino, dotgluster_ino;

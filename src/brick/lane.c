@@ -32,6 +32,7 @@
 struct job {
         struct job *next;
         struct conn *conn; /* referenced */
+        size_t promised;   /* when it runs */
         uint32_t len;
         uint8_t record[];
 };
@@ -42,6 +43,7 @@ struct worker {
         struct buf spare;  /* the read buffer while no connection holds it */
         struct conn *conn; /* whose request runs; NULL: something else that may take long */
         uint64_t serving;
+        size_t promised;               /* of that request, to conn->promised */
         struct record_reader detached; /* after losing the lead: where the request's record lies */
 };
 
@@ -223,9 +225,12 @@ static void lane_slow(struct watched *x, uint64_t serving)
         pthread_mutex_unlock(&l->lock);
 }
 
-static void leader_begin(struct worker *w, struct conn *c)
+static void leader_begin(struct worker *w, struct conn *c, size_t promised)
 {
         w->conn = c;
+        w->promised = promised;
+        if (promised > 0)
+                atomic_fetch_add(&c->promised, promised);
         w->serving = watched_begin(lane_watchdog(w->lane), &w->lane->watched);
 }
 
@@ -248,9 +253,10 @@ static void lane_ran(struct lane *l)
 }
 
 /* A request of C that ran beside the leader is done. */
-static void request_over(struct lane *l, struct conn *c)
+static void request_over(struct lane *l, struct conn *c, size_t promised)
 {
         atomic_fetch_sub(&c->outstanding, 1);
+        atomic_fetch_sub(&c->promised, promised);
         if (conn_resume(c))
                 pending_push(l, c);
         conn_unref(c);
@@ -260,15 +266,18 @@ static void request_over(struct lane *l, struct conn *c)
 static enum verdict leader_end(struct worker *w)
 {
         struct lane *l = w->lane;
-        if (watched_end(&l->watched, w->serving))
+        if (watched_end(&l->watched, w->serving)) {
+                if (w->promised > 0)
+                        atomic_fetch_sub(&w->conn->promised, w->promised);
                 return LED;
+        }
         pthread_mutex_lock(&l->lock); /* who took over may still be at it */
         assert(l->leader != w);
         pthread_mutex_unlock(&l->lock);
         if (w->conn) {
                 spare_put(w, &w->detached.in);
                 record_reader_done(&w->detached);
-                request_over(l, w->conn);
+                request_over(l, w->conn, w->promised);
         }
         lane_ran(l);
         return DEMOTED;
@@ -277,7 +286,7 @@ static enum verdict leader_end(struct worker *w)
 /* Gives up a reference as leader: the last one closes files, which may block. */
 static enum verdict leader_unref(struct worker *w, struct conn *c)
 {
-        leader_begin(w, NULL);
+        leader_begin(w, NULL, 0);
         conn_unref(c);
         return leader_end(w);
 }
@@ -303,16 +312,17 @@ static bool is_fop(const struct rpc_call *call)
 }
 
 /* Keeps the call for the next worker that is free. */
-static enum verdict leader_queue(struct worker *w, struct conn *c, struct slice record)
+static enum verdict leader_queue(struct worker *w, struct conn *c, struct slice record, size_t promised)
 {
         struct lane *l = w->lane;
         struct job *j = malloc(sizeof *j + record.len);
         if (!j)
                 return CLOSED;
-        *j = (struct job){.conn = conn_ref(c), .len = record.len};
+        *j = (struct job){.conn = conn_ref(c), .promised = promised, .len = record.len};
         memcpy(j->record, record.data, record.len);
         atomic_fetch_add(&c->outstanding, 1);
         atomic_fetch_add(&c->queued, record.len);
+        atomic_fetch_add(&c->promised, promised);
         pthread_mutex_lock(&l->lock);
         *l->queue_tail = j;
         l->queue_tail = &j->next;
@@ -324,7 +334,7 @@ static enum verdict leader_queue(struct worker *w, struct conn *c, struct slice 
 
 static enum verdict leader_serve(struct worker *w, struct conn *c, const struct rpc_call *call)
 {
-        leader_begin(w, c);
+        leader_begin(w, c, session_call_answer_size(call));
         if (session_call_is_slow(call))
                 leader_hand_over(w);
         session_serve(atomic_load(&c->session), call, &w->arena);
@@ -361,7 +371,7 @@ static enum verdict leader_record(struct worker *w, struct conn *c, struct slice
                 return LED;
         }
         if (atomic_load(&w->lane->running) >= LANE_WORKERS - 1)
-                return leader_queue(w, c, record);
+                return leader_queue(w, c, record, session_call_answer_size(&call));
         return leader_serve(w, c, &call);
 }
 
@@ -370,12 +380,13 @@ static void job_run(struct worker *w, struct job *j)
         struct conn *c = j->conn;
         struct rpc_call call;
         enum rpc_status status;
+        size_t promised = j->promised;
         if (rpc_call_decode((struct slice){j->record, j->len}, &call, &status) == 0)
                 session_serve(atomic_load(&c->session), &call, &w->arena);
         arena_reset(&w->arena);
         atomic_fetch_sub(&c->queued, j->len);
         free(j);
-        request_over(w->lane, c);
+        request_over(w->lane, c, promised);
 }
 
 /* ---- connections, as leader -------------------------------------------------------------------------------------- */
@@ -419,7 +430,7 @@ static enum verdict leader_read(struct worker *w, struct conn *c)
 static enum verdict leader_welcome(struct worker *w, struct conn *c)
 {
         _cleanup_(welcome_freep) struct welcome *welcome = TAKE_PTR(c->welcome);
-        leader_begin(w, c);
+        leader_begin(w, c, 0);
         const struct session_config config = {
                 .client_uid = welcome->client_uid,
                 .subdir = welcome->subdir,

@@ -3,7 +3,7 @@
 
 static int link_checks(struct op *op, struct object *source, struct object *parent)
 {
-        uint32_t limit = op->brick->options.max_hardlinks;
+        uint32_t limit = op->brick->options->max_hardlinks;
         int r = perm_check_entry(op, parent, PERM_WRITE, NULL);
         if (r < 0)
                 return r;

@@ -223,7 +223,7 @@ static void encode_contention(struct lock_session *to, const struct lock *l, con
 
 static bool notification_due(const struct lock_batch *batch, const struct lock *l)
 {
-        const struct brick_options *o = &batch->brick->options;
+        const struct brick_options *o = batch->brick->options;
         if (!o->notify_contention || session_of(l) == batch->silent)
                 return false;
         return l->notified == 0 || batch->now - l->notified >= o->notify_contention_delay * NS_PER_SEC;

@@ -33,8 +33,9 @@ static struct statfs statfs_of(const struct brick *b, const struct statvfs *v)
                 .namemax = v->f_namemax,
         };
         s.bavail = MIN(s.bavail, s.bfree);
-        if (b->options.shared_brick_count > 1)
-                statfs_share(&s, b->options.shared_brick_count);
+        uint32_t shared = b->options->shared_brick_count;
+        if (shared > 1)
+                statfs_share(&s, shared);
         return s;
 }
 

@@ -250,7 +250,7 @@ static int assign_held(struct brick *b, const struct object *parent, struct obje
         if (handle_stat(b, g, &used) == 0 && !handle_stat_is_dir(&used) && used.st_ino != o->st.st_ino &&
             used.st_nlink > 1)
                 return -EEXIST;
-        if (b->options.gfid2path && !S_ISDIR(o->st.st_mode)) {
+        if (b->options->gfid2path && !S_ISDIR(o->st.st_mode)) {
                 struct gfid2path p;
                 gfid2path_make(&parent->inode->gfid, name, &p);
                 (void)disk_setxattr(b->disk, o->at.dirfd, name, p.key, p.value, p.len, 0);

@@ -20,12 +20,12 @@ bool perm_in_group(const struct op *op, gid_t gid)
 
 bool perm_is_owner(const struct op *op, const struct stat *st)
 {
-        return !op->brick->options.acl || op->caller.uid == 0 || op->caller.uid == st->st_uid;
+        return !op->brick->options->acl || op->caller.uid == 0 || op->caller.uid == st->st_uid;
 }
 
 static bool passes_always(const struct op *op)
 {
-        return !op->brick->options.acl || op->caller.uid == 0 || op_internal(op);
+        return !op->brick->options->acl || op->caller.uid == 0 || op_internal(op);
 }
 
 /* The object's ACL of that NAME; empty: it has none that can be used. */
@@ -77,7 +77,7 @@ static mode_t mode_limit(const struct brick_options *o, mode_t type, mode_t mode
 
 static int inherit_acl(struct op *op, struct slice parent_default, mode_t type, struct perm_new *n)
 {
-        n->mode = mode_limit(&op->brick->options, type, n->mode);
+        n->mode = mode_limit(op->brick->options, type, n->mode);
         int r = acl_inherit(parent_default, op->arena, &n->mode, &n->access_acl);
         if (r < 0)
                 return r;
@@ -118,7 +118,7 @@ int perm_inherit(struct op *op, struct object *parent, mode_t type, mode_t mode,
                 if (r < 0)
                         return r;
         } else {
-                n.mode = mode_limit(&op->brick->options, type, n.mode & ~(umask & 0777));
+                n.mode = mode_limit(op->brick->options, type, n.mode & ~(umask & 0777));
         }
         *ret = n;
         return 0;

@@ -135,8 +135,8 @@ struct session *session_close(struct session *s)
 {
         if (!s)
                 return NULL;
+        session_unlink(s); /* first: who walks the list looks at the locks */
         lock_session_gone(s);
-        session_unlink(s);
         return session_free(s);
 }
 

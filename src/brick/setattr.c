@@ -49,7 +49,7 @@ static int check_mode_change(struct op *op, struct object *o, mode_t want)
 
 static int setattr_check(struct op *op, struct object *o, const struct iatt *want, int valid)
 {
-        if (!op->brick->options.acl || op->caller.uid == 0)
+        if (!op->brick->options->acl || op->caller.uid == 0)
                 return 0;
         int r = check_owner_change(op, o, want, valid);
         if (r < 0)
@@ -77,9 +77,9 @@ static int apply_mode(struct op *op, const struct object *o, const struct iatt *
 {
         if (!(valid & SETATTR_MODE) || S_ISLNK(o->st.st_mode))
                 return 0;
-        mode_t mode = masked_mode(&op->brick->options, o->st.st_mode, by_fd, want->mode & 07777);
+        mode_t mode = masked_mode(op->brick->options, o->st.st_mode, by_fd, want->mode & 07777);
         gid_t gid = valid & SETATTR_GID ? want->gid : o->st.st_gid;
-        if (op->brick->options.acl && op->caller.uid != 0 && !perm_in_group(op, gid))
+        if (op->brick->options->acl && op->caller.uid != 0 && !perm_in_group(op, gid))
                 mode &= ~(mode_t)S_ISGID;
         return disk_chmod(op->brick->disk, o->at.dirfd, o->at.path, mode);
 }

@@ -14,12 +14,12 @@ int space_check(struct op *op)
 
 int read_only_check(struct op *op)
 {
-        return op->brick->options.read_only && !op_internal(op) ? -EROFS : 0;
+        return op->brick->options->read_only && !op_internal(op) ? -EROFS : 0;
 }
 
 uint64_t space_reserved_blocks(const struct brick *b, const struct statvfs *v)
 {
-        const struct brick_reserve *reserve = &b->options.reserve;
+        const struct brick_reserve *reserve = &b->options->reserve;
         if (!reserve->is_bytes)
                 return (uint64_t)((double)v->f_blocks * reserve->percent / 100.0 + 0.5);
         uint64_t bsize = v->f_frsize ? v->f_frsize : v->f_bsize ? v->f_bsize : 1;

@@ -78,7 +78,8 @@ void fixture_begin(struct fixture *f)
         fixture_forget(f);
         empty_root(f);
         f->cred = (struct rpc_cred){0};
-        brick_options_init(&f->brick->options);
+        brick_options_init(&f->options);
+        atomic_store(&f->brick->options, &f->options);
         atomic_store(&f->brick->full, false);
         struct session_config session = {.client_uid = "client", .op_version = 100000, .send = nothing_sent};
         assert_int_equal(session_open(f->brick, &session, &f->session), 0);

@@ -17,6 +17,7 @@ struct fixture {
         char path[64];
         struct disk *disk;
         struct brick *brick;
+        struct brick_options options; /* of the brick, during a test */
         struct session *session;
         struct rpc_cred cred; /* of the next calls */
         struct dict xdata;    /* of the next call */

@@ -224,7 +224,7 @@ static void open_permissions(void **state)
         fx.cred.pid = -6;
         assert_int_equal(open_as(f, O_RDWR), 0);
         fx.cred.pid = 0;
-        fx.brick->options.acl = false;
+        fx.options.acl = false;
         assert_int_equal(open_as(f, O_RDWR), 0);
 }
 
@@ -478,7 +478,7 @@ static void full_and_read_only(void **state)
 
         int64_t fd = fixture_fd(&fx, f, O_RDWR);
         struct ftruncate_fop_rep ft;
-        fx.brick->options.read_only = true;
+        fx.options.read_only = true;
         assert_int_equal(write_result(f, fd, 0, "x", &rep), -EROFS);
         assert_int_equal(open_as(f, O_RDWR), -EROFS);
         assert_int_equal(open_as(f, O_RDONLY | O_TRUNC), -EROFS);
@@ -692,7 +692,7 @@ static void checksums(void **state)
         assert_memory_equal(rep.strong_checksum.data + 16, zeros, 16);
         assert_false(dict_has(&fx.reply, "fips-mode-rchecksum"));
 
-        fx.brick->options.fips_rchecksum = true;
+        fx.options.fips_rchecksum = true;
         uint8_t sha[32];
         SHA256((const uint8_t *)"cdefgh", 6, sha);
         assert_int_equal(dict_add_int(&fx.xdata, &fx.arena, "check-zero-filled", 1), 0);

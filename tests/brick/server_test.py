@@ -1,11 +1,9 @@
 #!/usr/bin/env python3
-"""The brick process from outside: handshakes, hostile streams, many connections, a hung disk, the control program.
+"""The brick process from outside: handshakes, streams, many connections, a hung disk, the control program.
 
-usage: server_test.py MORTAR_BRICK HANG_PRELOAD
+usage: server_test.py MORTAR_BRICK HANG_PRELOAD [TEST…]
 """
-import json
 import os
-import resource
 import select
 import shutil
 import signal
@@ -13,116 +11,12 @@ import socket
 import struct
 import subprocess
 import sys
-import tempfile
 import time
-import traceback
 import uuid
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from process import PROGRAM, SANITIZED, Brick, eventually, main
 from rpcwire import CONTROL, DUMP, FOP, HANDSHAKE, NULL_DICT, ROOT, Client, call, gfid_req, old_dict, opaque, record
-
-SKIP = 77
-PROGRAM, PRELOAD = sys.argv[1], sys.argv[2]
-SANITIZED = any(s in open(PROGRAM, "rb").read() for s in (b"__asan_init", b"__tsan_init"))
-
-
-def eventually(what, condition, seconds=20):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "timed out: " + what
-        time.sleep(0.005)
-
-
-class Brick:
-    def __init__(self, directory, server_options=()):
-        self.path, self.id = directory, uuid.uuid4()
-        os.makedirs(directory)
-        os.setxattr(directory, "trusted.glusterfs.volume-id", self.id.bytes)
-        self.options = list(server_options)
-
-    def volfile(self):
-        p = self.path
-        options = ["auth.login.%s.allow admin" % p, "auth.login.admin.password secret",
-                   "auth.addr.%s.allow *" % p] + self.options
-        return """volume vol-posix
-    type storage/posix
-    option directory %s
-    option volume-id %s
-end-volume
-volume %s
-    type debug/io-stats
-    subvolumes vol-posix
-end-volume
-volume vol-server
-    type protocol/server
-%s
-    subvolumes %s
-end-volume
-""" % (p, self.id, p, "\n".join("    option " + o for o in options), p)
-
-
-class Process:
-    """A running mortar-brick with a control socket, and what it serves."""
-
-    def __init__(self, work, preload=False):
-        self.work, self.flag = work, os.path.join(work, "hang-flag")
-        self.control_path = os.path.join(work, "control")
-        r, w = os.pipe()
-        env = dict(os.environ, MORTAR_TEST_HANG=self.flag)
-        if preload:
-            env["LD_PRELOAD"] = PRELOAD
-            env["ASAN_OPTIONS"] = "verify_asan_link_order=0:" + env.get("ASAN_OPTIONS", "")
-        command = [PROGRAM, "--control", self.control_path, "--listen", "127.0.0.1", "--ready-fd", str(w),
-                   "--log-file", os.path.join(work, "log")]
-        self.p = subprocess.Popen(command, env=env, pass_fds=[w])
-        os.close(w)
-        with os.fdopen(r) as f:
-            self.port = int(f.readline())
-        self.control = Client(path=self.control_path)
-
-    def control_call(self, proc, body=b""):
-        status, rep = self.control.call(CONTROL, 1, proc, body)
-        assert status == 0, status
-        ret, errno, size = struct.unpack_from(">iiI", rep)
-        return ret, errno, rep[12:12 + size].decode()
-
-    def attach(self, brick):
-        return self.control_call(2, opaque(brick.volfile().encode()))
-
-    def serve(self, brick):
-        ret, errno, text = self.attach(brick)
-        assert ret == 0, text
-        return brick
-
-    def detach(self, brick):
-        return self.control_call(3, opaque(brick.path.encode()))
-
-    def status(self):
-        status, rep = self.control.call(CONTROL, 1, 1)
-        ret, errno, port, pid, size = struct.unpack_from(">iiiiI", rep)
-        assert (status, ret, port, pid) == (0, 0, self.port, self.p.pid)
-        at = 20 + size + -size % 4
-        (size,) = struct.unpack_from(">I", rep, at)
-        return {b["path"]: b for b in json.loads(rep[at + 4:at + 4 + size])}
-
-    def client(self, brick=None, expect=0, **pairs):
-        c = Client(self.port)
-        if brick:
-            ret, errno, d = c.setvolume(dict({"remote-subvolume": brick.path, "process-uuid": str(uuid.uuid4()),
-                                              "fops-version": FOP, "opversion": 100000}, **pairs))
-            assert ret == expect, (ret, errno, d)
-        return c
-
-    def rss(self):
-        with open("/proc/%d/status" % self.p.pid) as f:
-            return next(int(line.split()[1]) for line in f if line.startswith("VmRSS")) * 1024
-
-    def end(self):
-        if self.p.poll() is None:
-            if os.path.exists(self.flag):
-                os.unlink(self.flag)
-            self.p.send_signal(signal.SIGTERM)
-        return self.p.wait(20)
 
 
 # ---- handshake -----------------------------------------------------------------------------------------------------
@@ -520,6 +414,18 @@ def test_detach_while_hung(p):
     assert (status, struct.unpack_from(">ii", rep)) == (0, (0, 0))
 
 
+def test_disconnect_meets_detach(p):
+    """Clients that leave while their brick is detached: only connections that are still open are told to end."""
+    brick = p.serve(Brick(p.work + "/meeting"))
+    clients = [p.client(brick) for _ in range(12)]
+    with open(p.flag + ".close", "w"):
+        pass
+    for c in clients:
+        c.close()
+    assert p.detach(brick)[0] == 0
+    os.unlink(p.flag + ".close")
+
+
 def test_hung_health_check(p):
     """A disk that does not answer the health check in time takes its brick down, and only that."""
     options = ["health-check-interval 1", "health-check-timeout 1"]
@@ -543,7 +449,8 @@ def test_storage_fails(p):
     """The health check finds the directory gone: clients are told and disconnected, the rest goes on."""
     brick, fine = p.serve(Brick(p.work + "/failing", ["health-check-interval 1"])), p.serve(Brick(p.work + "/intact"))
     c, other = p.client(brick), p.client(fine)
-    shutil.rmtree(brick.path)
+    eventually("the directory is gone", lambda: shutil.rmtree(brick.path, ignore_errors=True) or
+               not os.path.exists(brick.path))  # the health check may be writing there
     c.wait_closed()
     assert [struct.unpack_from(">III", r, 12) for r in c.callbacks] == [(52743234, 1, 7)]
     assert p.status()[brick.path]["down"] != ""
@@ -594,64 +501,7 @@ SHARED = [test_small_programs, test_rpc_errors, test_fop_before_handshake, test_
           test_disconnect_releases_locks, test_metadata_range_is_a_domain, test_waiter_goes_away, test_many_bricks,
           test_control_errors]
 PRELOADED = [test_hung_disk, test_outstanding_limit, test_disconnect_while_hung, test_detach_while_hung,
-             test_hung_health_check]
+             test_disconnect_meets_detach, test_hung_health_check]
 ALONE = [test_storage_fails, test_sigterm, test_control_shutdown]
 
-
-def run_all(selected):
-    failed = 0
-
-    def one(test, *args):
-        nonlocal failed
-        if selected and test.__name__ not in selected:
-            return
-        begin = time.monotonic()
-        try:
-            test(*args)
-            print("ok   %-36s %.2f s" % (test.__name__, time.monotonic() - begin), flush=True)
-        except Exception:
-            failed += 1
-            traceback.print_exc()
-            print("FAIL %s" % test.__name__, flush=True)
-
-    def group(tests, preload):
-        nonlocal failed
-        if selected and not any(t.__name__ in selected for t in tests):
-            return
-        before = failed
-        with tempfile.TemporaryDirectory(prefix="mortar-brick-") as work:
-            p = Process(work, preload)
-            for t in tests:
-                one(t, p)
-                if p.p.poll() is not None:
-                    break
-            code = p.end()
-            with open(work + "/log") as f:
-                log = f.read()
-            if code != 0 or "held the event loop" in log or failed > before:
-                failed = max(failed, before + 1)
-                print("exit code %d, log:\n%s" % (code, log))
-
-    one(test_command_line)
-    group(SHARED, False)
-    group(PRELOADED, True)
-    for t in ALONE:
-        group([t], False)
-    return failed
-
-
-def main():
-    try:
-        probe = tempfile.mkdtemp()
-        os.setxattr(probe, "trusted.mortar-test", b"1")
-    except OSError:
-        print("needs root and a file system with trusted extended attributes")
-        return SKIP
-    finally:
-        os.rmdir(probe)
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
-    return 1 if run_all(sys.argv[3:]) else 0
-
-
-sys.exit(main())
+sys.exit(main([test_command_line], SHARED, PRELOADED, ALONE))

@@ -83,10 +83,10 @@ static void modes(void **state)
         assert_int_equal(set_mode(fixture_new_gfid(), 0700), -ESTALE);
         assert_int_equal(fset(f, 99, SETATTR_MODE, (struct iatt){0}), -EBADF);
 
-        fx.brick->options.create_mask = 0750;
-        fx.brick->options.force_create_mode = 0001;
-        fx.brick->options.create_directory_mask = 0770;
-        fx.brick->options.force_directory_mode = 0002;
+        fx.options.create_mask = 0750;
+        fx.options.force_create_mode = 0001;
+        fx.options.create_directory_mask = 0770;
+        fx.options.force_directory_mode = 0002;
         assert_int_equal(set_mode(f, 04777), 0);
         assert_int_equal(mode_of("f"), 04751);
         assert_int_equal(set_mode(d, 01777), 0);
@@ -179,7 +179,7 @@ static void rights_of_others(void **state)
         fx.cred.pid = 0;
         assert_int_equal(fset(f, fd, SETATTR_MODE, (struct iatt){.mode = 0646}), 0); /* a descriptor is a right */
         assert_int_equal(set(f, SETATTR_MTIME, want), 0);                            /* w is enough */
-        fx.brick->options.acl = false;
+        fx.options.acl = false;
         assert_int_equal(set(f, SETATTR_UID, want), 0);
 }
 
@@ -304,7 +304,7 @@ static void statfs_answers(void **state)
         struct statfs_fop_rep rep;
         struct statvfs v;
         assert_int_equal(statvfs(fx.path, &v), 0);
-        fx.brick->options.reserve = (struct brick_reserve){.percent = 10};
+        fx.options.reserve = (struct brick_reserve){.percent = 10};
         assert_int_equal(CALL(&fx, STATFS, statfs, &rep, .gfid = GFID_ROOT), 0);
         uint64_t reserved = (uint64_t)((double)v.f_blocks / 10 + 0.5);
         assert_int_equal(rep.statfs.blocks, v.f_blocks);
@@ -315,8 +315,8 @@ static void statfs_answers(void **state)
         uint64_t off = rep.statfs.bfree > expected ? rep.statfs.bfree - expected : expected - rep.statfs.bfree;
         assert_true(off < v.f_blocks / 100); /* others use the disk meanwhile */
 
-        fx.brick->options.reserve = (struct brick_reserve){.is_bytes = true, .bytes = UINT64_MAX / 2};
-        fx.brick->options.shared_brick_count = 4;
+        fx.options.reserve = (struct brick_reserve){.is_bytes = true, .bytes = UINT64_MAX / 2};
+        fx.options.shared_brick_count = 4;
         assert_int_equal(CALL(&fx, STATFS, statfs, &rep, .gfid = GFID_ROOT), 0);
         assert_int_equal(rep.statfs.bfree, 0);
         assert_int_equal(rep.statfs.bavail, 0);
@@ -331,10 +331,10 @@ static void reserve(void **state)
         (void)state;
         struct gfid f = fixture_file(&fx, GFID_ROOT, "f", 0644);
         struct fallocate_fop_rep rep;
-        fx.brick->options.reserve = (struct brick_reserve){.percent = 100};
+        fx.options.reserve = (struct brick_reserve){.percent = 100};
         assert_int_equal(CALL(&fx, FALLOCATE, fallocate, &rep, .gfid = f, .fd = FD_ANONYMOUS, .size = 10), -ENOSPC);
         assert_true(atomic_load(&fx.brick->full));
-        fx.brick->options.reserve = (struct brick_reserve){0};
+        fx.options.reserve = (struct brick_reserve){0};
         assert_int_equal(CALL(&fx, FALLOCATE, fallocate, &rep, .gfid = f, .fd = FD_ANONYMOUS, .size = 10), 0);
         assert_false(atomic_load(&fx.brick->full));
 }

@@ -226,7 +226,7 @@ static void full_and_read_only(void **state)
         assert_int_equal(CALL(&fx, SETATTR, setattr, &rep, .gfid = f, .valid = SETATTR_MODE, .stbuf = {.mode = 0600}),
                          0);
         atomic_store(&fx.brick->full, false);
-        fx.brick->options.read_only = true;
+        fx.options.read_only = true;
         assert_int_equal(set(f, "user.b", "x"), -EROFS);
         assert_int_equal(fset(f, FD_ANONYMOUS, "user.b", "x", 1), -EROFS);
         assert_int_equal(removal(f, "user.a"), -EROFS);
@@ -670,11 +670,11 @@ static void order_and_rights(void **state)
         atomic_store(&fx.brick->full, true);
         assert_int_equal(combine(f, 0, "trusted.a", "\0\0\0\1", 4, &d), 0);
         atomic_store(&fx.brick->full, false);
-        fx.brick->options.read_only = true;
+        fx.options.read_only = true;
         assert_int_equal(combine(f, 0, "trusted.a", "\0\0\0\1", 4, &d), -EROFS);
         assert_int_equal(combine(f, 0, "trusted.a", "\0\0\0\0", 4, &d), 0);
         assert_value(&d, "trusted.a", "\0\0\0\3", 4);
-        fx.brick->options.read_only = false;
+        fx.options.read_only = false;
 
         struct fxattrop_fop_rep frep;
         ask("trusted.a");
