@@ -116,7 +116,7 @@ bool names_repair(struct op *op, struct object *o, const struct gfid *parent, co
         struct gfid2path own;
         struct xattr_view view;
         size_t count = 0, dropped = 0, names = o->st.st_nlink - 1;
-        if (!b->options.gfid2path || S_ISDIR(o->st.st_mode) || names > GFID2PATH_LINKS_MAX ||
+        if (!b->options->gfid2path || S_ISDIR(o->st.st_mode) || names > GFID2PATH_LINKS_MAX ||
             xattr_view(b, o->inode, &o->at, &o->st, op->arena, &view) < 0)
                 return false;
         for (uint32_t k = 0; k < view.n; k++)
