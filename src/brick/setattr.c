@@ -37,7 +37,7 @@ static bool only_drops_privileges(const struct op *op, const struct object *o, m
         const mode_t set_id = S_ISUID | S_ISGID, have = o->st.st_mode & 07777;
         mode_t dropped = have & ~want;
         return S_ISREG(o->st.st_mode) && !(want & 07777 & ~have) && dropped && !(dropped & ~set_id) &&
-               masked_mode(&op->brick->options, S_IFREG, false, want & 07777) == (want & 07777);
+               masked_mode(op->brick->options, S_IFREG, false, want & 07777) == (want & 07777);
 }
 
 static int check_mode_change(struct op *op, struct object *o, mode_t want)
