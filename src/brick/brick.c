@@ -301,7 +301,7 @@ static int ctime_moves(struct brick *b)
         return before.st_ctim.tv_sec != after.st_ctim.tv_sec || before.st_ctim.tv_nsec != after.st_ctim.tv_nsec;
 }
 
-/* What is remembered of attributes is checked by ctime (docs/decisions/003), so the file system has to keep one. The second
+/* What is remembered of attributes is checked by ctime, so the file system has to keep one: docs/decisions/003. The second
  * try comes after a tick of the kernel's clock, which takes 10 ms at most. */
 static int check_ctime(struct brick *b, struct error *e)
 {

@@ -1,8 +1,8 @@
 /* gfid2path and pgfid attributes (spec: brick.md §2.4, gfid2path.h).
  *
- * A name and its attribute change one after the other, so a crash or a failing disk may leave a name without attribute, or
- * an attribute without name. The first look-up of the object after a start, and the next one after a failure, repair that
- * together with the handle. The counter in pgfid is changed under inode.lock. Any thread.
+ * A name and its attribute change one after the other, so a crash or a failing disk may leave a name without attribute,
+ * or an attribute without name. The first look-up of the object after a start, and the next one after a failure, repair
+ * that together with the handle. The counter in pgfid is changed under inode.lock. Any thread.
  */
 #include "brick/gfid2path.h"
 #include "brick/cache.h"

@@ -2,8 +2,8 @@
  *
  * A snapshot holds all attributes of an object as read at one time, and the range in which the object's ctime must lie for
  * it to be true. Read from the disk, the range is the one ctime of the stat before. After a change of our own the snapshot
- * is changed likewise and the range becomes the time the call took: the kernel stamps ctime with a clock that lies between
- * CLOCK_REALTIME_COARSE before and CLOCK_REALTIME after. The next stat inside the range fixes it; any other drops it.
+ * is changed likewise and the range becomes the time the call took, by the disk's own clock, disk_now(). The next stat inside
+ * the range fixes it; any other drops it.
  *
  * Snapshots with attributes which the kernel changes by itself (ACLs by chmod, capabilities by write) are "delicate": they
  * are trusted only when the object's ctime was old as they were read, and dropped by every change.
@@ -166,10 +166,10 @@ static int gather_all(struct brick *b, const struct place *at, struct gathered *
         return len < 0 ? (int)len : gather_values(b, at, large, (size_t)len, g);
 }
 
-static bool is_settled(const struct timespec *ctim)
+static bool is_settled(struct brick *b, const struct timespec *ctim)
 {
         struct timespec now;
-        clock_gettime(CLOCK_REALTIME_COARSE, &now);
+        disk_now(b->disk, &now, NULL);
         int64_t age = (now.tv_sec - ctim->tv_sec) * (int64_t)NS_PER_SEC + (now.tv_nsec - ctim->tv_nsec);
         return age > (int64_t)SETTLED_AFTER;
 }
@@ -187,7 +187,7 @@ static int check_place(struct brick *b, const struct place *at, const struct sta
 static int snapshot_read(struct brick *b, const struct place *at, const struct stat *st, struct xattr_snapshot **ret)
 {
         _cleanup_(gathered_done) struct gathered g = {BUF_INIT(XATTRS_MAX), BUF_INIT(XATTRS_MAX)};
-        bool settled = is_settled(&st->st_ctim);
+        bool settled = is_settled(b, &st->st_ctim);
         int r = gather_all(b, at, &g);
         if (r == 0)
                 r = check_place(b, at, st);
@@ -346,16 +346,6 @@ struct change_time {
         struct timespec from, to;
 };
 
-static void change_begin(struct change_time *t)
-{
-        clock_gettime(CLOCK_REALTIME_COARSE, &t->from);
-}
-
-static void change_end(struct change_time *t)
-{
-        clock_gettime(CLOCK_REALTIME, &t->to);
-}
-
 static bool snapshot_can_follow(const struct xattr_snapshot *s, const char *name)
 {
         return s && !s->delicate && !name_is_delicate(name) && coarse_now() - s->compared < KEEP_FOR;
@@ -412,9 +402,9 @@ int xattr_set(struct brick *b, struct inode *inode, const struct place *at, cons
 {
         struct change_time t;
         pthread_mutex_lock(&inode->lock);
-        change_begin(&t);
+        disk_now(b->disk, &t.from, NULL);
         int r = disk_setxattr(b->disk, at->dirfd, at->path, name, value, len, flags);
-        change_end(&t);
+        disk_now(b->disk, NULL, &t.to);
         if (r == 0)
                 follow(inode, at, name, value ? value : "", len, &t);
         pthread_mutex_unlock(&inode->lock);
@@ -425,9 +415,9 @@ int xattr_remove(struct brick *b, struct inode *inode, const struct place *at, c
 {
         struct change_time t;
         pthread_mutex_lock(&inode->lock);
-        change_begin(&t);
+        disk_now(b->disk, &t.from, NULL);
         int r = disk_removexattr(b->disk, at->dirfd, at->path, name);
-        change_end(&t);
+        disk_now(b->disk, NULL, &t.to);
         if (r == 0)
                 follow(inode, at, name, NULL, 0, &t);
         pthread_mutex_unlock(&inode->lock);

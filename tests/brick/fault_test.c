@@ -135,7 +135,7 @@ static void scene_crash(struct scene *s, bool power)
         scene_connect(s);
 }
 
-/* ---- operations: making -------------------------------------------------------------------------------------------- */
+/* ---- operations: making ------------------------------------------------------------------------------------------ */
 
 static int run_mkdir(struct scene *s)
 {
@@ -229,7 +229,7 @@ static int run_lookup_raw(struct scene *s)
         return CALL(s->c, LOOKUP, &req, &rep);
 }
 
-/* ---- operations: removing and renaming ------------------------------------------------------------------------------- */
+/* ---- operations: removing and renaming --------------------------------------------------------------------------- */
 
 static int run_unlink(struct scene *s)
 {
@@ -340,7 +340,7 @@ static int run_rename_dir_over(struct scene *s)
         return try_rename(s->c, &root, "dir", &root, "empty");
 }
 
-/* ---- operations: attributes ------------------------------------------------------------------------------------------ */
+/* ---- operations: attributes -------------------------------------------------------------------------------------- */
 
 static int setattr_of(struct scene *s, const struct gfid *g, int32_t valid)
 {
@@ -400,7 +400,7 @@ static int run_xattrop(struct scene *s)
         return CALL(s->c, XATTROP, &req, &rep);
 }
 
-/* ---- operations: contents ---------------------------------------------------------------------------------------------- */
+/* ---- operations: contents ---------------------------------------------------------------------------------------- */
 
 static int write_to(struct scene *s, uint32_t flag)
 {
@@ -473,7 +473,7 @@ static int run_zerofill(struct scene *s)
         return CALL(s->c, ZEROFILL, &req, &rep);
 }
 
-/* ---- the table ---------------------------------------------------------------------------------------------------------- */
+/* ---- the table --------------------------------------------------------------------------------------------------- */
 
 #define BORN_PARTLY (TREE_GFID | TREE_MODE | TREE_OWNER | TREE_ATTRS)
 #define DATA_PARTLY (TREE_SIZE | TREE_CONTENT)
@@ -539,7 +539,7 @@ static const struct operation operations[] = {
         {"zerofill", run_zerofill, "file", .power = DATA_PARTLY},
 };
 
-/* ---- judging ------------------------------------------------------------------------------------------------------------ */
+/* ---- judging ----------------------------------------------------------------------------------------------------- */
 
 enum fault { FAULT_EIO, FAULT_ENOSPC, FAULT_CRASH, FAULT_POWER, FAULTS };
 static const char *const fault_names[FAULTS] = {"EIO", "ENOSPC", "a crash", "a power cut"};
@@ -657,7 +657,7 @@ static void judge_removal(struct trial *t)
                 condemn(t, "something is left when all is removed");
 }
 
-/* ---- the loop ------------------------------------------------------------------------------------------------------------ */
+/* ---- the loop ---------------------------------------------------------------------------------------------------- */
 
 static void arm(struct sim_disk *d, enum fault fault, unsigned effect)
 {
@@ -723,6 +723,71 @@ static void faults_of(const struct operation *o)
         }
 }
 
+/* ---- opening ----------------------------------------------------------------------------------------------------- */
+
+/* The brick's directories are as old as the journal remembers, and a file without name waits to be deleted. */
+static void scene_prepare_opening(struct scene *s)
+{
+        scene_open(s, 1);
+        sim_disk_stop_after(s->h.sim, 3); /* of an unlink: the file is parked, its name and record are gone */
+        (void)run_unlink_open(s);
+        s->c = client_close(s->c);
+        s->h.brick = brick_close(s->h.brick);
+        sim_disk_process_crash(s->h.sim);
+        assert_int_equal(disk_unlink(s->h.disk, AT_FDCWD, on_disk(&s->h, ".glusterfs/health_check"), 0), 0);
+        assert_int_equal(disk_unlink(s->h.disk, AT_FDCWD, on_disk(&s->h, ".glusterfs/f7"), AT_REMOVEDIR), 0);
+        sim_disk_faults_clear(s->h.sim);
+}
+
+static bool open_with_fault(struct scene *s, enum fault fault, unsigned effect)
+{
+        const struct brick_config config = {
+                .path = s->h.path, .volume = "test", .volume_id = s->h.volume_id, .options = s->h.options};
+        arm(s->h.sim, fault, effect);
+        if (brick_open(s->h.disk, &config, &s->h.brick, NULL) < 0)
+                s->h.brick = NULL;
+        bool fired = sim_disk_fault_fired(s->h.sim);
+        s->h.brick = brick_close(s->h.brick);
+        if (fault == FAULT_POWER)
+                sim_disk_power_cut(s->h.sim);
+        else if (fault == FAULT_CRASH)
+                sim_disk_process_crash(s->h.sim);
+        assert_int_equal(sim_disk_open_count(s->h.sim), 0);
+        sim_disk_faults_clear(s->h.sim);
+        return fired;
+}
+
+static void opening_may_fail_and_die(void **state)
+{
+        static struct trial t;
+        static const struct operation o = {.name = "opening"};
+        static struct tree before, after;
+        struct scene s;
+        (void)state;
+        scene_open(&s, 1);
+        tree_take(&s.h, &before);
+        assert_int_equal(run_unlink(&s), 0);
+        tree_take(&s.h, &after);
+        scene_close(&s);
+        for (unsigned f = 0; f < FAULTS; f++) {
+                bool fired = true;
+                for (unsigned effect = 1; fired; effect++) {
+                        scene_prepare_opening(&s);
+                        fired = open_with_fault(&s, f, effect);
+                        harness_reopen(&s.h);
+                        scene_connect(&s);
+                        t = (struct trial){
+                                .o = &o, .fault = f, .effect = effect, .s = &s, .before = &before, .after = &after};
+                        tree_take(&s.h, &t.now);
+                        if (tree_compare(&t.now, &before, NULL, 0) != 0 && tree_compare(&t.now, &after, NULL, 0) != 0)
+                                condemn(&t, "neither the old state nor the new one");
+                        judge_gfids(&t);
+                        judge_layout(&t);
+                        scene_close(&s);
+                }
+        }
+}
+
 static void every_effect_may_be_the_last(void **state)
 {
         faults_of(*state);
@@ -730,10 +795,11 @@ static void every_effect_may_be_the_last(void **state)
 
 int main(void)
 {
-        static struct CMUnitTest tests[ELEMENTSOF(operations)];
+        static struct CMUnitTest tests[ELEMENTSOF(operations) + 1];
         for (size_t k = 0; k < ELEMENTSOF(operations); k++)
                 tests[k] = (struct CMUnitTest){.name = operations[k].name,
                                                .test_func = every_effect_may_be_the_last,
                                                .initial_state = (void *)(uintptr_t)&operations[k]};
+        tests[ELEMENTSOF(operations)] = (struct CMUnitTest)cmocka_unit_test(opening_may_fail_and_die);
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

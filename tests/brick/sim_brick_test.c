@@ -25,7 +25,7 @@ struct world {
         unsigned changes, looks, crashes, power_cuts;
 };
 
-/* ---- faults -------------------------------------------------------------------------------------------------------- */
+/* ---- faults ------------------------------------------------------------------------------------------------------ */
 
 static const struct sim_link good_link = {.delay_min = 50 * NS_PER_USEC, .delay_max = 200 * NS_PER_USEC};
 
@@ -87,7 +87,7 @@ static void strike(struct world *w)
         }
 }
 
-/* ---- running ------------------------------------------------------------------------------------------------------- */
+/* ---- running ----------------------------------------------------------------------------------------------------- */
 
 static bool someone_died(void *arg)
 {
@@ -231,8 +231,8 @@ static void faults_leave_nothing_but_what_was_promised(void **state)
         (void)state;
         for (uint64_t seed = only ? only : 1; seed <= (only ? only : seeds); seed++)
                 (void)play(seed, &sums);
-        print_message("%u changes, %u crashes, %u power cuts, %u comparisons after faults\n", sums.changes, sums.crashes,
-                      sums.power_cuts, sums.looks);
+        print_message("%u changes, %u crashes, %u power cuts, %u comparisons after faults\n", sums.changes,
+                      sums.crashes, sums.power_cuts, sums.looks);
         assert_true(only || (sums.changes > 100 * seeds && sums.crashes > 2 * seeds && sums.power_cuts > 0));
 }
 

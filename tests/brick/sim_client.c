@@ -1,7 +1,8 @@
 /* A client of a simulated brick (sim_client.h).
  *
- * Results of calls: 0, -errno of the answer, or LOST when there was no answer. After LOST the client connects again, waits
- * until the server has forgotten its old connection (so no old request can be served any more) and looks at everything.
+ * Results of calls: 0, -errno of the answer, or LOST when there was no answer. After LOST the client connects again,
+ * waits until the server has forgotten its old connection (so no old request can be served any more) and looks at
+ * everything.
  */
 #include "sim_client.h"
 
@@ -33,7 +34,7 @@ static void _printf_(2, 3) trace(const struct sim_client *c, const char *format,
         va_end(ap);
 }
 
-/* ---- calls --------------------------------------------------------------------------------------------------------- */
+/* ---- calls ------------------------------------------------------------------------------------------------------- */
 
 static struct rpc_cred next_cred(struct sim_client *c)
 {
@@ -51,7 +52,8 @@ static int call(struct fibre *self, struct sim_client *c, enum fop fop, const vo
         const struct fop_desc *d = fop_by_number(fop);
         struct rpc_cred cred = next_cred(c);
         memset(rep, 0, d->rep->size);
-        int r = rpc_client_call(self, c->rpc, FOP_PROGRAM, FOP_VERSION, fop, &cred, d->req, req, d->rep, rep, &c->arena);
+        int r = rpc_client_call(self, c->rpc, FOP_PROGRAM, FOP_VERSION, fop, &cred, d->req, req, d->rep, rep,
+                                &c->arena);
         if (r == -EPROTO || r == -EBADMSG || r == -ENOMEM)
                 fail_msg("client %u: %s: %s", c->number, d->name, strerror(-r));
         if (r < 0) {
@@ -65,8 +67,8 @@ static int call(struct fibre *self, struct sim_client *c, enum fop fop, const vo
 static struct gfid new_gfid(struct sim_client *c)
 {
         uint32_t n = ++c->next_gfid;
-        return (struct gfid){.b = {(uint8_t)(n * 37), (uint8_t)c->number, [6] = 0x40, [8] = 0x80, [14] = (uint8_t)(n >> 8),
-                                   (uint8_t)n}};
+        return (struct gfid){.b = {(uint8_t)(n * 37),
+                                   (uint8_t)c->number, [6] = 0x40, [8] = 0x80, [14] = (uint8_t)(n >> 8), (uint8_t)n}};
 }
 
 static struct dict gfid_req(struct sim_client *c, const struct gfid *g, uint32_t tag)
@@ -101,7 +103,7 @@ static int64_t fd_of(const struct sim_client *c, uint8_t object)
         return FD_ANONYMOUS;
 }
 
-/* ---- looking ------------------------------------------------------------------------------------------------------- */
+/* ---- looking ----------------------------------------------------------------------------------------------------- */
 
 static int read_pages(struct fibre *self, struct sim_client *c, const struct gfid *g, int64_t fd, uint64_t size,
                       uint32_t page[MODEL_PAGES])
@@ -200,7 +202,8 @@ static int list(struct fibre *self, struct sim_client *c, const struct gfid *dir
         return r;
 }
 
-/* ---- after a fault: everything --------------------------------------------------------------------------------------- */
+/* ---- after a fault: everything
+ * --------------------------------------------------------------------------------------- */
 
 static int see_object(struct fibre *self, struct sim_client *c, const struct iatt *i, struct model_seen *seen,
                       uint8_t *ret)
@@ -247,7 +250,8 @@ static void accept_seen(struct sim_client *c, const struct model_seen *seen, uns
         enum model_loss loss = power_cuts != c->power_cuts_seen ? MODEL_LOST_POWER
                                : crashes != c->crashes_seen     ? MODEL_LOST_NODE
                                                                 : MODEL_LOST_CALL;
-        trace(c, "looked after loss %d at version %u%s", (int)loss, c->model.last, c->model.asked ? " (asked for)" : "");
+        trace(c, "looked after loss %d at version %u%s", (int)loss, c->model.last,
+              c->model.asked ? " (asked for)" : "");
         if (!model_accept(&c->model, loss, seen))
                 fail_msg("client %u at %llu ns", c->number, (unsigned long long)sim_now(c->sim));
         c->crashes_seen = crashes;
@@ -288,7 +292,7 @@ static void look_at_all(struct fibre *self, struct sim_client *c)
                 fail_msg("client %u cannot look at its directory: %s", c->number, strerror(-r));
 }
 
-/* ---- connecting ---------------------------------------------------------------------------------------------------- */
+/* ---- connecting -------------------------------------------------------------------------------------------------- */
 
 static void on_disconnect(struct rpc_client *rpc, int error, void *arg)
 {
@@ -322,7 +326,7 @@ static void connect_to_brick(struct fibre *self, struct sim_client *c)
                 fibre_sleep(self, NS_PER_MSEC);
 }
 
-/* ---- changing ------------------------------------------------------------------------------------------------------ */
+/* ---- changing ---------------------------------------------------------------------------------------------------- */
 
 static int do_make(struct fibre *self, struct sim_client *c, const struct model_action *a)
 {
@@ -426,9 +430,8 @@ static int do_write(struct fibre *self, struct sim_client *c, const struct model
 static int do_truncate(struct fibre *self, struct sim_client *c, const struct model_action *a)
 {
         struct ftruncate_fop_rep rep;
-        const struct ftruncate_fop_req req = {.gfid = *gfid_of(c, a->object),
-                                              .fd = fd_of(c, a->object),
-                                              .offset = (uint64_t)a->pages * MODEL_PAGE};
+        const struct ftruncate_fop_req req = {
+                .gfid = *gfid_of(c, a->object), .fd = fd_of(c, a->object), .offset = (uint64_t)a->pages * MODEL_PAGE};
         return call(self, c, FOP_FTRUNCATE, &req, &rep);
 }
 
@@ -447,13 +450,13 @@ static int do_attr(struct fibre *self, struct sim_client *c, const struct model_
 
 static int perform(struct fibre *self, struct sim_client *c, const struct model_action *a)
 {
-        static int (*const how[MODEL_OPS])(struct fibre *self, struct sim_client *c, const struct model_action *a) = {
+        static int (*const how[MODEL_OPS])(struct fibre * self, struct sim_client * c, const struct model_action *a) = {
                 do_make,   do_create, do_make,  do_make,     do_link, do_remove,
                 do_remove, do_rename, do_write, do_truncate, do_attr, do_attr};
         return how[a->op](self, c, a);
 }
 
-/* ---- choosing ------------------------------------------------------------------------------------------------------ */
+/* ---- choosing ---------------------------------------------------------------------------------------------------- */
 
 static uint32_t draw(struct sim_client *c, uint32_t bound)
 {
@@ -568,7 +571,7 @@ static bool choose(struct sim_client *c, struct model_action *a)
         }
 }
 
-/* ---- one step ------------------------------------------------------------------------------------------------------ */
+/* ---- one step ---------------------------------------------------------------------------------------------------- */
 
 static void expect(struct sim_client *c, const char *what, int r, int want)
 {
@@ -606,8 +609,8 @@ static void step_change(struct fibre *self, struct sim_client *c)
         }
         int want = model_ask(&c->model, &a);
         int r = perform(self, c, &a);
-        trace(c, "version %u: %s %u/n%u to %u/n%u of %u, pages %u+%u, tag %u: %d", c->model.last, model_op_names[a.op], a.dir,
-              a.name, a.dir2, a.name2, a.object, a.page, a.pages, a.tag, r);
+        trace(c, "version %u: %s %u/n%u to %u/n%u of %u, pages %u+%u, tag %u: %d", c->model.last, model_op_names[a.op],
+              a.dir, a.name, a.dir2, a.name2, a.object, a.page, a.pages, a.tag, r);
         expect(c, model_op_names[a.op], r, want);
         if (r == 0)
                 model_answered(&c->model, &a);
@@ -775,7 +778,7 @@ static void work(struct fibre *self, void *arg)
         }
 }
 
-/* ---- life ---------------------------------------------------------------------------------------------------------- */
+/* ---- life -------------------------------------------------------------------------------------------------------- */
 
 void sim_client_init(struct sim_client *c, struct sim *sim, unsigned number, struct sim_server *server,
                      const char *server_name)

@@ -15,7 +15,7 @@ struct sim_client {
         struct sim_server *server;
         struct address self, to;
         unsigned number;
-        char dir_name[8]; /* of its directory in the root */
+        char dir_name[8];          /* of its directory in the root */
         struct sim_client *others; /* all of the test */
         unsigned n_others;
 
@@ -43,6 +43,7 @@ void sim_client_init(struct sim_client *c, struct sim *sim, unsigned number, str
 void sim_client_make_dir(struct sim_client *c);
 /* Starts to work, also after a crash of the node. */
 void sim_client_start(struct sim_client *c);
-/* The node dies, and is back at once. Not while it connects: a connection that only the dying fibre knows cannot be freed. */
+/* The node dies, and is back at once. Not while it connects: a connection that only the dying fibre knows cannot be
+ * freed. */
 void sim_client_crash(struct sim_client *c);
 void sim_client_done(struct sim_client *c);

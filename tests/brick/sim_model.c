@@ -3,8 +3,8 @@
 
 #define NOTHING_PENDING UINT32_MAX
 
-const char *const model_op_names[MODEL_OPS] = {"mkdir",  "create", "mknod", "symlink",  "link",     "unlink",
-                                               "rmdir",  "rename", "write", "truncate", "setxattr", "removexattr"};
+const char *const model_op_names[MODEL_OPS] = {"mkdir", "create", "mknod", "symlink",  "link",     "unlink",
+                                               "rmdir", "rename", "write", "truncate", "setxattr", "removexattr"};
 
 void model_init(struct model *m, const struct gfid *dir)
 {
@@ -25,7 +25,7 @@ uint8_t model_object_new(struct model *m, const struct gfid *gfid, mode_t type, 
         return (uint8_t)m->n++;
 }
 
-/* ---- names --------------------------------------------------------------------------------------------------------- */
+/* ---- names ------------------------------------------------------------------------------------------------------- */
 
 static struct model_name *find(struct model_version *v, uint8_t dir, uint8_t name)
 {
@@ -88,7 +88,7 @@ static void drop(struct model_version *v, struct model_name *at)
         *at = v->names[--v->n];
 }
 
-/* ---- operations ---------------------------------------------------------------------------------------------------- */
+/* ---- operations -------------------------------------------------------------------------------------------------- */
 
 static bool is_dir(const struct model *m, uint8_t object)
 {
@@ -180,7 +180,7 @@ static int apply(const struct model *m, struct model_version *v, const struct mo
         }
 }
 
-/* ---- contents ------------------------------------------------------------------------------------------------------ */
+/* ---- contents ---------------------------------------------------------------------------------------------------- */
 
 /* Pages that the action gives new contents: from *FIRST on, to the end of the file at the most. */
 static unsigned changed_pages(const struct model_action *a, unsigned *first)
@@ -230,7 +230,7 @@ bool model_page_is(const struct model *m, uint8_t object, unsigned page, uint32_
         return m->objects[object].page[page] == tag;
 }
 
-/* ---- asking -------------------------------------------------------------------------------------------------------- */
+/* ---- asking ------------------------------------------------------------------------------------------------------ */
 
 static void touch(struct model *m, uint8_t object)
 {
@@ -322,7 +322,7 @@ void model_synced(struct model *m, uint8_t object)
         forget_before(m, o->last_version);
 }
 
-/* ---- after a fault ------------------------------------------------------------------------------------------------- */
+/* ---- after a fault ----------------------------------------------------------------------------------------------- */
 
 uint8_t model_seen_object(struct model *m, const struct gfid *gfid, mode_t type, uint32_t target)
 {
@@ -338,8 +338,8 @@ uint8_t model_seen_object(struct model *m, const struct gfid *gfid, mode_t type,
 /* Is the object SEEN in the place of WANT one that was only made in part, so that it got another gfid? */
 static bool is_half_made(const struct model *m, uint8_t seen, uint8_t want, bool asked)
 {
-        return m->objects[seen].found && (asked || m->objects[want].healed) && m->objects[seen].type == m->objects[want].type &&
-               m->objects[seen].target == m->objects[want].target;
+        return m->objects[seen].found && (asked || m->objects[want].healed) &&
+               m->objects[seen].type == m->objects[want].type && m->objects[seen].target == m->objects[want].target;
 }
 
 static bool names_match(const struct model *m, const struct model_version *seen, const struct model_version *want,

@@ -1,16 +1,16 @@
 /* What one client's directory must look like: a plain file system in memory, with all the states that a fault may bring
  * back.
  *
- * The model has versions: 0 is the oldest state a power cut can return to, the last one is what the client was promised,
- * or has asked for and not heard about. A version is names, sizes and one attribute. Contents are kept beside them: for
- * each page what it holds, and what it may hold after a power cut.
+ * The model has versions: 0 is the oldest state a power cut can return to, the last one is what the client was
+ * promised, or has asked for and not heard about. A version is names, sizes and one attribute. Contents are kept beside
+ * them: for each page what it holds, and what it may hold after a power cut.
  */
 #pragma once
 
 #include "harness.h"
 
-#define MODEL_OBJECTS 250  /* ever seen, in one run; 0 is the client's directory */
-#define MODEL_RESERVE 60   /* of them for those that only turn up after faults */
+#define MODEL_OBJECTS 250 /* ever seen, in one run; 0 is the client's directory */
+#define MODEL_RESERVE 60  /* of them for those that only turn up after faults */
 #define MODEL_NAMES 48
 #define MODEL_NAME_COUNT 5 /* names in use: "n0" … */
 #define MODEL_PAGES 6      /* of a file */

@@ -1,7 +1,8 @@
 /* A simulated brick node (sim_server.h).
  *
- * Each connection has a session; its records go out through rpc_conn_send_record(). Calls without an answer are remembered:
- * a session that ends while a lock request waits never answers it, but the connection wants each call answered once.
+ * Each connection has a session; its records go out through rpc_conn_send_record(). Calls without an answer are
+ * remembered: a session that ends while a lock request waits never answers it, but the connection wants each call
+ * answered once.
  */
 #include "sim_server.h"
 
@@ -24,7 +25,7 @@ bool sim_server_is_dead(const struct sim_server *s)
         return s->dead || (s->doomed && sim_disk_fault_fired(s->disk));
 }
 
-/* ---- connections --------------------------------------------------------------------------------------------------- */
+/* ---- connections ------------------------------------------------------------------------------------------------- */
 
 static void answered(struct served *v, uint32_t xid)
 {
@@ -126,7 +127,7 @@ unsigned sim_server_sessions(struct sim_server *s, const struct address *peer)
         return count.n;
 }
 
-/* ---- life ---------------------------------------------------------------------------------------------------------- */
+/* ---- life -------------------------------------------------------------------------------------------------------- */
 
 static void open_brick(struct sim_server *s)
 {

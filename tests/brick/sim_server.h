@@ -33,7 +33,8 @@ void sim_server_start(struct sim_server *s);
 void sim_server_stop(struct sim_server *s);
 /* The node dies between two events. */
 void sim_server_crash(struct sim_server *s, bool power);
-/* The disk stops after N further effects: nothing is answered from then on, and the node is to be crashed. 0: not so. */
+/* The disk stops after N further effects: nothing is answered from then on, and the node is to be crashed. 0: not so.
+ */
 void sim_server_doom(struct sim_server *s, uint64_t n);
 bool sim_server_is_dead(const struct sim_server *s);
 /* Sessions of the client node at PEER. */

@@ -23,7 +23,7 @@ static struct gfid fresh_gfid(struct walk *w)
         return g;
 }
 
-/* ---- one object ---------------------------------------------------------------------------------------------------- */
+/* ---- one object -------------------------------------------------------------------------------------------------- */
 
 static uint64_t content_of_file(struct client *c, const struct gfid *g)
 {
@@ -76,7 +76,7 @@ static void take_object(struct walk *w, const char *path, const struct iatt *i)
                 o->content = content_of_link(w->c, &i->gfid);
 }
 
-/* ---- directories --------------------------------------------------------------------------------------------------- */
+/* ---- directories ------------------------------------------------------------------------------------------------- */
 
 static void walk_dir(struct walk *w, const struct gfid *dir, const char *path);
 
@@ -146,7 +146,8 @@ void tree_remove(struct harness *h)
         walk_all(h, NULL);
 }
 
-/* ---- what is left below .glusterfs ----------------------------------------------------------------------------------- */
+/* ---- what is left below .glusterfs
+ * ----------------------------------------------------------------------------------- */
 
 static unsigned each_name(struct harness *h, const char *path, unsigned (*fn)(struct harness *h, const char *path))
 {
@@ -197,7 +198,7 @@ unsigned tree_leftovers(struct harness *h)
         return each_name(h, on_disk(h, ".glusterfs"), leftovers_at_top);
 }
 
-/* ---- comparing ----------------------------------------------------------------------------------------------------- */
+/* ---- comparing --------------------------------------------------------------------------------------------------- */
 
 static int compare_object(const struct tree_object *a, const struct tree_object *b)
 {
