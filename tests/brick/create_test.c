@@ -2,6 +2,7 @@
 #include "harness.h"
 
 #include "brick/internal.h"
+#include "counting_disk.h"
 
 #include <sys/xattr.h>
 
@@ -73,6 +74,28 @@ static void every_kind_of_object(void **state)
         struct mknod_fop_rep none;
         g = harness_gfid(h);
         assert_int_equal(mknod_with(c, &root, "dir", S_IFDIR | 0755, client_gfid_req(c, &g), &none), -EINVAL);
+        client_close(c);
+}
+
+static void handles_find_their_directory(void **state)
+{
+        struct harness *h = *state;
+        struct client *c = client_open(h);
+        struct gfid f = harness_gfid(h), g = harness_gfid(h);
+        struct counting_disk count;
+        int64_t fd;
+        char text[GFID_TEXT_LEN + 1];
+        h->brick->disk = counting_disk_init(&count, h->disk);
+        assert_int_equal(try_create(c, &root, "f", O_RDWR, &f, &fd), 0);
+        assert_int_equal(count.n.mkdir, 1); /* the second level */
+        assert_int_equal(count.n.link, 2);
+        h->brick->disk = h->disk;
+        release(c, fd);
+        g.b[0] ^= 1; /* away from the first one's handle */
+        gfid_format(&g, text);
+        const char *first = on_disk(h, ".glusterfs/%.2s", text);
+        assert_int_equal(disk_unlink(h->disk, AT_FDCWD, first, AT_REMOVEDIR), 0);
+        assert_int_equal(try_mknod(c, &root, "g", &g), 0);
         client_close(c);
 }
 
@@ -635,6 +658,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 TEST(every_kind_of_object),
+                TEST(handles_find_their_directory),
                 TEST(objects_belong_to_who_makes_them),
                 TEST(a_gfid_must_be_chosen),
                 TEST(names_in_use),
