@@ -256,7 +256,7 @@ static int rchecksum_answer(struct op *op, const uint8_t *data, size_t n, struct
 static int rchecksum_open(struct op *op, const struct io_fd *io, const struct rchecksum_fop_req *req,
                           struct rchecksum_fop_rep *rep)
 {
-        uint8_t *data = arena_alloc(op->arena, req->len ? req->len : 1);
+        uint8_t *data = arena_alloc_uninitialised(op->arena, req->len ? req->len : 1);
         if (!data)
                 return -ENOMEM;
         struct iovec iov = {data, req->len};

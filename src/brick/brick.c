@@ -355,6 +355,8 @@ int brick_open(struct disk *disk, const struct brick_config *config, struct bric
         _cleanup_(brick_closep) struct brick *b = fresh;
         b->disk = disk;
         b->root_fd = -EBADF;
+        b->uid = geteuid();
+        b->gid = getegid();
         pthread_mutex_init(&b->lock, NULL);
         for (size_t k = 0; k < BRICK_ENTRY_LOCKS; k++)
                 pthread_mutex_init(&b->entry_locks[k], NULL);

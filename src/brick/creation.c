@@ -109,19 +109,31 @@ static int set_attr(struct creation *c, const char *name, const void *value, siz
         return 0;
 }
 
-/* What the process gives to new files without being asked. */
+static int change_owner(struct creation *c)
+{
+        return disk_chown(c->op->brick->disk, c->made.at.dirfd, c->made.at.path, c->perm.uid, c->perm.gid);
+}
+
+/* What the process most likely gives to new files without being asked; check_owner() looks. */
 static bool owner_is_given(const struct creation *c)
 {
         const struct stat *parent = &c->parent.st;
-        gid_t gid = parent->st_mode & S_ISGID ? parent->st_gid : getegid();
-        return c->perm.uid == geteuid() && c->perm.gid == gid;
+        gid_t gid = parent->st_mode & S_ISGID ? parent->st_gid : c->op->brick->gid;
+        return c->perm.uid == c->op->brick->uid && c->perm.gid == gid;
 }
 
 static int set_owner(struct creation *c)
 {
-        if (owner_is_given(c))
+        return owner_is_given(c) ? 0 : change_owner(c);
+}
+
+/* A file system mounted with grpid gives the directory's group whatever its mode says. */
+static int check_owner(struct creation *c)
+{
+        if (c->made.st.st_uid == c->perm.uid && c->made.st.st_gid == c->perm.gid)
                 return 0;
-        return disk_chown(c->op->brick->disk, c->made.at.dirfd, c->made.at.path, c->perm.uid, c->perm.gid);
+        int r = change_owner(c);
+        return r < 0 ? r : object_restat(c->op, &c->made);
 }
 
 /* The inherited ACL, else the one the client sends. The file system may have inherited one as well: it is replaced. */
@@ -313,6 +325,8 @@ static int introduce(struct creation *c, struct inode *inode)
         int r = identify(c, inode);
         if (r == 0)
                 r = object_restat(c->op, &c->made);
+        if (r == 0)
+                r = check_owner(c);
         if (r == 0)
                 r = fix_mode(c);
         if (r < 0)

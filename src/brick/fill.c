@@ -186,7 +186,7 @@ static int fill_content(struct op *op, struct object *o, struct dict *dict)
         uint64_t size = (uint64_t)o->st.st_size;
         if (want->value < 0 || size > (uint64_t)want->value || size > CONTENT_MAX)
                 return 0;
-        uint8_t *data = arena_alloc(op->arena, size ? size : 1);
+        uint8_t *data = arena_alloc_uninitialised(op->arena, size ? size : 1);
         if (!data || read_whole(op, o, data, size) < 0)
                 return 0;
         return dict_add_ptr(dict, op->arena, "glusterfs.content", data, (uint32_t)size);

@@ -179,7 +179,7 @@ static const char *find_in_records(struct op *op, const uint8_t *data, size_t n,
 
 static int find_real_name(struct query *q, int fd, const char *wanted)
 {
-        uint8_t *data = arena_alloc(q->op->arena, DIRENTS_SIZE);
+        uint8_t *data = arena_alloc_uninitialised(q->op->arena, DIRENTS_SIZE);
         if (!data)
                 return -ENOMEM;
         ssize_t n;

@@ -79,6 +79,8 @@ struct brick {
         atomic_uint_fast64_t by_fop[64];
         struct inode *root;         /* referenced while the brick is open */
         bool bare_creations;        /* the file system gives new objects no attributes of its own (security labels) */
+        uid_t uid;                  /* of the process: what new objects belong to */
+        gid_t gid;
         struct group_cache *groups; /* server.manage-gids (groups.c) */
 };
 

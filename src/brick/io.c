@@ -88,7 +88,7 @@ int io_changed(struct op *op, const struct io_fd *io, const struct stat *before,
 static int read_open(struct op *op, const struct io_fd *io, const struct read_fop_req *req, struct read_fop_rep *rep)
 {
         uint32_t size = MIN(req->size, (uint32_t)IO_READ_MAX);
-        uint8_t *data = arena_alloc(op->arena, size);
+        uint8_t *data = arena_alloc_uninitialised(op->arena, size);
         if (!data)
                 return -ENOMEM;
         struct iovec iov = {data, size};

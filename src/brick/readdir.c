@@ -122,7 +122,7 @@ static int seek_and_collect(struct listing *l, uint8_t *buffer, size_t buffer_si
 static int list_names(struct listing *l)
 {
         size_t buffer_size = READ_MIN + (size_t)l->budget / 8;
-        uint8_t *buffer = arena_alloc(l->op->arena, buffer_size);
+        uint8_t *buffer = arena_alloc_uninitialised(l->op->arena, buffer_size);
         l->cap = l->budget / (BUDGET_PER_ENTRY + 2) + 1;
         l->v = arena_alloc_array(l->op->arena, l->cap, sizeof *l->v);
         if (!buffer || !l->v)

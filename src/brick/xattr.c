@@ -265,7 +265,7 @@ static int snapshot_current(struct brick *b, struct inode *inode, const struct p
 
 static int view_copy(const struct xattr_snapshot *s, struct arena *arena, struct xattr_view *ret)
 {
-        struct xattr_pair *v = arena_alloc(arena, s->n * sizeof *v + s->bytes + 1);
+        struct xattr_pair *v = arena_alloc_uninitialised(arena, s->n * sizeof *v + s->bytes + 1);
         if (!v)
                 return -ENOMEM;
         const uint8_t *from = (const uint8_t *)&s->v[s->n];

@@ -131,7 +131,7 @@ static int change_array(struct change *c, struct dict *dict)
 /* The answer is the value before; no key if there was none. */
 static int change_set(struct change *c, struct dict *dict)
 {
-        c->result = arena_alloc(c->op->arena, VALUE_MAX);
+        c->result = arena_alloc_uninitialised(c->op->arena, VALUE_MAX);
         if (!c->result)
                 return -ENOMEM;
         ssize_t n = load(c, VALUE_MAX);
