@@ -53,11 +53,13 @@ static struct arena_chunk *arena_grow(struct arena *a, size_t size)
         return c;
 }
 
-void *arena_alloc(struct arena *a, size_t size)
+void *arena_alloc_uninitialised(struct arena *a, size_t size)
 {
-        if (size > a->max || a->used > a->max - size)
+        if (size > a->max || size > SIZE_MAX - ARENA_ALIGN)
                 return NULL;
         size_t rounded = (size + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
+        if (rounded > a->max || a->used > a->max - rounded)
+                return NULL;
         struct arena_chunk *c = a->chunks;
         if (!c || c->cap - c->len < rounded)
                 c = arena_grow(a, rounded);
@@ -65,8 +67,14 @@ void *arena_alloc(struct arena *a, size_t size)
                 return NULL;
         void *p = c->data + c->len;
         c->len += rounded;
-        a->used += size;
-        return memset(p, 0, size);
+        a->used += rounded;
+        return p;
+}
+
+void *arena_alloc(struct arena *a, size_t size)
+{
+        void *p = arena_alloc_uninitialised(a, size);
+        return p ? memset(p, 0, size) : NULL;
 }
 
 void *arena_alloc_array(struct arena *a, size_t count, size_t size)
@@ -81,9 +89,12 @@ char *arena_strndup(struct arena *a, const void *data, size_t n)
 {
         if (n == SIZE_MAX)
                 return NULL;
-        char *s = arena_alloc(a, n + 1);
-        if (s && n > 0)
+        char *s = arena_alloc_uninitialised(a, n + 1);
+        if (!s)
+                return NULL;
+        if (n > 0)
                 memcpy(s, data, n);
+        s[n] = '\0';
         return s;
 }
 
@@ -95,7 +106,7 @@ char *arena_printf(struct arena *a, const char *format, ...)
         va_end(ap);
         if (n < 0)
                 return NULL;
-        char *s = arena_alloc(a, (size_t)n + 1);
+        char *s = arena_alloc_uninitialised(a, (size_t)n + 1);
         if (!s)
                 return NULL;
         va_start(ap, format);

@@ -11,7 +11,7 @@ struct arena_chunk;
 
 struct arena {
         struct arena_chunk *chunks; /* newest first */
-        size_t used;                /* bytes handed out since the last reset */
+        size_t used;                /* bytes handed out since the last reset, with the padding for alignment */
         size_t max;
 };
 
@@ -25,6 +25,10 @@ void arena_reset(struct arena *a);
 
 /* SIZE zeroed bytes, aligned for any type; NULL when memory or the ceiling is exhausted. */
 void *arena_alloc(struct arena *a, size_t size);
+
+/* The same with contents of an earlier request: for buffers that are filled before anybody reads them (data, directory
+ * entries), of which only the filled part may go to a client. */
+void *arena_alloc_uninitialised(struct arena *a, size_t size);
 
 /* COUNT * SIZE with overflow check. */
 void *arena_alloc_array(struct arena *a, size_t count, size_t size);

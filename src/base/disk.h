@@ -58,6 +58,7 @@ struct disk_ops {
         ssize_t (*getdents)(struct disk *, int fd, void *buf, size_t size);
         ssize_t (*copy)(struct disk *, int fd_in, off_t off_in, int fd_out, off_t off_out, size_t len);
         int (*statvfs)(struct disk *, int fd, struct statvfs *ret);
+        void (*now)(struct disk *, struct timespec *ret_from, struct timespec *ret_to);
         void (*free)(struct disk *);
 };
 
@@ -126,8 +127,7 @@ static inline int disk_chown(struct disk *d, int dirfd, const char *path, uid_t 
 {
         return d->ops->chown(d, dirfd, path, uid, gid);
 }
-/* Permission bits of anything but a symbolic link (the caller has looked: a link would be followed). PATH "" = DIRFD,
- * which may not be O_PATH. */
+/* Permission bits of anything but a symbolic link (-EOPNOTSUPP). PATH "" = DIRFD, which may not be O_PATH. */
 static inline int disk_chmod(struct disk *d, int dirfd, const char *path, mode_t mode)
 {
         return d->ops->chmod(d, dirfd, path, mode);
@@ -200,4 +200,10 @@ static inline ssize_t disk_copy(struct disk *d, int fd_in, off_t off_in, int fd_
 static inline int disk_statvfs(struct disk *d, int fd, struct statvfs *ret)
 {
         return d->ops->statvfs(d, fd, ret);
+}
+
+/* The clock that stamps st_ctim is between *RET_FROM and *RET_TO now; either may be NULL. Costs no system call. */
+static inline void disk_now(struct disk *d, struct timespec *ret_from, struct timespec *ret_to)
+{
+        d->ops->now(d, ret_from, ret_to);
 }

@@ -1,4 +1,4 @@
-/* struct disk on the kernel: every call is one system call, except disk_truncate() with a path.
+/* struct disk on the kernel: every call is one system call, except disk_truncate() and disk_chmod() with a path.
  *
  * Linux has no xattr, truncate or link call that takes (dirfd, path) on every kernel we run on, so those go through
  * "/proc/self/fd/N/path": the kernel jumps to the open directory and walks the rest, also when N is an O_PATH
@@ -98,11 +98,16 @@ static int posix_chown(struct disk *d, int dirfd, const char *path, uid_t uid, g
         return (int)result(fchownat(dirfd, path, uid, gid, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH));
 }
 
+/* fchmodat(2) follows a symbolic link; an O_PATH descriptor does not. */
 static int posix_chmod(struct disk *d, int dirfd, const char *path, mode_t mode)
 {
-        if (path[0])
-                return (int)result(fchmodat(dirfd, path, mode, 0));
-        return (int)result(fchmod(dirfd, mode));
+        struct fd_path buf;
+        if (!path[0])
+                return (int)result(fchmod(dirfd, mode));
+        _cleanup_close_ int fd = openat(dirfd, path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+        if (fd < 0)
+                return -errno;
+        return (int)result(chmod(fd_path(&buf, fd, ""), mode));
 }
 
 static int posix_utimens(struct disk *d, int dirfd, const char *path, const struct timespec ts[2])
@@ -211,6 +216,16 @@ static void posix_free(struct disk *d)
         free(d);
 }
 
+/* Stamps are taken from a clock that ticks, or from the exact one. */
+static void posix_now(struct disk *d, struct timespec *ret_from, struct timespec *ret_to)
+{
+        (void)d;
+        if (ret_from)
+                clock_gettime(CLOCK_REALTIME_COARSE, ret_from);
+        if (ret_to)
+                clock_gettime(CLOCK_REALTIME, ret_to);
+}
+
 static const struct disk_ops posix_ops = {
         .open = posix_open,
         .close = posix_close,
@@ -239,6 +254,7 @@ static const struct disk_ops posix_ops = {
         .getdents = posix_getdents,
         .copy = posix_copy,
         .statvfs = posix_statvfs,
+        .now = posix_now,
         .free = posix_free,
 };
 

@@ -24,7 +24,7 @@
 static const struct sim_link link_default = {.delay_min = 50 * NS_PER_USEC, .delay_max = 200 * NS_PER_USEC};
 static const struct sim_link link_to_self = {.delay_min = 5 * NS_PER_USEC, .delay_max = 20 * NS_PER_USEC};
 
-void *sim_alloc(size_t size)
+void *sim_calloc(size_t size)
 {
         void *p = calloc(1, size);
         if (!p)
@@ -220,7 +220,7 @@ static void node_abandon_fibres(struct sim_node *n)
 {
         if (!n->loop.fibres)
                 return;
-        struct sim_past *past = sim_alloc(sizeof *past);
+        struct sim_past *past = sim_calloc(sizeof *past);
         *past = (struct sim_past){.next = n->past, .fibres = fibre_set_abandon(&n->loop)};
         n->past = past;
 }
@@ -346,7 +346,7 @@ void sim_link_set(struct sim *s, struct sim_node *a, struct sim_node *b, const s
         assert(link->delay_min <= link->delay_max);
         struct sim_link_entry *e = link_find(s, a, b);
         if (!e) {
-                e = sim_alloc(sizeof *e);
+                e = sim_calloc(sizeof *e);
                 e->a = a;
                 e->b = b;
                 e->next = s->links;

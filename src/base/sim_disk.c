@@ -516,6 +516,16 @@ static int op_rename(struct disk *disk, int olddir, const char *oldpath, int new
 
 /* ---- the table */
 
+static void op_now(struct disk *disk, struct timespec *ret_from, struct timespec *ret_to)
+{
+        _cleanup_(sim_leave) struct sim_disk *d = sim_enter(disk);
+        struct timespec now = sim_now_ts(d);
+        if (ret_from)
+                *ret_from = now;
+        if (ret_to)
+                *ret_to = now;
+}
+
 static void op_free(struct disk *disk)
 {
 }
@@ -548,5 +558,6 @@ const struct disk_ops sim_disk_table = {
         .getdents = sim_op_getdents,
         .copy = sim_op_copy,
         .statvfs = sim_op_statvfs,
+        .now = op_now,
         .free = op_free,
 };

@@ -385,7 +385,9 @@ int sim_op_chmod(struct disk *disk, int dirfd, const char *path, mode_t mode)
         if (d->stopped)
                 return -EIO;
         struct sim_inode *i;
-        int r = sim_lookup(d, dirfd, path, SIM_FOLLOW | SIM_EMPTY_OPENED, &i);
+        int r = sim_lookup(d, dirfd, path, SIM_EMPTY_OPENED, &i);
+        if (r == 0 && S_ISLNK(i->a.mode))
+                r = -EOPNOTSUPP;
         if (r < 0)
                 return r;
         r = attr_begin(d, i);

@@ -64,7 +64,7 @@ void sim_trace(struct sim *s, enum sim_trace kind, uint64_t a, uint64_t b);
 uint64_t sim_digest(const void *data, size_t n);
 
 /* SIZE zeroed bytes; never NULL: a simulation out of memory has nothing to tell and ends. free() releases. */
-void *sim_alloc(size_t size);
+void *sim_calloc(size_t size);
 
 const struct sim_link *sim_link_get(const struct sim *s, const struct sim_node *a, const struct sim_node *b);
 /* The node that FROM means by the address A; NULL if there is none. */

@@ -188,7 +188,7 @@ static uint64_t pipe_delay(struct sim_end *e)
 /* Sends a chunk of LEN bytes, to be filled in by the caller. */
 static struct chunk *pipe_send(struct sim_end *e, enum chunk_kind kind, size_t len)
 {
-        struct chunk *c = sim_alloc(sizeof *c + len);
+        struct chunk *c = sim_calloc(sizeof *c + len);
         *c = (struct chunk){.kind = kind, .len = len};
         e->last_due = c->due = MAX(e->last_due, e->conn->sim->now + pipe_delay(e));
         *e->chunks_tail = c;

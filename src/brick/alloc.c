@@ -150,7 +150,7 @@ int fop_seek(struct op *op, const struct seek_fop_req *req, struct seek_fop_rep 
 
 static void touch_copy(struct op *op, const struct io_fd *io, uint32_t times)
 {
-        struct place at = {.dirfd = io->fd};
+        struct place at = io_place(io);
         if (times)
                 (void)attr_touch(op, io->inode, &at, times); /* as with WRITE */
 }
@@ -179,7 +179,7 @@ static int copy_step(struct op *op, const struct io_fd *in, const struct io_fd *
                 return (int)n;
 
         uint32_t times = attr_object_times(op);
-        struct place at = {.dirfd = out->fd};
+        struct place at = io_place(out);
         touch_copy(op, in, times & TIMES_ATIME);
         touch_copy(op, out, times & (TIMES_CTIME | TIMES_MTIME));
         r = io_drop_privileges(op, &at, before.st_mode);
@@ -256,7 +256,7 @@ static int rchecksum_answer(struct op *op, const uint8_t *data, size_t n, struct
 static int rchecksum_open(struct op *op, const struct io_fd *io, const struct rchecksum_fop_req *req,
                           struct rchecksum_fop_rep *rep)
 {
-        uint8_t *data = arena_alloc(op->arena, req->len ? req->len : 1);
+        uint8_t *data = arena_alloc_uninitialised(op->arena, req->len ? req->len : 1);
         if (!data)
                 return -ENOMEM;
         struct iovec iov = {data, req->len};

@@ -266,7 +266,7 @@ int attr_iatt(struct op *op, struct object *o, struct iatt *ret)
 
 int attr_iatt_fd(struct op *op, const struct io_fd *io, struct iatt *ret, struct stat *ret_st)
 {
-        struct place at = {.dirfd = io->fd};
+        struct place at = io_place(io);
         struct stat st;
         int r = disk_stat(op->brick->disk, io->fd, "", &st);
         if (r == 0)

@@ -17,6 +17,8 @@
 #define RESERVE_EVERY (5 * NS_PER_SEC)
 #define ROOT_HANDLE_TARGET "../../.."
 #define HEALTH_FILE ".glusterfs/health_check"
+#define CTIME_PROBE "trusted.mortar.probe" /* on the health file, for an instant */
+#define CLOCK_TICK_MAX (10 * NS_PER_MSEC)
 #define HEALTH_TEXT_MAX 64
 
 /* ---- checks before anything is changed ------------------------------------------------------------------------------- */
@@ -302,6 +304,40 @@ static bool creations_are_bare(struct brick *b)
         return disk_listxattr(b->disk, b->root_fd, HEALTH_FILE, names, sizeof names) == 0;
 }
 
+/* 1: a change of the health file's attributes moved its ctime; 0: it did not. */
+static int ctime_moves(struct brick *b)
+{
+        struct stat before, after;
+        int r = disk_stat(b->disk, b->root_fd, HEALTH_FILE, &before);
+        if (r == 0)
+                r = disk_setxattr(b->disk, b->root_fd, HEALTH_FILE, CTIME_PROBE, "1", 1, 0);
+        if (r < 0)
+                return r;
+        r = disk_stat(b->disk, b->root_fd, HEALTH_FILE, &after);
+        int removed = disk_removexattr(b->disk, b->root_fd, HEALTH_FILE, CTIME_PROBE);
+        if (r < 0 || removed < 0)
+                return r < 0 ? r : removed;
+        return before.st_ctim.tv_sec != after.st_ctim.tv_sec || before.st_ctim.tv_nsec != after.st_ctim.tv_nsec;
+}
+
+/* What is remembered of attributes is checked by ctime, so the file system has to keep one: docs/decisions/003. The second
+ * try comes after a tick of the kernel's clock, which takes 10 ms at most. */
+static int check_ctime(struct brick *b, struct error *e)
+{
+        int r = ctime_moves(b);
+        if (r == 0) {
+                (void)nanosleep(&(struct timespec){.tv_nsec = 2 * CLOCK_TICK_MAX}, NULL);
+                r = ctime_moves(b);
+        }
+        if (r > 0)
+                return 0;
+        if (r < 0)
+                return error_set(e, r, "Brick %s: setting an attribute of %s: %s.", b->path, HEALTH_FILE, strerror(-r));
+        return error_set(e, -EOPNOTSUPP,
+                         "Brick %s: its file system does not change the ctime of a file whose extended attributes change, "
+                         "so it cannot carry a brick. Put the brick on XFS or ext4.", b->path);
+}
+
 static int prepare(struct brick *b, struct error *e)
 {
         int r = open_root(b, e);
@@ -317,6 +353,8 @@ static int prepare(struct brick *b, struct error *e)
                 r = own_root(b, e);
         if (r == 0 && health_check(b, e) == -EIO)
                 r = -EIO;
+        if (r == 0)
+                r = check_ctime(b, e);
         if (r < 0)
                 return r;
         b->bare_creations = creations_are_bare(b);
@@ -336,6 +374,8 @@ int brick_open(struct disk *disk, const struct brick_config *config, struct bric
         _cleanup_(brick_closep) struct brick *b = fresh;
         b->disk = disk;
         b->root_fd = -EBADF;
+        b->uid = geteuid();
+        b->gid = getegid();
         pthread_mutex_init(&b->lock, NULL);
         for (size_t k = 0; k < BRICK_ENTRY_LOCKS; k++)
                 pthread_mutex_init(&b->entry_locks[k], NULL);

@@ -106,7 +106,7 @@ static int give_fd(struct creation *c, int fd, int flags, uint64_t *ret)
         struct op *op = c->op;
         struct open_fd *of;
         int64_t number;
-        int r = open_fd_new(op->brick, c->made.inode, fd, flags, false, &of);
+        int r = open_fd_new(op->brick, &c->made, fd, flags, &of);
         if (r < 0) {
                 disk_close(op->brick->disk, fd);
                 return r;
@@ -125,6 +125,7 @@ static int create_dress(struct creation *c, int fd)
         struct place named = c->made.at;
         c->made.at = (struct place){.dirfd = fd};
         int r = creation_dress(c);
+        named.ino = c->made.at.ino;
         c->made.at = named;
         return r;
 }

@@ -109,19 +109,31 @@ static int set_attr(struct creation *c, const char *name, const void *value, siz
         return 0;
 }
 
-/* What the process gives to new files without being asked. */
+static int change_owner(struct creation *c)
+{
+        return disk_chown(c->op->brick->disk, c->made.at.dirfd, c->made.at.path, c->perm.uid, c->perm.gid);
+}
+
+/* What the process most likely gives to new files without being asked; check_owner() looks. */
 static bool owner_is_given(const struct creation *c)
 {
         const struct stat *parent = &c->parent.st;
-        gid_t gid = parent->st_mode & S_ISGID ? parent->st_gid : getegid();
-        return c->perm.uid == geteuid() && c->perm.gid == gid;
+        gid_t gid = parent->st_mode & S_ISGID ? parent->st_gid : c->op->brick->gid;
+        return c->perm.uid == c->op->brick->uid && c->perm.gid == gid;
 }
 
 static int set_owner(struct creation *c)
 {
-        if (owner_is_given(c))
+        return owner_is_given(c) ? 0 : change_owner(c);
+}
+
+/* A file system mounted with grpid gives the directory's group whatever its mode says. */
+static int check_owner(struct creation *c)
+{
+        if (c->made.st.st_uid == c->perm.uid && c->made.st.st_gid == c->perm.gid)
                 return 0;
-        return disk_chown(c->op->brick->disk, c->made.at.dirfd, c->made.at.path, c->perm.uid, c->perm.gid);
+        int r = change_owner(c);
+        return r < 0 ? r : object_restat(c->op, &c->made);
 }
 
 /* The inherited ACL, else the one the client sends. The file system may have inherited one as well: it is replaced. */
@@ -157,7 +169,7 @@ static int set_names(struct creation *c)
                 if (!p)
                         return -ENOMEM;
                 gfid2path_make(parent, c->name, p);
-                (void)set_attr(c, p->key, p->value, p->len);
+                c->names_failed = set_attr(c, p->key, p->value, p->len) < 0;
         }
         if (o->build_pgfid) {
                 static const uint8_t once[4] = {[3] = 1};
@@ -255,7 +267,7 @@ static int make_handle(struct creation *c)
         return r == -EEXIST && S_ISDIR(c->type) ? take_dir_handle(c) : r;
 }
 
-/* Under inode.lock: no other use of the gfid comes between handle and inode. */
+/* Under inode.lock. */
 static int identify(struct creation *c, struct inode *inode)
 {
         struct brick *b = c->op->brick;
@@ -265,6 +277,7 @@ static int identify(struct creation *c, struct inode *inode)
         if (r < 0)
                 return r;
         c->has_handle = true;
+        inode->generation++;
         if (inode->unlinked) { /* an open file of that gfid lost its names: it stays alive for who has it open */
                 char parked[HANDLE_PATH_MAX];
                 handle_unlink_path(&c->gfid, parked);
@@ -291,7 +304,7 @@ static int fix_mode(struct creation *c)
         return r < 0 ? r : object_restat(c->op, &c->made);
 }
 
-static int dress(struct creation *c, struct inode *inode)
+static int set_attributes(struct creation *c)
 {
         int r = set_owner(c);
         if (r < 0)
@@ -301,15 +314,40 @@ static int dress(struct creation *c, struct inode *inode)
         if (r < 0)
                 return r;
         set_others(c);
-        r = set_mdata(c);
+        return set_mdata(c);
+}
+
+/* Under inode.lock: from the handle on others may use the object, and what they change must not be overwritten by what
+ * is remembered here. */
+static int introduce(struct creation *c, struct inode *inode)
+{
+        struct brick *b = c->op->brick;
+        int r = identify(c, inode);
+        if (r == 0)
+                r = object_restat(c->op, &c->made);
+        if (r == 0)
+                r = check_owner(c);
+        if (r == 0)
+                r = fix_mode(c);
+        if (r < 0)
+                return r;
+        inode_forget(b, inode); /* what was known of an earlier object with this gfid */
+        inode_set_ino(b, inode, c->made.st.st_ino, c->type);
+        inode_set_handle_checked(inode, c->names_failed ? 0 : coarse_now());
+        if (c->complete)
+                xattr_seed(inode, &c->made.st, c->pairs, c->n);
+        return 0;
+}
+
+static int dress(struct creation *c, struct inode *inode)
+{
+        int r = set_attributes(c);
         if (r < 0)
                 return r;
         pthread_mutex_lock(&inode->lock);
-        r = identify(c, inode);
+        r = introduce(c, inode);
         pthread_mutex_unlock(&inode->lock);
-        if (r == 0)
-                r = object_restat(c->op, &c->made);
-        return r < 0 ? r : fix_mode(c);
+        return r;
 }
 
 int creation_dress(struct creation *c)
@@ -323,12 +361,7 @@ int creation_dress(struct creation *c)
                 inode_unref(b, inode);
                 return r;
         }
-        inode_forget(b, inode); /* what was known of an earlier object with this gfid */
         c->made.inode = inode;
-        inode_set_ino(b, inode, c->made.st.st_ino, c->type);
-        inode_set_handle_checked(inode, coarse_now());
-        if (c->complete)
-                xattr_seed(inode, &c->made.st, c->pairs, c->n);
         return 0;
 }
 

@@ -24,6 +24,7 @@ struct creation {
         struct entry_guard guard;
         struct object made; /* inode: from creation_dress() on */
         bool has_handle;
+        bool names_failed;  /* the next look-up repairs them */
         bool complete;      /* `pairs` are all attributes the object has */
         uint32_t n;
         struct xattr_pair pairs[CREATION_PAIRS];

@@ -7,8 +7,6 @@
 #include "brick/entry.h"
 #include "brick/gfid2path.h"
 
-#define GFID2PATH_LINKS_MAX 500
-
 int entry_parent(struct op *op, const struct gfid *gfid, const char *name, int dots_error, struct object *ret)
 {
         struct object parent;

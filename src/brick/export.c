@@ -8,10 +8,14 @@
  * users; `closing` and `users` change under the export's lock so that the last user cannot miss it.
  */
 #include <stdio.h>
+#include <sys/file.h>
 
 #include "base/log.h"
 #include "brick/lane.h"
 #include "proto/handshake.h"
+
+#define CLAIM_PATIENCE_MS 2000
+#define CLAIM_STEP_MS 10
 
 struct export_waiter {
         struct export_waiter *next;
@@ -127,10 +131,16 @@ void export_unuse(struct export *x)
 
 /* ---- closing ----------------------------------------------------------------------------------------------------- */
 
+static void export_close_storage(struct export *x)
+{
+        x->brick = brick_close(x->brick);
+        x->claim_fd = close_fd(x->claim_fd);
+}
+
 static void close_task(void *arg)
 {
         struct export_task *t = arg;
-        t->export->brick = brick_close(t->export->brick);
+        export_close_storage(t->export);
 }
 
 static void tell_waiters(struct export *x)
@@ -169,7 +179,7 @@ static void export_close(struct export *x)
                 return;
         /* No thread for it: closing a few descriptors here is better than never. */
         log_warning("export", "Brick %s is closed on the control loop: no thread could be started.", x->config.path);
-        x->brick = brick_close(x->brick);
+        export_close_storage(x);
         if (t)
                 export_unref(x);
         free(t);
@@ -256,11 +266,36 @@ static void resolve_names(struct export_config *c)
         auth_resolve(c->options.auth_reject);
 }
 
+/* Two processes that serve one directory would ruin it: each believes what it remembers. The claim is an advisory lock
+ * on the directory, which stock programs do not look at. A predecessor that is just ending gets a moment. */
+static int claim_directory(const char *path, int *ret_fd, struct error *e)
+{
+        _cleanup_close_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0)
+                return 0; /* brick_open() says why */
+        for (int waited = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; waited += CLAIM_STEP_MS) {
+                if (errno != EWOULDBLOCK) {
+                        log_warning("export", "Brick %s: its file system has no locks (%s); make sure that no other "
+                                    "process serves the directory.", path, strerror(errno));
+                        return 0;
+                }
+                if (waited >= CLAIM_PATIENCE_MS)
+                        return error_set(e, -EBUSY, "Brick %s: the directory is being served already; stop the other "
+                                         "brick process first (fuser -v %s shows it).", path, path);
+                (void)usleep(CLAIM_STEP_MS * 1000);
+        }
+        *ret_fd = TAKE_FD(fd);
+        return 0;
+}
+
 static void open_task(void *arg)
 {
         struct export_task *t = arg;
         resolve_names(&t->config);
         const struct brick_config config = brick_config_of(&t->config);
+        t->result = claim_directory(t->config.path, &t->export->claim_fd, &t->error);
+        if (t->result < 0)
+                return;
         t->result = brick_open(t->export->process->disk, &config, &t->export->brick, &t->error);
 }
 
@@ -316,7 +351,7 @@ static int export_new(struct process *p, const struct export_config *config, exp
         struct export *x = calloc(1, sizeof *x);
         if (!x)
                 return -ENOMEM;
-        *x = (struct export){.process = p, .config = *config, .state = EXPORT_OPENING};
+        *x = (struct export){.process = p, .config = *config, .state = EXPORT_OPENING, .claim_fd = -EBADF};
         atomic_init(&x->refs, 1);
         atomic_init(&x->outstanding_limit, config->options.outstanding_limit);
         pthread_mutex_init(&x->lock, NULL);

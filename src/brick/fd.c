@@ -64,23 +64,36 @@ struct open_fd *session_fd_take(struct session *s, int64_t number)
         return of;
 }
 
-int open_fd_new(struct brick *b, struct inode *inode, int fd, int flags, bool is_dir, struct open_fd **ret)
+int open_fd_new(struct brick *b, const struct object *o, int fd, int flags, struct open_fd **ret)
 {
         (void)b;
+        struct inode *inode = o->inode;
         struct open_fd *of = calloc(1, sizeof *of);
         if (!of)
                 return -ENOMEM;
         atomic_init(&of->refs, 1);
         of->inode = inode_ref(inode);
         of->fd = fd;
+        of->ino = o->st.st_ino;
         of->flags = flags;
-        of->is_dir = is_dir;
+        of->is_dir = S_ISDIR(o->st.st_mode);
         pthread_mutex_init(&of->dir_lock, NULL);
         pthread_mutex_lock(&inode->lock);
         inode->fd_count++;
         pthread_mutex_unlock(&inode->lock);
         *ret = of;
         return 0;
+}
+
+int open_fd_open(struct brick *b, const struct object *o, int disk_flags, int flags, struct open_fd **ret)
+{
+        pthread_mutex_lock(&o->inode->lock);
+        int fd = object_open(b, o, disk_flags);
+        int r = fd < 0 ? fd : open_fd_new(b, o, fd, flags, ret);
+        pthread_mutex_unlock(&o->inode->lock);
+        if (r < 0 && fd >= 0)
+                disk_close(b->disk, fd);
+        return r;
 }
 
 /* The last descriptor of an inode without names takes the file with it. */

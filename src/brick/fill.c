@@ -153,15 +153,28 @@ static int fill_index_state(struct op *op, struct dict *dict)
 
 /* ---- what has a form of its own -------------------------------------------------------------------------------- */
 
+/* The name may mean another object by now, and the handle too: what was opened is compared. */
+static int read_opened(struct op *op, const struct object *o, int fd, uint8_t *data, size_t len)
+{
+        struct stat st;
+        struct iovec iov = {data, len};
+        int r = disk_stat(op->brick->disk, fd, "", &st);
+        if (r < 0 || st.st_ino != o->st.st_ino)
+                return r < 0 ? r : -ESTALE;
+        ssize_t n = disk_preadv(op->brick->disk, fd, &iov, 1, 0);
+        return n < 0 ? (int)n : (size_t)n == len ? 0 : -ESTALE;
+}
+
 static int read_whole(struct op *op, struct object *o, uint8_t *data, size_t len)
 {
-        int fd = place_open(op->brick, &o->at, O_RDONLY);
+        if (len == 0)
+                return 0;
+        int fd = object_open(op->brick, o, O_RDONLY);
         if (fd < 0)
                 return fd;
-        struct iovec iov = {data, len};
-        ssize_t n = len > 0 ? disk_preadv(op->brick->disk, fd, &iov, 1, 0) : 0;
+        int r = read_opened(op, o, fd, data, len);
         disk_close(op->brick->disk, fd);
-        return n < 0 ? (int)n : (size_t)n == len ? 0 : -ESTALE;
+        return r;
 }
 
 /* The file itself, if it is small enough. Whatever goes wrong, the key is just missing. */
@@ -173,7 +186,7 @@ static int fill_content(struct op *op, struct object *o, struct dict *dict)
         uint64_t size = (uint64_t)o->st.st_size;
         if (want->value < 0 || size > (uint64_t)want->value || size > CONTENT_MAX)
                 return 0;
-        uint8_t *data = arena_alloc(op->arena, size ? size : 1);
+        uint8_t *data = arena_alloc_uninitialised(op->arena, size ? size : 1);
         if (!data || read_whole(op, o, data, size) < 0)
                 return 0;
         return dict_add_ptr(dict, op->arena, "glusterfs.content", data, (uint32_t)size);

@@ -179,7 +179,7 @@ static const char *find_in_records(struct op *op, const uint8_t *data, size_t n,
 
 static int find_real_name(struct query *q, int fd, const char *wanted)
 {
-        uint8_t *data = arena_alloc(q->op->arena, DIRENTS_SIZE);
+        uint8_t *data = arena_alloc_uninitialised(q->op->arena, DIRENTS_SIZE);
         if (!data)
                 return -ENOMEM;
         ssize_t n;
@@ -195,7 +195,7 @@ static int get_real_name(struct query *q)
 {
         if (!S_ISDIR(q->o->st.st_mode))
                 return -ENOTDIR;
-        int fd = place_open(q->op->brick, &q->o->at, O_RDONLY | O_DIRECTORY);
+        int fd = object_open(q->op->brick, q->o, O_RDONLY | O_DIRECTORY);
         if (fd < 0)
                 return fd;
         int r = find_real_name(q, fd, q->name + strlen(REAL_NAME_PREFIX));
@@ -312,7 +312,7 @@ int fop_fgetxattr(struct op *op, const struct fgetxattr_fop_req *req, struct fge
         int r = io_fd_get(op, &req->gfid, req->fd, O_RDONLY, &io);
         if (r < 0)
                 return r;
-        struct object o = {.inode = io.inode, .at = {.dirfd = io.fd}};
+        struct object o = {.inode = io.inode, .at = io_place(&io)};
         r = object_restat(op, &o);
         if (r == 0)
                 r = getxattr_object(op, &o, true, req->namelen ? req->name.s : "", &rep->dict, &rep->op_ret);

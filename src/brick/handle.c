@@ -104,18 +104,25 @@ int handle_stat(struct brick *b, const struct gfid *g, struct stat *ret)
 
 /* ---- making -------------------------------------------------------------------------------------------------------- */
 
-/* The second hash level is made when the first handle in it is; the first level exists since the brick was opened. */
-static int make_levels(struct brick *b, const char *path)
+static int make_level(struct brick *b, const char *path, size_t len)
 {
         char dir[HANDLE_PATH_MAX];
-        for (size_t len = sizeof ".glusterfs/xx" - 1; len <= sizeof ".glusterfs/xx/yy" - 1; len += 3) {
-                memcpy(dir, path, len);
-                dir[len] = '\0';
-                int r = disk_mkdir(b->disk, b->root_fd, dir, 0700);
-                if (r < 0 && r != -EEXIST)
-                        return r;
-        }
-        return 0;
+        memcpy(dir, path, len);
+        dir[len] = '\0';
+        int r = disk_mkdir(b->disk, b->root_fd, dir, 0700);
+        return r == -EEXIST ? 0 : r;
+}
+
+/* The second hash level is made when the first handle in it is; the first level exists since the brick was opened,
+ * unless somebody has removed it. */
+static int make_levels(struct brick *b, const char *path)
+{
+        const size_t first = sizeof ".glusterfs/xx" - 1, second = sizeof ".glusterfs/xx/yy" - 1;
+        int r = make_level(b, path, second);
+        if (r != -ENOENT)
+                return r;
+        r = make_level(b, path, first);
+        return r < 0 ? r : make_level(b, path, second);
 }
 
 static int link_handle(struct brick *b, const char *path, const struct place *at)

@@ -34,6 +34,7 @@ struct inode {
         int dirfd;                  /* directories: open descriptor of the directory itself, or -EBADF */
         atomic_bool unlinked;       /* the last name is gone; the file lives in .glusterfs/unlink */
         atomic_uint fd_count;       /* open descriptors of all clients */
+        atomic_uint generation;     /* changes when the handle is made for another object; written under lock */
         struct xattr_snapshot *xattrs;
         _Atomic(struct lock_table *) locks; /* owned by lock.c; NULL = no lock was ever taken */
 };
@@ -78,8 +79,12 @@ struct brick {
         atomic_uint_fast64_t by_fop[64];
         struct inode *root;         /* referenced while the brick is open */
         bool bare_creations;        /* the file system gives new objects no attributes of its own (security labels) */
+        uid_t uid;                  /* of the process: what new objects belong to */
+        gid_t gid;
         struct group_cache *groups; /* server.manage-gids (groups.c) */
 };
+
+struct object;
 
 /* ---- sessions and their descriptors (session.c, fd.c) ------------------------------------------------------------------ */
 
@@ -87,6 +92,7 @@ struct open_fd {
         atomic_uint refs;
         struct inode *inode; /* referenced */
         int fd;              /* of the disk */
+        ino_t ino;           /* backing inode number of FD */
         int flags;           /* as opened */
         bool is_dir;
         pthread_mutex_t dir_lock; /* readdir on one descriptor is serialised */
@@ -117,8 +123,10 @@ int session_fd_add(struct session *s, struct open_fd *of, int64_t *ret);
 struct open_fd *session_fd_get(struct session *s, int64_t number);
 /* Takes NUMBER out of the table; the reference goes to the caller. NULL = unknown. */
 struct open_fd *session_fd_take(struct session *s, int64_t number);
-/* Makes a descriptor object around FD (owned afterwards) and counts it on INODE. */
-int open_fd_new(struct brick *b, struct inode *inode, int fd, int flags, bool is_dir, struct open_fd **ret);
+/* Makes a descriptor object around FD (owned afterwards), which is that of O, and counts it on O's inode. */
+int open_fd_new(struct brick *b, const struct object *o, int fd, int flags, struct open_fd **ret);
+/* Opens O with DISK_FLAGS and makes its descriptor object; a removal of O's last name comes before or after both. */
+int open_fd_open(struct brick *b, const struct object *o, int disk_flags, int flags, struct open_fd **ret);
 /* The last one closes; of an open-unlinked file, removes it (brick.md §14.4). */
 struct open_fd *open_fd_unref(struct brick *b, struct open_fd *of);
 
@@ -159,9 +167,11 @@ static inline bool op_internal(const struct op *op)
 
 /* ---- objects on disk (object.c) ---------------------------------------------------------------------------------------- */
 
-/* Where something is: PATH relative to DIRFD, or DIRFD itself when PATH is "". */
+/* Where something is: PATH relative to DIRFD, or DIRFD itself when PATH is "". INO says which object was seen there:
+ * one gfid may stand for two, when a file was deleted and made again while somebody has the first one open. */
 struct place {
         int dirfd;
+        ino_t ino; /* backing inode number; 0 = not known */
         char path[NAME_LIMIT + 1];
 };
 
@@ -169,6 +179,7 @@ struct object {
         struct inode *inode; /* referenced; object_done() releases it */
         struct place at;
         struct stat st;      /* valid after every successful resolve */
+        unsigned generation; /* of the inode, before the stat */
 };
 
 void object_done(struct brick *b, struct object *o);
@@ -187,14 +198,23 @@ int object_entry(struct op *op, const struct object *parent, const char *name, c
 int entry_name_check(const struct brick *b, const struct object *parent, const char *name);
 /* Stats O again. */
 int object_restat(struct op *op, struct object *o);
+/* Opens O, a directory or a regular file (-EINVAL: anything else), by its handle. Result: a descriptor of the disk.
+ * -ESTALE: O is not the object of its gfid any more. Devices, FIFOs and what symbolic links point to are never opened,
+ * also when they take O's place meanwhile. FLAGS: O_CREAT and O_EXCL count for nothing. */
+int object_open(struct brick *b, const struct object *o, int flags);
 
 /* An open disk descriptor for I/O by (gfid, fd number): from the session's table, or opened for FD_ANONYMOUS. */
 struct io_fd {
         struct open_fd *of;  /* referenced, or NULL for an anonymous one */
         struct inode *inode; /* referenced */
         int fd;
+        ino_t ino; /* backing inode number of FD */
         bool close_fd;
 };
+static inline struct place io_place(const struct io_fd *io)
+{
+        return (struct place){.dirfd = io->fd, .ino = io->ino};
+}
 /* FLAGS: how an anonymous descriptor is opened. -EBADF unknown number, -ENOENT anonymous and no such file. */
 int io_fd_get(struct op *op, const struct gfid *gfid, int64_t number, int flags, struct io_fd *ret);
 void io_fd_done(struct brick *b, struct io_fd *io);
@@ -330,8 +350,6 @@ void op_answer_parked(const struct parked *p, int error, const struct flock_rang
 
 /* ---- shared by handlers (fd.c, fill.c, index.c, space.c, path.c) ----------------------------------------------------------------------- */
 
-/* Opens what PLACE names, never through a symbolic link. Result: a descriptor of the disk. */
-int place_open(struct brick *b, const struct place *at, int flags);
 /* Makes *RET stand for IO's object with ST, borrowing IO's references: no object_done(). */
 void object_of_io(const struct io_fd *io, const struct stat *st, struct object *ret);
 

@@ -68,14 +68,14 @@ void io_unlock(struct entry_guard *g)
 static void touch_io(struct op *op, const struct io_fd *io, uint32_t which)
 {
         uint32_t times = attr_object_times(op) & which;
-        struct place at = {.dirfd = io->fd};
+        struct place at = io_place(io);
         if (times)
                 (void)attr_touch(op, io->inode, &at, times); /* the data is there: its times are not worth failing */
 }
 
 int io_changed(struct op *op, const struct io_fd *io, const struct stat *before, struct iatt *ret_after)
 {
-        struct place at = {.dirfd = io->fd};
+        struct place at = io_place(io);
         int r = io_drop_privileges(op, &at, before->st_mode);
         if (r < 0)
                 return r;
@@ -88,7 +88,7 @@ int io_changed(struct op *op, const struct io_fd *io, const struct stat *before,
 static int read_open(struct op *op, const struct io_fd *io, const struct read_fop_req *req, struct read_fop_rep *rep)
 {
         uint32_t size = MIN(req->size, (uint32_t)IO_READ_MAX);
-        uint8_t *data = arena_alloc(op->arena, size);
+        uint8_t *data = arena_alloc_uninitialised(op->arena, size);
         if (!data)
                 return -ENOMEM;
         struct iovec iov = {data, size};
@@ -130,7 +130,7 @@ static int write_protection(struct op *op, const struct io_fd *io)
 {
         const struct xdata *x = &op->xdata;
         struct brick *b = op->brick;
-        struct place at = {.dirfd = io->fd};
+        struct place at = io_place(io);
         if (x->protect_writes.present) {
                 struct slice v = x->protect_writes.value;
                 return xattr_set(b, io->inode, &at, XATTR_PROTECT_WRITES, v.data, v.len, 0);

@@ -151,6 +151,7 @@ static int purge_child(struct brick *b, int dirfd, const char *name, void *arg)
         memcpy(at.path, name, strlen(name) + 1);
         if (disk_stat(b->disk, dirfd, name, &st) < 0)
                 return 0;
+        at.ino = st.st_ino;
         int r = S_ISDIR(st.st_mode) ? lift_dir(b, &at, p) : purge_file(b, &at, &st, p);
         p->done += r == 0;
         return 0;

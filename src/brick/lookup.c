@@ -7,6 +7,8 @@
 #include "brick/gfid2path.h"
 #include "brick/names.h"
 
+#define LOOKUP_ATTEMPTS 10 /* each fails only if the name comes to mean another object meanwhile */
+
 /* ---- by name ------------------------------------------------------------------------------------------------------- */
 
 /* Not an error for this request: an object that is only seen, not addressed. */
@@ -29,12 +31,22 @@ static int find_entry(struct op *op, const struct object *parent, const char *na
         return r == -ENODATA && gfidless_wanted(op) ? 0 : r;
 }
 
+/* O, a non-directory, by its handle: the name may come to mean another object, which must not be changed. */
+static struct object by_handle(const struct brick *b, const struct object *o)
+{
+        struct object h = *o;
+        h.at.dirfd = b->root_fd;
+        handle_path(&o->inode->gfid, h.at.path);
+        return h;
+}
+
 /* Migration of a file is over: it may be written in place again (brick.md §8.12). */
 static void clean_protection(struct op *op, struct object *o)
 {
         if (!op->xdata.clean_write_xattr.present || !S_ISREG(o->st.st_mode))
                 return;
-        if (xattr_remove(op->brick, o->inode, &o->at, XATTR_PROTECT_WRITES) == 0)
+        struct object h = by_handle(op->brick, o);
+        if (xattr_remove(op->brick, o->inode, &h.at, XATTR_PROTECT_WRITES) == 0)
                 (void)object_restat(op, o);
 }
 
@@ -49,8 +61,10 @@ static int answer_object(struct op *op, struct object *o, struct lookup_fop_rep 
 
 static int answer_entry(struct op *op, struct object *parent, struct object *o, struct lookup_fop_rep *rep)
 {
-        if (o->inode)
-                names_repair_pgfid(op->brick, o, &parent->inode->gfid);
+        if (o->inode && !S_ISDIR(o->st.st_mode)) {
+                struct object h = by_handle(op->brick, o);
+                names_repair_pgfid(op->brick, &h, &parent->inode->gfid);
+        }
         int r = answer_object(op, o, rep);
         if (r == 0)
                 r = attr_iatt(op, parent, &rep->poststat);
@@ -66,18 +80,29 @@ static int answer_absent(struct op *op, struct object *parent, struct lookup_fop
         return r;
 }
 
-static int lookup_in_parent(struct op *op, struct object *parent, const char *name, struct lookup_fop_rep *rep)
+static int lookup_once(struct op *op, struct object *parent, const char *name, struct lookup_fop_rep *rep)
 {
-        int r = perm_check(op, parent, PERM_EXEC);
-        if (r < 0)
-                return r;
         struct object o;
-        r = find_entry(op, parent, name, &o);
+        int r = find_entry(op, parent, name, &o);
         if (r == 0) {
                 r = answer_entry(op, parent, &o, rep);
                 object_done(op->brick, &o);
         } else if (r == -ENOENT) {
                 r = answer_absent(op, parent, rep);
+        }
+        return r;
+}
+
+static int lookup_in_parent(struct op *op, struct object *parent, const char *name, struct lookup_fop_rep *rep)
+{
+        int r = perm_check(op, parent, PERM_EXEC);
+        if (r < 0)
+                return r;
+        for (int attempt = 0; attempt < LOOKUP_ATTEMPTS; attempt++) {
+                op->reply = DICT_NULL;
+                r = lookup_once(op, parent, name, rep);
+                if (r != -ESTALE)
+                        break;
         }
         return r < 0 ? r : fill_parent_lock(op, parent->inode, name, &op->reply);
 }

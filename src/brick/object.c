@@ -14,15 +14,24 @@
 #include <sys/xattr.h>
 
 #define DIR_HANDLE_RECHECK NS_PER_SEC
+#define ENTRY_ATTEMPTS 10 /* each fails only if a rename comes between two system calls */
 
 void object_done(struct brick *b, struct object *o)
 {
         o->inode = inode_unref(b, o->inode);
 }
 
+static int look(struct brick *b, struct object *o)
+{
+        int r = disk_stat(b->disk, o->at.dirfd, o->at.path, &o->st);
+        if (r == 0)
+                o->at.ino = o->st.st_ino;
+        return r;
+}
+
 int object_restat(struct op *op, struct object *o)
 {
-        return disk_stat(op->brick->disk, o->at.dirfd, o->at.path, &o->st);
+        return look(op->brick, o);
 }
 
 static void place_name(struct place *p, int dirfd, const char *name)
@@ -41,7 +50,7 @@ static int open_live_dir(struct brick *b, struct object *o)
                 if (r < 0)
                         return r;
                 o->at.path[0] = '\0';
-                r = disk_stat(b->disk, o->at.dirfd, "", &o->st);
+                r = look(b, o);
                 if (r < 0)
                         return r;
                 if (o->st.st_nlink > 0) {
@@ -67,7 +76,7 @@ static int find_handle(struct brick *b, struct object *o)
                 return find_dir(b, o);
         o->at.dirfd = b->root_fd;
         handle_path(&o->inode->gfid, o->at.path);
-        int r = disk_stat(b->disk, b->root_fd, o->at.path, &o->st);
+        int r = look(b, o);
         if (r < 0)
                 return r == -ENOENT ? -ESTALE : r;
         if (handle_stat_is_dir(&o->st))
@@ -86,7 +95,7 @@ static int find_parked(struct brick *b, struct object *o)
 {
         o->at.dirfd = b->root_fd;
         handle_unlink_path(&o->inode->gfid, o->at.path);
-        return disk_stat(b->disk, b->root_fd, o->at.path, &o->st);
+        return look(b, o);
 }
 
 static bool is_parked(struct inode *i)
@@ -106,6 +115,7 @@ static int by_gfid(struct op *op, const struct gfid *gfid, bool parked_too, stru
         struct object o = {.inode = inode_get(b, &g)};
         if (!o.inode)
                 return -ENOMEM;
+        o.generation = o.inode->generation;
         int r;
         if (!is_parked(o.inode))
                 r = find_handle(b, &o);
@@ -186,31 +196,55 @@ static bool handle_needs_look(struct inode *i, const struct stat *st, bool known
         return checked == 0 || coarse_now() - checked >= DIR_HANDLE_RECHECK;
 }
 
-/* Makes the handle if it is missing. Under inode.lock, so that no removal or rename of the object is in progress. */
+/* Is what the place names still the object that was seen there? -ESTALE: another one. */
+static int look_again(struct brick *b, struct object *o)
+{
+        ino_t seen = o->st.st_ino;
+        int r = look(b, o);
+        return r == 0 && o->st.st_ino != seen ? -ESTALE : r;
+}
+
+static bool handle_fits(struct brick *b, const struct object *parent, const struct object *o)
+{
+        struct stat handle;
+        if (S_ISDIR(o->st.st_mode))
+                return handle_dir_is(b, &o->inode->gfid, &parent->inode->gfid, o->at.path);
+        return handle_stat(b, &o->inode->gfid, &handle) == 0 && handle.st_ino == o->st.st_ino;
+}
+
+/* Under inode.lock, so that no removal or rename of the object is in progress. */
+static int repair_held(struct brick *b, const struct object *parent, struct object *o)
+{
+        int r = look_again(b, o);
+        if (r < 0 || handle_fits(b, parent, o))
+                return r;
+        r = handle_create(b, &o->inode->gfid, &o->at, &o->st, &parent->inode->gfid, o->at.path);
+        if (r == -EEXIST) /* a copy of another object's attributes, or the directory's other place: leave that one be */
+                return 0;
+        if (r < 0)
+                return r;
+        o->inode->generation++;
+        return look(b, o);
+}
+
+/* Makes the handle if it is missing, and what says the object's names. */
 static int repair_handle(struct op *op, const struct object *parent, struct object *o)
 {
-        struct brick *b = op->brick;
-        struct stat st;
         pthread_mutex_lock(&o->inode->lock);
-        int r = disk_stat(b->disk, o->at.dirfd, o->at.path, &st);
-        if (r == 0 && st.st_ino != o->st.st_ino)
-                r = -ENOENT;
-        if (r == 0)
-                r = handle_create(b, &o->inode->gfid, &o->at, &st, &parent->inode->gfid, o->at.path);
-        if (r == -EEXIST) /* a copy of another object's attributes, or the directory's other place: leave that one be */
-                r = 0;
-        if (r == 0)
-                r = object_restat(op, o);
-        pthread_mutex_unlock(&o->inode->lock);
-        if (r == 0)
+        int r = repair_held(op->brick, parent, o);
+        if (r == 0) {
                 inode_set_handle_checked(o->inode, coarse_now());
+                if (names_repair(op, o, &parent->inode->gfid, o->at.path))
+                        r = object_restat(op, o);
+        }
+        pthread_mutex_unlock(&o->inode->lock);
         return r;
 }
 
-/* Gives the object of AT, which has none, the gfid G and a handle. The caller holds the name's entry lock. */
-static int assign_gfid(struct op *op, const struct object *parent, struct object *o, const struct gfid *g)
+/* Under inode.lock of the gfid. */
+static int assign_held(struct brick *b, const struct object *parent, struct object *o, struct inode *inode)
 {
-        struct brick *b = op->brick;
+        const struct gfid *g = &inode->gfid;
         const char *name = o->at.path;
         struct stat used;
         if (handle_stat(b, g, &used) == 0 && !handle_stat_is_dir(&used) && used.st_ino != o->st.st_ino &&
@@ -229,17 +263,31 @@ static int assign_gfid(struct op *op, const struct object *parent, struct object
                 (void)disk_removexattr(b->disk, o->at.dirfd, name, XATTR_GFID);
                 return r;
         }
-        return object_restat(op, o);
+        inode->generation++;
+        return look(b, o);
 }
 
-static int find_gfid(struct op *op, const struct object *parent, struct object *o, const struct gfid *heal,
+/* Gives the object, which has none, the gfid G and a handle. The caller holds the name's entry lock. */
+static int assign_gfid(struct brick *b, const struct object *parent, struct object *o, const struct gfid *g)
+{
+        struct inode *inode = inode_get(b, g);
+        if (!inode)
+                return -ENOMEM;
+        pthread_mutex_lock(&inode->lock);
+        int r = assign_held(b, parent, o, inode);
+        pthread_mutex_unlock(&inode->lock);
+        inode_unref(b, inode);
+        return r;
+}
+
+static int find_gfid(struct brick *b, const struct object *parent, struct object *o, const struct gfid *heal,
                      struct gfid *ret)
 {
-        int r = gfid_read(op->brick, &o->at, ret);
+        int r = gfid_read(b, &o->at, ret);
         if (r != -ENODATA || !heal)
                 return r;
         *ret = *heal;
-        return assign_gfid(op, parent, o, heal);
+        return assign_gfid(b, parent, o, heal);
 }
 
 static bool is_dotgluster(const struct brick *b, const struct stat *st)
@@ -247,30 +295,44 @@ static bool is_dotgluster(const struct brick *b, const struct stat *st)
         return st->st_ino == b->dotgluster_ino && st->st_dev == b->dev;
 }
 
+/* The name may come to mean another object at any time: what was read of it counts only if it still means the one that
+ * was seen first. */
+static int find_unknown(struct op *op, const struct object *parent, const struct gfid *heal, bool has_handle,
+                        struct object *o)
+{
+        struct brick *b = op->brick;
+        struct gfid g;
+        int r = find_gfid(b, parent, o, heal, &g);
+        if (r < 0)
+                return r;
+        o->inode = inode_get(b, &g);
+        if (!o->inode)
+                return -ENOMEM;
+        r = has_handle && handle_needs_look(o->inode, &o->st, false) ? repair_handle(op, parent, o) : look_again(b, o);
+        if (r == 0)
+                inode_set_ino(b, o->inode, o->st.st_ino, o->st.st_mode);
+        return r;
+}
+
 static int entry_once(struct op *op, const struct object *parent, const char *name, const struct gfid *heal,
                       struct object *o)
 {
         struct brick *b = op->brick;
         place_name(&o->at, parent->at.dirfd, name);
-        int r = disk_stat(b->disk, o->at.dirfd, name, &o->st);
+        int r = look(b, o);
         if (r < 0)
                 return r;
         if (is_dotgluster(b, &o->st))
                 return -ENOENT;
+        bool named = !streq(name, ".") && !streq(name, "..");
         o->inode = known_inode(b, &o->st);
-        bool known = o->inode;
-        if (!known) {
-                struct gfid g;
-                r = find_gfid(op, parent, o, heal, &g);
-                if (r < 0)
-                        return r;
-                o->inode = inode_get(b, &g);
-                if (!o->inode)
-                        return -ENOMEM;
-                inode_set_ino(b, o->inode, o->st.st_ino, o->st.st_mode);
-        }
-        bool dots = streq(name, ".") || streq(name, "..");
-        return dots || !handle_needs_look(o->inode, &o->st, known) ? 0 : repair_handle(op, parent, o);
+        if (!o->inode)
+                r = find_unknown(op, parent, heal, named, o);
+        else if (named && handle_needs_look(o->inode, &o->st, true))
+                r = repair_handle(op, parent, o);
+        if (r == 0)
+                o->generation = o->inode->generation;
+        return r;
 }
 
 int object_entry(struct op *op, const struct object *parent, const char *name, const struct gfid *heal_gfid,
@@ -282,7 +344,12 @@ int object_entry(struct op *op, const struct object *parent, const char *name, c
         if (leaves_subdir(op, parent, name))
                 return -ENOENT;
         struct object o = {0};
-        r = entry_once(op, parent, name, heal_gfid, &o);
+        for (int attempt = 0; attempt < ENTRY_ATTEMPTS; attempt++) {
+                r = entry_once(op, parent, name, heal_gfid, &o);
+                if (r != -ESTALE)
+                        break;
+                object_done(op->brick, &o);
+        }
         if (r < 0) {
                 object_done(op->brick, &o);
                 if (r == -ENODATA)
@@ -293,17 +360,43 @@ int object_entry(struct op *op, const struct object *parent, const char *name, c
         return 0;
 }
 
+/* ---- opening ------------------------------------------------------------------------------------------------------- */
+
+/* Under inode.lock, where the handle is neither moved nor made for another object. */
+static int open_file_held(struct brick *b, const struct object *o, int flags)
+{
+        char path[HANDLE_PATH_MAX];
+        struct inode *i = o->inode;
+        if (i->generation != o->generation)
+                return -ESTALE;
+        if (i->unlinked)
+                handle_unlink_path(&i->gfid, path);
+        else
+                handle_path(&i->gfid, path);
+        int fd = disk_open(b->disk, b->root_fd, path, flags | O_NOFOLLOW | O_NONBLOCK, 0);
+        return fd == -ENOENT ? -ESTALE : fd;
+}
+
+int object_open(struct brick *b, const struct object *o, int flags)
+{
+        flags &= ~(O_CREAT | O_EXCL);
+        if (S_ISDIR(o->st.st_mode))
+                return disk_open(b->disk, o->at.dirfd, ".", flags | O_NOFOLLOW | O_NONBLOCK, 0);
+        if (!S_ISREG(o->st.st_mode))
+                return -EINVAL;
+        pthread_mutex_lock(&o->inode->lock);
+        int fd = open_file_held(b, o, flags);
+        pthread_mutex_unlock(&o->inode->lock);
+        return fd;
+}
+
 /* ---- by descriptor ------------------------------------------------------------------------------------------------- */
 
 static int open_anonymous(struct op *op, const struct object *o, int flags)
 {
-        struct disk *d = op->brick->disk;
         if (S_ISDIR(o->st.st_mode))
-                return disk_open(d, o->at.dirfd, ".", O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
-        if (!S_ISREG(o->st.st_mode))
-                return -EINVAL;
-        flags &= ~(O_CREAT | O_EXCL | O_TRUNC);
-        return disk_open(d, o->at.dirfd, o->at.path, flags | O_NOFOLLOW | O_NONBLOCK, 0);
+                return object_open(op->brick, o, O_RDONLY | O_DIRECTORY);
+        return object_open(op->brick, o, flags & ~O_TRUNC);
 }
 
 static int anonymous_get(struct op *op, const struct gfid *gfid, int flags, struct io_fd *ret)
@@ -317,7 +410,7 @@ static int anonymous_get(struct op *op, const struct gfid *gfid, int flags, stru
                 object_done(op->brick, &o);
                 return fd;
         }
-        *ret = (struct io_fd){.inode = o.inode, .fd = fd, .close_fd = true};
+        *ret = (struct io_fd){.inode = o.inode, .fd = fd, .ino = o.st.st_ino, .close_fd = true};
         return 0;
 }
 
@@ -328,7 +421,7 @@ int io_fd_get(struct op *op, const struct gfid *gfid, int64_t number, int flags,
         struct open_fd *of = session_fd_get(op->session, number);
         if (!of)
                 return -EBADF;
-        *ret = (struct io_fd){.of = of, .inode = inode_ref(of->inode), .fd = of->fd};
+        *ret = (struct io_fd){.of = of, .inode = inode_ref(of->inode), .fd = of->fd, .ino = of->ino};
         return 0;
 }
 

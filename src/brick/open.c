@@ -13,15 +13,9 @@
  */
 #define OPEN_FLAGS_PASSED ((unsigned)(O_ACCMODE | O_TRUNC | O_APPEND | O_SYNC | O_DSYNC))
 
-int place_open(struct brick *b, const struct place *at, int flags)
-{
-        const char *path = at->path[0] ? at->path : ".";
-        return disk_open(b->disk, at->dirfd, path, flags | O_NOFOLLOW | O_NONBLOCK, 0);
-}
-
 void object_of_io(const struct io_fd *io, const struct stat *st, struct object *ret)
 {
-        *ret = (struct object){.inode = io->inode, .at = {.dirfd = io->fd}, .st = *st};
+        *ret = (struct object){.inode = io->inode, .at = io_place(io), .st = *st};
 }
 
 static bool opens_for_change(unsigned flags)
@@ -64,16 +58,12 @@ static int open_check(struct op *op, struct object *o, unsigned flags)
         return r;
 }
 
-/* Takes over FD. */
-static int answer_fd(struct op *op, struct inode *inode, int fd, unsigned flags, bool is_dir, int64_t *ret)
+/* The reference OF becomes that of a number; not if anything fails, so it is the last step. */
+static int answer_fd(struct op *op, struct open_fd *of, int64_t *ret)
 {
-        struct open_fd *of;
-        int r = open_fd_new(op->brick, inode, fd, (int)flags, is_dir, &of);
-        if (r < 0) {
-                disk_close(op->brick->disk, fd);
-                return r;
-        }
-        r = session_fd_add(op->session, of, ret);
+        int r = fill_lock_counts(op, of->inode, &op->reply);
+        if (r == 0)
+                r = session_fd_add(op->session, of, ret);
         if (r < 0)
                 open_fd_unref(op->brick, of);
         return r;
@@ -84,14 +74,14 @@ static int open_object(struct op *op, struct object *o, unsigned flags, struct o
         int r = open_check(op, o, flags);
         if (r < 0)
                 return r;
-        int fd = place_open(op->brick, &o->at, (int)(flags & OPEN_FLAGS_PASSED));
-        if (fd < 0)
-                return fd;
+        struct open_fd *of;
+        r = open_fd_open(op->brick, o, (int)(flags & OPEN_FLAGS_PASSED), (int)flags, &of);
+        if (r < 0)
+                return r;
         uint32_t times = attr_object_times(op) & (flags & O_TRUNC ? UINT32_MAX : TIMES_ATIME);
         if (times)
                 (void)attr_touch(op, o->inode, &o->at, times); /* the file is open: its times are not worth failing */
-        r = answer_fd(op, o->inode, fd, flags, S_ISDIR(o->st.st_mode), &rep->fd);
-        return r < 0 ? r : fill_lock_counts(op, o->inode, &op->reply);
+        return answer_fd(op, of, &rep->fd);
 }
 
 int fop_open(struct op *op, const struct open_fop_req *req, struct open_fop_rep *rep)
@@ -112,10 +102,9 @@ static int opendir_object(struct op *op, struct object *o, struct opendir_fop_re
         int r = perm_check(op, o, PERM_READ);
         if (r < 0)
                 return r;
-        int fd = place_open(op->brick, &o->at, O_RDONLY | O_DIRECTORY);
-        if (fd < 0)
-                return fd;
-        return answer_fd(op, o->inode, fd, O_RDONLY | O_DIRECTORY, true, &rep->fd);
+        struct open_fd *of;
+        r = open_fd_open(op->brick, o, O_RDONLY | O_DIRECTORY, O_RDONLY | O_DIRECTORY, &of);
+        return r < 0 ? r : answer_fd(op, of, &rep->fd);
 }
 
 int fop_opendir(struct op *op, const struct opendir_fop_req *req, struct opendir_fop_rep *rep)

@@ -122,7 +122,7 @@ static int seek_and_collect(struct listing *l, uint8_t *buffer, size_t buffer_si
 static int list_names(struct listing *l)
 {
         size_t buffer_size = READ_MIN + (size_t)l->budget / 8;
-        uint8_t *buffer = arena_alloc(l->op->arena, buffer_size);
+        uint8_t *buffer = arena_alloc_uninitialised(l->op->arena, buffer_size);
         l->cap = l->budget / (BUDGET_PER_ENTRY + 2) + 1;
         l->v = arena_alloc_array(l->op->arena, l->cap, sizeof *l->v);
         if (!buffer || !l->v)
@@ -147,14 +147,16 @@ static int describe_object(struct listing *l, struct object *o, struct dirent_en
         if (!dict)
                 return -ENOMEM;
         *dict = DICT_NULL;
-        int r = attr_iatt(op, o, &e->stat);
+        struct iatt stat;
+        int r = attr_iatt(op, o, &stat);
         if (r == 0)
                 r = fill_xdata(op, o, false, dict);
         if (r == 0)
                 r = fill_parent_lock(op, l->dir.inode, e->name.s, dict);
         if (r < 0)
                 return r;
-        e->ino = e->stat.ino;
+        e->stat = stat;
+        e->ino = stat.ino;
         e->type = IFTODT(o->st.st_mode);
         e->dict = dict->null ? NULL : dict;
         return 0;
@@ -228,7 +230,7 @@ static int describe_all(struct listing *l)
 static int listing_check(struct listing *l)
 {
         struct op *op = l->op;
-        l->dir = (struct object){.inode = l->io->inode, .at = {.dirfd = l->io->fd}};
+        l->dir = (struct object){.inode = l->io->inode, .at = io_place(l->io)};
         int r = object_restat(op, &l->dir);
         if (r < 0)
                 return r;

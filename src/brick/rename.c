@@ -118,7 +118,7 @@ static void target_replaced(struct rename *m)
 {
         struct brick *b = m->op->brick;
         struct object *t = &m->target;
-        struct place at = {.dirfd = b->root_fd};
+        struct place at = {.dirfd = b->root_fd, .ino = t->st.st_ino};
         if (!t->inode)
                 return;
         if (S_ISDIR(t->st.st_mode)) {

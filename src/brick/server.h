@@ -52,6 +52,7 @@ struct export
         enum export_state state;     /* control loop only */
         char reason[ERROR_TEXT_MAX];
         struct brick *brick;
+        int claim_fd; /* of the directory: no other process serves it; its tasks' */
         struct lane *lanes[PROCESS_LANES_MAX]; /* made when needed; control loop only */
         unsigned next_lane;
         atomic_uint outstanding_limit; /* of a connection; 0 = none */

@@ -1,8 +1,8 @@
 /* SETATTR, FSETATTR (spec: brick.md §8.15, §4.3, §15.1).
  *
  * Order: owner, mode, times on the file system, then the mdata attribute. Changing the owner clears the set-id bits
- * (the kernel does it for root too), so a mode in the same request comes after and wins. Any thread, without
- * inode.lock.
+ * (the kernel does it for root too), so a mode in the same request comes after and wins. Unlike stock's, SETATTR also works
+ * on open files without names: clients send it for fchmod(2), fchown(2) and futimens(2). Any thread, without inode.lock.
  */
 #include "brick/internal.h"
 
@@ -21,6 +21,32 @@ static int check_owner_change(const struct op *op, const struct object *o, const
         return 0;
 }
 
+/* Masks for the type; by descriptor those of files count for directories too. */
+static mode_t masked_mode(const struct brick_options *opt, mode_t type, bool by_fd, mode_t mode)
+{
+        bool dir = S_ISDIR(type) && !by_fd;
+        mode_t mask = dir ? opt->create_directory_mask : opt->create_mask;
+        mode_t force = dir ? opt->force_directory_mode : opt->force_create_mode;
+        return (mode & 07000) | (((mode & mask) | force) & 0777);
+}
+
+/* What a client's kernel sends before somebody else than the owner writes: the set-id bits go, the rest stays. Stock
+ * refuses it, and with it the write. */
+static bool only_drops_privileges(const struct op *op, const struct object *o, mode_t want)
+{
+        const mode_t set_id = S_ISUID | S_ISGID, have = o->st.st_mode & 07777;
+        mode_t dropped = have & ~want;
+        return S_ISREG(o->st.st_mode) && !(want & 07777 & ~have) && dropped && !(dropped & ~set_id) &&
+               masked_mode(op->brick->options, S_IFREG, false, want & 07777) == (want & 07777);
+}
+
+static int check_mode_change(struct op *op, struct object *o, mode_t want)
+{
+        if (perm_is_owner(op, &o->st))
+                return 0;
+        return only_drops_privileges(op, o, want) && perm_check(op, o, PERM_WRITE) == 0 ? 0 : -EPERM;
+}
+
 static int setattr_check(struct op *op, struct object *o, const struct iatt *want, int valid)
 {
         if (!op->brick->options->acl || op->caller.uid == 0)
@@ -28,10 +54,12 @@ static int setattr_check(struct op *op, struct object *o, const struct iatt *wan
         int r = check_owner_change(op, o, want, valid);
         if (r < 0)
                 return r;
-        bool owner = perm_is_owner(op, &o->st);
-        if ((valid & SETATTR_MODE) && !owner)
-                return -EPERM;
-        return (valid & VALID_TIMES) && !owner ? perm_check(op, o, PERM_WRITE) : 0;
+        if (valid & SETATTR_MODE)
+                r = check_mode_change(op, o, want->mode);
+        if (r < 0)
+                return r;
+        bool times = valid & (VALID_TIMES | SETATTR_CTIME);
+        return times && !perm_is_owner(op, &o->st) ? perm_check(op, o, PERM_WRITE) : 0;
 }
 
 /* ---- effects --------------------------------------------------------------------------------------------------- */
@@ -43,15 +71,6 @@ static int apply_owner(struct op *op, const struct object *o, const struct iatt 
         uid_t uid = valid & SETATTR_UID ? want->uid : (uid_t)-1;
         gid_t gid = valid & SETATTR_GID ? want->gid : (gid_t)-1;
         return disk_chown(op->brick->disk, o->at.dirfd, o->at.path, uid, gid);
-}
-
-/* Masks for the type; by descriptor those of files count for directories too. */
-static mode_t masked_mode(const struct brick_options *opt, mode_t type, bool by_fd, mode_t mode)
-{
-        bool dir = S_ISDIR(type) && !by_fd;
-        mode_t mask = dir ? opt->create_directory_mask : opt->create_mask;
-        mode_t force = dir ? opt->force_directory_mode : opt->force_create_mode;
-        return (mode & 07000) | (((mode & mask) | force) & 0777);
 }
 
 static int apply_mode(struct op *op, const struct object *o, const struct iatt *want, int valid, bool by_fd)
@@ -89,7 +108,7 @@ static int apply_mdata(struct op *op, const struct object *o, const struct iatt 
                 r = attr_set_times(op, o->inode, &o->at, want, valid);
         uint32_t times = attr_object_times(op);
         if (r == 0 && times && (valid == 0 || (valid & (SETATTR_MODE | VALID_OWNER))))
-                r = attr_touch(op, o->inode, &o->at, times);
+                (void)attr_touch(op, o->inode, &o->at, times); /* as with WRITE */
         return r;
 }
 
@@ -131,7 +150,7 @@ static int setattr_object(struct op *op, struct object *o, const struct iatt *wa
 int fop_setattr(struct op *op, const struct setattr_fop_req *req, struct setattr_fop_rep *rep)
 {
         struct object o;
-        int r = object_by_gfid(op, &req->gfid, &o);
+        int r = object_by_gfid_any(op, &req->gfid, &o);
         if (r < 0)
                 return r;
         r = setattr_object(op, &o, &req->stbuf, req->valid, false, &rep->prestat, &rep->poststat);
@@ -145,7 +164,7 @@ int fop_fsetattr(struct op *op, const struct fsetattr_fop_req *req, struct fseta
         int r = io_fd_get(op, &req->gfid, req->fd, O_RDONLY, &io);
         if (r < 0)
                 return r;
-        struct object o = {.inode = io.inode, .at = {.dirfd = io.fd}};
+        struct object o = {.inode = io.inode, .at = io_place(&io)};
         r = object_restat(op, &o);
         if (r == 0)
                 r = setattr_object(op, &o, &req->stbuf, req->valid, true, &rep->prestat, &rep->poststat);

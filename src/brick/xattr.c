@@ -2,11 +2,13 @@
  *
  * A snapshot holds all attributes of an object as read at one time, and the range in which the object's ctime must lie for
  * it to be true. Read from the disk, the range is the one ctime of the stat before. After a change of our own the snapshot
- * is changed likewise and the range becomes the time the call took: the kernel stamps ctime with a clock that lies between
- * CLOCK_REALTIME_COARSE before and CLOCK_REALTIME after. The next stat inside the range fixes it; any other drops it.
+ * is changed likewise and the range becomes the time the call took, by the disk's own clock, disk_now(). The next stat inside
+ * the range fixes it; any other drops it.
  *
  * Snapshots with attributes which the kernel changes by itself (ACLs by chmod, capabilities by write) are "delicate": they
  * are trusted only when the object's ctime was old as they were read, and dropped by every change.
+ *
+ * A snapshot is of one backing object, by inode number: a place that does not say which object it is never uses one.
  *
  * Everything runs under inode.lock, which the functions take themselves. Any thread.
  */
@@ -164,19 +166,31 @@ static int gather_all(struct brick *b, const struct place *at, struct gathered *
         return len < 0 ? (int)len : gather_values(b, at, large, (size_t)len, g);
 }
 
-static bool is_settled(const struct timespec *ctim)
+static bool is_settled(struct brick *b, const struct timespec *ctim)
 {
         struct timespec now;
-        clock_gettime(CLOCK_REALTIME_COARSE, &now);
+        disk_now(b->disk, &now, NULL);
         int64_t age = (now.tv_sec - ctim->tv_sec) * (int64_t)NS_PER_SEC + (now.tv_nsec - ctim->tv_nsec);
         return age > (int64_t)SETTLED_AFTER;
+}
+
+/* A name may come to mean another object between the stat and the reading. */
+static int check_place(struct brick *b, const struct place *at, const struct stat *st)
+{
+        struct stat now;
+        if (!at->path[0])
+                return 0;
+        int r = disk_stat(b->disk, at->dirfd, at->path, &now);
+        return r == 0 && now.st_ino != st->st_ino ? -ESTALE : r;
 }
 
 static int snapshot_read(struct brick *b, const struct place *at, const struct stat *st, struct xattr_snapshot **ret)
 {
         _cleanup_(gathered_done) struct gathered g = {BUF_INIT(XATTRS_MAX), BUF_INIT(XATTRS_MAX)};
-        bool settled = is_settled(&st->st_ctim);
+        bool settled = is_settled(b, &st->st_ctim);
         int r = gather_all(b, at, &g);
+        if (r == 0)
+                r = check_place(b, at, st);
         if (r < 0)
                 return r;
         struct xattr_snapshot *s = snapshot_build(&g);
@@ -251,7 +265,7 @@ static int snapshot_current(struct brick *b, struct inode *inode, const struct p
 
 static int view_copy(const struct xattr_snapshot *s, struct arena *arena, struct xattr_view *ret)
 {
-        struct xattr_pair *v = arena_alloc(arena, s->n * sizeof *v + s->bytes + 1);
+        struct xattr_pair *v = arena_alloc_uninitialised(arena, s->n * sizeof *v + s->bytes + 1);
         if (!v)
                 return -ENOMEM;
         const uint8_t *from = (const uint8_t *)&s->v[s->n];
@@ -319,7 +333,7 @@ ssize_t xattr_get_held(struct brick *b, struct inode *inode, const struct place 
 {
         pthread_mutex_lock(&inode->lock);
         const struct xattr_snapshot *s = inode->xattrs;
-        bool fresh = s && coarse_now() - s->compared < KEEP_FOR;
+        bool fresh = s && s->ino == at->ino && coarse_now() - s->compared < KEEP_FOR;
         ssize_t r = fresh ? copy_value(s, name, buf, size)
                           : disk_getxattr(b->disk, at->dirfd, at->path, name, buf, size);
         pthread_mutex_unlock(&inode->lock);
@@ -331,16 +345,6 @@ ssize_t xattr_get_held(struct brick *b, struct inode *inode, const struct place 
 struct change_time {
         struct timespec from, to;
 };
-
-static void change_begin(struct change_time *t)
-{
-        clock_gettime(CLOCK_REALTIME_COARSE, &t->from);
-}
-
-static void change_end(struct change_time *t)
-{
-        clock_gettime(CLOCK_REALTIME, &t->to);
-}
 
 static bool snapshot_can_follow(const struct xattr_snapshot *s, const char *name)
 {
@@ -375,10 +379,13 @@ static void replace(struct inode *inode, const char *name, const void *value, si
         inode->xattrs = s;
 }
 
-static void follow(struct inode *inode, const char *name, const void *value, size_t len, const struct change_time *t)
+static void follow(struct inode *inode, const struct place *at, const char *name, const void *value, size_t len,
+                   const struct change_time *t)
 {
         struct xattr_snapshot *s = inode->xattrs;
-        if (!snapshot_can_follow(s, name)) {
+        if (s && at->ino != 0 && s->ino != at->ino) /* of another object with this gfid */
+                return;
+        if (at->ino == 0 || !snapshot_can_follow(s, name)) {
                 xattr_invalidate(inode);
                 return;
         }
@@ -395,11 +402,11 @@ int xattr_set(struct brick *b, struct inode *inode, const struct place *at, cons
 {
         struct change_time t;
         pthread_mutex_lock(&inode->lock);
-        change_begin(&t);
+        disk_now(b->disk, &t.from, NULL);
         int r = disk_setxattr(b->disk, at->dirfd, at->path, name, value, len, flags);
-        change_end(&t);
+        disk_now(b->disk, NULL, &t.to);
         if (r == 0)
-                follow(inode, name, value ? value : "", len, &t);
+                follow(inode, at, name, value ? value : "", len, &t);
         pthread_mutex_unlock(&inode->lock);
         return r;
 }
@@ -408,11 +415,11 @@ int xattr_remove(struct brick *b, struct inode *inode, const struct place *at, c
 {
         struct change_time t;
         pthread_mutex_lock(&inode->lock);
-        change_begin(&t);
+        disk_now(b->disk, &t.from, NULL);
         int r = disk_removexattr(b->disk, at->dirfd, at->path, name);
-        change_end(&t);
+        disk_now(b->disk, NULL, &t.to);
         if (r == 0)
-                follow(inode, name, NULL, 0, &t);
+                follow(inode, at, name, NULL, 0, &t);
         pthread_mutex_unlock(&inode->lock);
         return r;
 }

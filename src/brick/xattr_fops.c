@@ -247,9 +247,9 @@ static int changed_answer(struct op *op, struct object *o, const struct iatt *be
 {
         struct iatt after;
         uint32_t times = attr_object_times(op);
-        int r = times ? attr_touch(op, o->inode, &o->at, times) : 0;
-        if (r == 0)
-                r = object_restat(op, o);
+        if (times)
+                (void)attr_touch(op, o->inode, &o->at, times); /* as with WRITE */
+        int r = object_restat(op, o);
         if (r == 0)
                 r = attr_iatt(op, o, &after);
         if (r == 0)
@@ -314,7 +314,7 @@ int fop_fsetxattr(struct op *op, const struct fsetxattr_fop_req *req, struct fse
         int r = io_fd_get(op, &req->gfid, req->fd, O_RDONLY, &io);
         if (r < 0)
                 return r;
-        struct object o = {.inode = io.inode, .at = {.dirfd = io.fd}};
+        struct object o = {.inode = io.inode, .at = io_place(&io)};
         r = object_restat(op, &o);
         if (r == 0)
                 r = setxattr_object(op, &o, true, req->flags, &req->dict);
@@ -402,7 +402,7 @@ int fop_fremovexattr(struct op *op, const struct fremovexattr_fop_req *req, stru
         int r = io_fd_get(op, &req->gfid, req->fd, O_RDONLY, &io);
         if (r < 0)
                 return r;
-        struct object o = {.inode = io.inode, .at = {.dirfd = io.fd}};
+        struct object o = {.inode = io.inode, .at = io_place(&io)};
         r = object_restat(op, &o);
         if (r == 0)
                 r = removexattr_object(op, &o, true, req->name.s, &req->xdata);

@@ -131,7 +131,7 @@ static int change_array(struct change *c, struct dict *dict)
 /* The answer is the value before; no key if there was none. */
 static int change_set(struct change *c, struct dict *dict)
 {
-        c->result = arena_alloc(c->op->arena, VALUE_MAX);
+        c->result = arena_alloc_uninitialised(c->op->arena, VALUE_MAX);
         if (!c->result)
                 return -ENOMEM;
         ssize_t n = load(c, VALUE_MAX);
@@ -225,7 +225,7 @@ int fop_fxattrop(struct op *op, const struct fxattrop_fop_req *req, struct fxatt
         int r = io_fd_get(op, &req->gfid, req->fd, O_RDONLY, &io);
         if (r < 0)
                 return r;
-        struct object o = {.inode = io.inode, .at = {.dirfd = io.fd}};
+        struct object o = {.inode = io.inode, .at = io_place(&io)};
         r = xattrop_object(op, &o, true, req->flags, &req->dict, &rep->dict);
         io_fd_done(op->brick, &io);
         return r;

@@ -196,16 +196,25 @@ static void conn_written(struct rpc_server_conn *c, size_t begin, bool resume)
 
 /* ---- answers ----------------------------------------------------------------------------------------------------- */
 
-static void conn_answer(struct rpc_server_conn *c, uint32_t xid, enum rpc_status status, const struct msg_desc *desc,
-                        const void *msg)
+/* One call fewer is unanswered. False: the connection is closed, and may be gone now. */
+static bool conn_answered(struct rpc_server_conn *c, bool *ret_was_full)
 {
         assert(c->outstanding > 0);
         c->outstanding--;
         if (!c->server) {
                 conn_unref(c);
-                return;
+                return false;
         }
-        bool was_full = c->outstanding + 1 >= c->server->limits.outstanding;
+        *ret_was_full = c->outstanding + 1 >= c->server->limits.outstanding;
+        return true;
+}
+
+static void conn_answer(struct rpc_server_conn *c, uint32_t xid, enum rpc_status status, const struct msg_desc *desc,
+                        const void *msg)
+{
+        bool was_full;
+        if (!conn_answered(c, &was_full))
+                return;
         size_t begin = rpc_link_begin(&c->link);
         rpc_reply_encode(&c->link.out, xid, status);
         if (desc)
@@ -223,6 +232,14 @@ void rpc_conn_reject(struct rpc_server_conn *c, uint32_t xid, enum rpc_status st
         conn_answer(c, xid, status, NULL, NULL);
 }
 
+/* Nobody waits for a callback, so nothing else slows the sender down. */
+static void conn_called_back(struct rpc_server_conn *c, size_t begin)
+{
+        if (rpc_link_unsent(&c->link) > c->server->limits.output)
+                c->broken = true;
+        conn_written(c, begin, false);
+}
+
 void rpc_conn_callback(struct rpc_server_conn *c, uint32_t prog, uint32_t vers, uint32_t proc,
                        const struct msg_desc *desc, const void *msg)
 {
@@ -233,10 +250,31 @@ void rpc_conn_callback(struct rpc_server_conn *c, uint32_t prog, uint32_t vers, 
         rpc_call_encode(&c->link.out, &call);
         if (desc)
                 msg_encode(desc, msg, &c->link.out);
-        /* Nobody waits for a callback, so nothing else slows the sender down. */
-        if (rpc_link_unsent(&c->link) > c->server->limits.output)
-                c->broken = true;
-        conn_written(c, begin, false);
+        conn_called_back(c, begin);
+}
+
+static void conn_append(struct rpc_server_conn *c, const struct iovec *iov, int n)
+{
+        const uint8_t *first = iov[0].iov_base;
+        buf_append(&c->link.out, first + RECORD_MARK_SIZE, iov[0].iov_len - RECORD_MARK_SIZE);
+        for (int k = 1; k < n; k++)
+                buf_append(&c->link.out, iov[k].iov_base, iov[k].iov_len);
+}
+
+void rpc_conn_send_record(struct rpc_server_conn *c, const struct iovec *iov, int n)
+{
+        assert(n > 0 && iov[0].iov_len >= RECORD_MARK_SIZE + 8 && iov[0].iov_len <= UINT32_MAX);
+        const uint8_t *first = iov[0].iov_base;
+        struct slice head = {.data = first + RECORD_MARK_SIZE, .len = (uint32_t)iov[0].iov_len - RECORD_MARK_SIZE};
+        bool was_full, reply = rpc_direction(head) == RPC_REPLY;
+        if (reply ? !conn_answered(c, &was_full) : !c->server)
+                return;
+        size_t begin = rpc_link_begin(&c->link);
+        conn_append(c, iov, n);
+        if (reply)
+                conn_written(c, begin, was_full);
+        else
+                conn_called_back(c, begin);
 }
 
 int rpc_conn_peer(const struct rpc_server_conn *c, struct address *ret)

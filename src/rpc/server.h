@@ -48,6 +48,9 @@ void rpc_conn_reject(struct rpc_server_conn *c, uint32_t xid, enum rpc_status st
 /* A call in the reverse direction that is never answered (wire.md §4.5). DESC NULL = no body. */
 void rpc_conn_callback(struct rpc_server_conn *c, uint32_t prog, uint32_t vers, uint32_t proc,
                        const struct msg_desc *desc, const void *msg);
+/* A whole record in N pieces, mark included, from a program with an encoder of its own (a brick's sessions). A reply
+ * answers one call, a call goes out as a callback. The first piece holds the mark, the xid and the direction at least. */
+void rpc_conn_send_record(struct rpc_server_conn *c, const struct iovec *iov, int n);
 void rpc_conn_close(struct rpc_server_conn *c);
 /* -ENOTCONN once closed. */
 int rpc_conn_peer(const struct rpc_server_conn *c, struct address *ret);

@@ -28,16 +28,41 @@ static void memory_is_zeroed_after_reset(void **state)
         assert_int_equal(q[63], 0);
 }
 
-static void ceiling_counts_what_was_asked(void **state)
+static void ceiling_counts_what_is_taken(void **state)
 {
-        _cleanup_arena_ struct arena a = ARENA_INIT(100);
+        _cleanup_arena_ struct arena a = ARENA_INIT(112);
         assert_non_null(arena_alloc(&a, 60));
-        assert_null(arena_alloc(&a, 41));
+        assert_null(arena_alloc(&a, 49));
         assert_non_null(arena_alloc(&a, 40));
         assert_null(arena_alloc(&a, 1));
         assert_null(arena_alloc(&a, SIZE_MAX));
         arena_reset(&a);
-        assert_non_null(arena_alloc(&a, 100));
+        assert_non_null(arena_alloc(&a, 112));
+        a.max = 3200;
+        arena_reset(&a);
+        unsigned n = 0;
+        while (arena_alloc(&a, 1)) /* small pieces cost what they take, or a message of them costs many times the ceiling */
+                n++;
+        assert_int_equal(n, 200);
+        a.max = SIZE_MAX;
+        assert_null(arena_alloc(&a, SIZE_MAX));
+}
+
+static void uninitialised_memory_is_the_earlier_one(void **state)
+{
+        _cleanup_arena_ struct arena a = ARENA_INIT(MIB);
+        uint8_t *p = arena_alloc_uninitialised(&a, 64);
+        assert_int_equal((uintptr_t)p % 16, 0);
+        memset(p, 0xff, 64);
+        arena_reset(&a);
+        assert_ptr_equal(arena_alloc_uninitialised(&a, 64), p);
+        assert_int_equal(p[63], 0xff);
+        arena_reset(&a);
+        assert_ptr_equal(arena_strndup(&a, "abc", 3), p);
+        assert_string_equal((char *)p, "abc");
+        arena_reset(&a);
+        assert_ptr_equal(arena_printf(&a, "%d", 1), p);
+        assert_string_equal((char *)p, "1");
 }
 
 static void larger_than_a_chunk(void **state)
@@ -72,8 +97,9 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(memory_is_zeroed_and_aligned),   cmocka_unit_test(memory_is_zeroed_after_reset),
-                cmocka_unit_test(ceiling_counts_what_was_asked),  cmocka_unit_test(larger_than_a_chunk),
+                cmocka_unit_test(ceiling_counts_what_is_taken),  cmocka_unit_test(larger_than_a_chunk),
                 cmocka_unit_test(array_size_overflow_is_refused), cmocka_unit_test(strings_end_in_nul),
+                cmocka_unit_test(uninitialised_memory_is_the_earlier_one),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

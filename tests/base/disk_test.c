@@ -123,6 +123,8 @@ static void scenario_modes(struct fixture *f)
         assert_int_equal(disk_chown(f->disk, f->dir, "l", 3, 4), 0);
         assert_int_equal(look(f, "l").st_uid, 3);
         assert_int_equal(look(f, "s").st_uid, 9);
+        assert_int_equal(disk_chmod(f->disk, f->dir, "l", 0777), -EOPNOTSUPP);
+        assert_int_equal(look(f, "s").st_mode, S_IFREG | 0755);
 }
 
 static void scenario_names(struct fixture *f)

@@ -41,10 +41,15 @@ static int pass_statvfs(struct disk *d, int fd, struct statvfs *ret)
         return self(d)->below->ops->statvfs(self(d)->below, fd, ret);
 }
 
+static void pass_now(struct disk *d, struct timespec *ret_from, struct timespec *ret_to)
+{
+        self(d)->below->ops->now(self(d)->below, ret_from, ret_to);
+}
+
 #define SET_(name) .name = count_##name,
 struct disk *counting_disk_init(struct counting_disk *c, struct disk *below)
 {
-        *c = (struct counting_disk){.below = below, .ops = {COUNTED(SET_).statvfs = pass_statvfs}};
+        *c = (struct counting_disk){.below = below, .ops = {COUNTED(SET_).statvfs = pass_statvfs, .now = pass_now}};
         c->disk.ops = &c->ops;
         return &c->disk;
 }

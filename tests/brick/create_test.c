@@ -1,6 +1,9 @@
 /* MKDIR, MKNOD, SYMLINK, CREATE, LINK (spec: brick.md §4, §5, §8.2, §8.3, §8.6, §9, §15). */
 #include "harness.h"
 
+#include "brick/internal.h"
+#include "counting_disk.h"
+
 #include <sys/xattr.h>
 
 static const struct gfid root = GFID_ROOT;
@@ -71,6 +74,88 @@ static void every_kind_of_object(void **state)
         struct mknod_fop_rep none;
         g = harness_gfid(h);
         assert_int_equal(mknod_with(c, &root, "dir", S_IFDIR | 0755, client_gfid_req(c, &g), &none), -EINVAL);
+        client_close(c);
+}
+
+static void handles_find_their_directory(void **state)
+{
+        struct harness *h = *state;
+        struct client *c = client_open(h);
+        struct gfid f = harness_gfid(h), g = harness_gfid(h);
+        struct counting_disk count;
+        int64_t fd;
+        char text[GFID_TEXT_LEN + 1];
+        h->brick->disk = counting_disk_init(&count, h->disk);
+        assert_int_equal(try_create(c, &root, "f", O_RDWR, &f, &fd), 0);
+        assert_int_equal(count.n.mkdir, 1); /* the second level */
+        assert_int_equal(count.n.link, 2);
+        h->brick->disk = h->disk;
+        release(c, fd);
+        g.b[0] ^= 1; /* away from the first one's handle */
+        gfid_format(&g, text);
+        const char *first = on_disk(h, ".glusterfs/%.2s", text);
+        assert_int_equal(disk_unlink(h->disk, AT_FDCWD, first, AT_REMOVEDIR), 0);
+        assert_int_equal(try_mknod(c, &root, "g", &g), 0);
+        client_close(c);
+}
+
+/* A file system that is mounted with grpid. */
+#define FOREIGN_GROUP 4242
+static struct disk *plain;
+
+static int with_group(int r, int dirfd, const char *path)
+{
+        return r < 0 || disk_chown(plain, dirfd, path, (uid_t)-1, FOREIGN_GROUP) == 0 ? r : -EIO;
+}
+
+static int grpid_mkdir(struct disk *d, int dirfd, const char *path, mode_t mode)
+{
+        return with_group(disk_mkdir(plain, dirfd, path, mode), dirfd, path);
+}
+
+static int grpid_mknod(struct disk *d, int dirfd, const char *path, mode_t mode, dev_t dev)
+{
+        return with_group(disk_mknod(plain, dirfd, path, mode, dev), dirfd, path);
+}
+
+static int grpid_open(struct disk *d, int dirfd, const char *path, int flags, mode_t mode)
+{
+        int fd = disk_open(plain, dirfd, path, flags, mode);
+        return flags & O_CREAT ? with_group(fd, dirfd, path) : fd;
+}
+
+static void one_of_each(struct harness *h, struct client *c, gid_t gid)
+{
+        struct gfid d = harness_gfid(h), n = harness_gfid(h), f = harness_gfid(h);
+        const struct gfid *const all[] = {&d, &n, &f};
+        int64_t fd;
+        c->cred.gid = gid;
+        assert_int_equal(try_mkdir(c, &root, gid ? "theirs" : "ours", &d), 0);
+        assert_int_equal(try_mknod(c, &d, "n", &n), 0);
+        assert_int_equal(try_create(c, &d, "f", O_RDWR, &f, &fd), 0);
+        for (size_t k = 0; k < ELEMENTSOF(all); k++) {
+                struct iatt i;
+                assert_int_equal(try_stat(c, all[k], &i), 0);
+                assert_int_equal(i.uid, 0);
+                assert_int_equal(i.gid, gid);
+        }
+        release(c, fd);
+}
+
+static void objects_belong_to_who_makes_them(void **state)
+{
+        struct harness *h = *state;
+        struct client *c = client_open(h);
+        struct disk_ops ops = *h->disk->ops;
+        struct disk grpid = {.ops = &ops};
+        ops.mkdir = grpid_mkdir;
+        ops.mknod = grpid_mknod;
+        ops.open = grpid_open;
+        plain = h->disk;
+        h->brick->disk = &grpid;
+        one_of_each(h, c, 0);
+        one_of_each(h, c, 1000);
+        h->brick->disk = h->disk;
         client_close(c);
 }
 
@@ -242,6 +327,7 @@ static void parents_are_counted_if_wanted(void **state)
         assert_memory_equal(v, "\0\0\0\1", 4);
         assert_int_equal(try_unlink(c, &root, "f"), 0);
         assert_int_equal(attr_of(h, on_disk(h, "d/g"), key, v, sizeof v), -ENODATA);
+        harness_next_tick();
         assert_int_equal(disk_removexattr(h->disk, AT_FDCWD, on_disk(h, "d/g"),
                                           "trusted.pgfid.ab4a0000-0000-4000-8000-000000000002"), 0);
         assert_int_equal(try_lookup(c, &dir, "g", NULL), 0);
@@ -322,6 +408,7 @@ static void default_acls_are_inherited(void **state)
         struct client *c = client_open(h);
         struct gfid dir = make_dir(c, &root, "dir"), g = harness_gfid(h);
         uint8_t acl[64];
+        harness_next_tick();
         if (setxattr(on_disk(h, "dir"), "system.posix_acl_default", default_acl, sizeof default_acl, 0) < 0) {
                 client_close(c);
                 skip();
@@ -573,6 +660,8 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 TEST(every_kind_of_object),
+                TEST(handles_find_their_directory),
+                TEST(objects_belong_to_who_makes_them),
                 TEST(a_gfid_must_be_chosen),
                 TEST(names_in_use),
                 TEST(gfids_in_use),

@@ -4,6 +4,7 @@
 #include "rpc/record.h"
 
 #include <ftw.h>
+#include <sched.h>
 #include <sys/xattr.h>
 #include <time.h>
 
@@ -31,6 +32,16 @@ static void prepare(struct harness *h)
         int r = disk_setxattr(h->disk, AT_FDCWD, h->path, "trusted.glusterfs.volume-id", h->volume_id.b, 16, 0);
         assert_int_equal(r, 0);
         open_brick(h);
+}
+
+void harness_next_tick(void)
+{
+        struct timespec from, now;
+        clock_gettime(CLOCK_REALTIME, &from);
+        do {
+                sched_yield();
+                clock_gettime(CLOCK_REALTIME_COARSE, &now);
+        } while (now.tv_sec < from.tv_sec || (now.tv_sec == from.tv_sec && now.tv_nsec <= from.tv_nsec));
 }
 
 /* A directory below BASE that takes the attributes a brick needs. */

@@ -41,6 +41,9 @@ void harness_sim(struct harness *h, uint64_t seed);
 /* Closes and opens the brick; clients must be closed. */
 void harness_reopen(struct harness *h);
 void harness_close(struct harness *h);
+/* Waits until the clock that file systems stamp ctime from has reached now (at most a few ticks of 10 ms): a change made
+ * behind the brick's back in the same tick as one of the brick's own is not seen (docs/decisions/003). */
+void harness_next_tick(void);
 /* A gfid nobody used. */
 struct gfid harness_gfid(struct harness *h);
 

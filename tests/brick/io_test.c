@@ -267,6 +267,13 @@ static void open_unlinked_files(void **state)
         handle_unlink_path(&f, parked);
         assert_int_equal(fixture_stat(&fx, parked).st_nlink, 1);
         assert_int_equal(open_as(f, O_RDONLY), -ENOENT); /* observed */
+        struct stat_fop_rep stat;
+        struct setattr_fop_rep set; /* fchmod(2) of a stock client; only this one by gfid */
+        assert_int_equal(CALL(&fx, STAT, stat, &stat, .gfid = f), -ENOENT); /* observed */
+        assert_int_equal(CALL(&fx, SETATTR, setattr, &set, .gfid = f, .valid = SETATTR_MODE, .stbuf = {.mode = 0600}), 0);
+        assert_int_equal(set.poststat.mode, S_IFREG | 0600);
+        assert_int_equal(set.poststat.nlink, 0);
+        assert_int_equal(fixture_stat(&fx, parked).st_mode, S_IFREG | 0600);
         assert_slice(fixture_read(&fx, f, b, 0, 10), "alive");
         assert_slice(fixture_read(&fx, f, FD_ANONYMOUS, 0, 10), "alive"); /* observed */
         fixture_write(&fx, f, FD_ANONYMOUS, 5, "!", 1);

@@ -443,6 +443,25 @@ def test_hung_health_check(p):
     assert p.client(hung).stat()[0] == 0
 
 
+def test_one_process_a_directory(p):
+    brick = p.serve(Brick(p.work + "/once"))
+    p.client(brick).create("here")
+    with tempfile.TemporaryDirectory(prefix="mortar-brick-") as work:
+        other = Process(work)
+        try:
+            ret, errno, text = other.attach(brick)
+            assert (ret, errno) == (-1, 16) and "served already" in text and brick.path in text, (errno, text)
+            assert brick.path not in other.status()
+            assert p.client(brick).stat()[0] == 0
+            assert p.detach(brick)[0] == 0
+            other.serve(brick)
+            assert p.attach(brick)[:2] == (-1, 16)
+        finally:
+            assert other.end() == 0
+    p.serve(brick)  # a process that has ended holds nothing
+    assert p.client(brick).stat()[0] == 0
+
+
 # ---- ending --------------------------------------------------------------------------------------------------------
 
 
@@ -523,7 +542,7 @@ SHARED = [test_small_programs, test_rpc_errors, test_fop_before_handshake, test_
           test_credentials, test_auth_change_disconnects, test_insecure_port, test_subdir, test_fragments,
           test_hostile_streams, test_pipelined, test_large_records, test_slow_reader, test_idle_connections,
           test_disconnect_releases_locks, test_metadata_range_is_a_domain, test_waiter_goes_away, test_many_bricks,
-          test_control_errors]
+          test_control_errors, test_one_process_a_directory]
 PRELOADED = [test_hung_disk, test_outstanding_limit, test_disconnect_while_hung, test_detach_while_hung,
              test_disconnect_meets_detach, test_hung_health_check]
 ALONE = [test_storage_fails, test_descriptors_run_out, test_sigterm, test_control_shutdown]

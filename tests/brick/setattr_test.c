@@ -202,6 +202,34 @@ static void rights_of_the_owner(void **state)
         assert_int_equal(mode_of("f"), 04755); /* not of 3000: S_ISGID is dropped silently */
 }
 
+/* The kernel of a client sends this before it lets somebody else than the owner write. */
+static void privileges_go_before_a_write(void **state)
+{
+        (void)state;
+        struct gfid f = fixture_file(&fx, GFID_ROOT, "f", 0644);
+        own("f", 500, 600);
+        assert_int_equal(set_mode(f, 06777), 0);
+        fixture_be(&fx, 1000, 1000, 1000);
+        assert_int_equal(set_mode(f, 06777), -EPERM); /* nothing goes */
+        assert_int_equal(set_mode(f, 0775), -EPERM);
+        assert_int_equal(set_mode(f, 01777), -EPERM);
+        assert_int_equal(set(f, SETATTR_CTIME, (struct iatt){.ctime = {6000000000, 0}}), 0); /* may write */
+        assert_int_equal(set_mode(f, 0777), 0);
+        assert_int_equal(mode_of("f"), 0777);
+        assert_int_equal(set_mode(f, 04777), -EPERM);
+        fixture_be(&fx, 0, 0, 0);
+        assert_int_equal(set_mode(f, 04755), 0);
+        fixture_be(&fx, 1000, 1000, 1000);
+        assert_int_equal(set_mode(f, 0755), -EPERM); /* may not write */
+        assert_int_equal(set(f, SETATTR_CTIME, (struct iatt){.ctime = {6000000000, 0}}), -EACCES);
+        fixture_be(&fx, 0, 0, 0);
+        assert_int_equal(set_mode(f, 04767), 0);
+        fx.brick->options.create_mask = 0750; /* would change more than that */
+        fixture_be(&fx, 1000, 1000, 1000);
+        assert_int_equal(set_mode(f, 0767), -EPERM);
+        assert_int_equal(mode_of("f"), 04767);
+}
+
 static void chmod_keeps_acls_in_step(void **state)
 {
         (void)state;
@@ -455,6 +483,7 @@ int main(void)
                 WITH_BRICK(times_of_links),
                 WITH_BRICK(rights_of_others),
                 WITH_BRICK(rights_of_the_owner),
+                WITH_BRICK(privileges_go_before_a_write),
                 WITH_BRICK(chmod_keeps_acls_in_step),
                 WITH_BRICK(access_bits),
                 WITH_BRICK(sticky_directories),

@@ -95,6 +95,7 @@ static void acls_are_not_taken_from_memory_too_early(void **state)
         struct harness *h = *state;
         struct client *c = client_open(h);
         make_file(c, &root, "f");
+        harness_next_tick();
         if (setxattr(on_disk(h, "f"), "system.posix_acl_access", acl, sizeof acl, 0) < 0) {
                 client_close(c);
                 skip();
@@ -121,6 +122,7 @@ static void many_and_large_attributes(void **state)
         memset(large, 'x', 8000);
         large[8000] = '\0';
         int kept = 0;
+        harness_next_tick();
         for (int k = 0; k < 40; k++) { /* tmpfs and ext4 have different limits: as many as go in */
                 char name[32];
                 snprintf(name, sizeof name, "user.large%02d", k);

@@ -222,6 +222,24 @@ static void arithmetic(void **state)
         assert_true(total() <= 2);
 }
 
+static void looking(void **state)
+{
+        (void)state;
+        struct gfid f = fixture_file(&fx, GFID_ROOT, "f", 0644);
+        struct lookup_fop_rep rep;
+        for (unsigned size = 0; size < 2; size++) {
+                for (int round = 0; round < 2; round++) { /* a change between: the first one reads the attributes */
+                        reset();
+                        assert_int_equal(dict_add_uint(&fx.xdata, &fx.arena, "glusterfs.content", 100), 0);
+                        assert_int_equal(CALL(&fx, LOOKUP, lookup, &rep, .pargfid = GFID_ROOT, .bname = STR("f")), 0);
+                        assert_true(dict_has(&fx.reply, "glusterfs.content"));
+                }
+                assert_int_equal(counts[CALL_OPEN], size);
+                assert_int_equal(total(), 2 + size * 4); /* parent, name; open, what it is, data, close */
+                fixture_write(&fx, f, FD_ANONYMOUS, 0, "x", 1);
+        }
+}
+
 #define FILES 100
 
 static void listing(void **state)
@@ -259,6 +277,7 @@ int main(void)
                 WITH_BRICK(data),
                 WITH_BRICK(opening),
                 WITH_BRICK(arithmetic),
+                WITH_BRICK(looking),
                 WITH_BRICK(listing),
         };
         return cmocka_run_group_tests(tests, setup, teardown);
