@@ -168,6 +168,23 @@ static int health_write(struct brick *b, int fd, const char *text, size_t len)
         return (size_t)n == len && memcmp(back, text, len) == 0 ? 0 : -EIO;
 }
 
+/* Says nothing about the storage: the process lacks something, or the disk is full. */
+static bool is_shortage(int error)
+{
+        switch (error) {
+        case -EAGAIN:
+        case -EINTR:
+        case -EMFILE:
+        case -ENFILE:
+        case -ENOMEM:
+        case -ENOSPC:
+        case -EDQUOT:
+                return true;
+        }
+        return false;
+}
+
+/* -EIO: the storage failed. Another error: it could not be checked. */
 static int health_check(struct brick *b, struct error *e)
 {
         char text[HEALTH_TEXT_MAX];
@@ -180,6 +197,8 @@ static int health_check(struct brick *b, struct error *e)
         }
         if (r >= 0 || r == -EAGAIN)
                 return 0;
+        if (is_shortage(r))
+                return error_set(e, r, "The health check could not be made: %s.", strerror(-r));
         return error_set(e, -EIO, "Brick %s: the storage failed its health check (%s): %s.", b->path, HEALTH_FILE,
                          strerror(-r));
 }
@@ -310,7 +329,7 @@ static int check_ctime(struct brick *b, struct error *e)
                 (void)nanosleep(&(struct timespec){.tv_nsec = 2 * CLOCK_TICK_MAX}, NULL);
                 r = ctime_moves(b);
         }
-        if (r > 0)
+        if (r > 0 || r == -ENOSPC || r == -EDQUOT) /* a full disk must not keep its data from being read */
                 return 0;
         if (r < 0)
                 return error_set(e, r, "Brick %s: setting an attribute of %s: %s.", b->path, HEALTH_FILE, strerror(-r));
@@ -332,8 +351,8 @@ static int prepare(struct brick *b, struct error *e)
                 r = note_dotgluster(b, e);
         if (r == 0)
                 r = own_root(b, e);
-        if (r == 0)
-                r = health_check(b, e);
+        if (r == 0 && health_check(b, e) == -EIO)
+                r = -EIO;
         if (r == 0)
                 r = check_ctime(b, e);
         if (r < 0)
@@ -434,14 +453,15 @@ static bool is_due(struct brick *b, uint64_t *next, uint64_t now, uint64_t every
 int brick_maintain(struct brick *b, uint64_t now_ns, struct error *e)
 {
         const struct brick_options *o = b->options;
+        int r = 0;
         if (is_due(b, &b->next_reserve_check, now_ns, RESERVE_EVERY)) {
-                int r = space_refresh(b);
+                r = space_refresh(b);
                 if (r < 0)
                         return error_set(e, -EIO, "Brick %s: asking for free space: %s.", b->path, strerror(-r));
         }
         if (is_due(b, &b->next_health, now_ns, o->health_check_interval * NS_PER_SEC)) {
-                int r = health_check(b, e);
-                if (r < 0)
+                r = health_check(b, e);
+                if (r == -EIO)
                         return r;
         }
         if (is_due(b, &b->next_purge, now_ns, o->janitor_sleep * NS_PER_SEC) && janitor_purge(b) > 0) {
@@ -449,7 +469,7 @@ int brick_maintain(struct brick *b, uint64_t now_ns, struct error *e)
                 b->next_purge = now_ns; /* more is left: go on at the next call */
                 pthread_mutex_unlock(&b->lock);
         }
-        return 0;
+        return r;
 }
 
 void brick_get_stats(struct brick *b, struct brick_stats *ret)

@@ -37,7 +37,8 @@ const struct gfid *brick_volume_id(const struct brick *b);
 int brick_reconfigure(struct brick *b, const struct brick_options *options);
 
 /* Maintenance, a few times a second from one thread that may block: re-evaluates the space reserve (every 5 s of NOW_NS),
- * purges .glusterfs/landfill, checks health. -EIO: the storage failed and the brick must be taken down. */
+ * purges .glusterfs/landfill, checks health. -EIO: the storage failed and the brick must be taken down. Other errors are
+ * for the log: they may pass. */
 int brick_maintain(struct brick *b, uint64_t now_ns, struct error *e);
 
 struct brick_stats {

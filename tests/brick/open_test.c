@@ -119,6 +119,36 @@ static void a_failing_disk_fails_the_health_check(void **state)
         harness_close(&h);
 }
 
+/* What is wrong with the process, or too much on the disk, does not make a brick's storage broken. */
+static void other_shortages_do_not_fail_the_health_check(void **state)
+{
+        static const int shortages[] = {ENOSPC, EDQUOT, EMFILE, ENFILE, ENOMEM, EAGAIN, EINTR};
+        struct harness h;
+        uint64_t now = 1000 * NS_PER_SEC;
+        harness_sim(&h, 1);
+        for (size_t k = 0; k < ELEMENTSOF(shortages); k++)
+                for (unsigned n = 1; n <= 2; n++) {
+                        struct error e = {0};
+                        sim_disk_fail_nth(h.sim, n, shortages[k]);
+                        assert_int_not_equal(brick_maintain(h.brick, now += 31 * NS_PER_SEC, &e), -EIO);
+                        assert_true(sim_disk_fault_fired(h.sim));
+                        sim_disk_faults_clear(h.sim);
+                        assert_int_equal(brick_maintain(h.brick, now += 31 * NS_PER_SEC, &e), 0);
+                }
+        harness_close(&h);
+}
+
+static void a_full_brick_opens(void **state)
+{
+        struct harness h;
+        struct error e = {0};
+        harness_sim(&h, 1);
+        sim_disk_fail_nth(h.sim, 2, ENOSPC); /* the health check's write */
+        assert_int_equal(reopen(&h, &e), 0);
+        assert_true(sim_disk_fault_fired(h.sim));
+        harness_close(&h);
+}
+
 static void options_are_set_by_name(void **state)
 {
         struct brick_options o;
@@ -163,6 +193,8 @@ int main(void)
                 cmocka_unit_test(missing_parts_are_completed_and_unlink_is_emptied),
                 cmocka_unit_test_prestate(missing_parts_are_completed_and_unlink_is_emptied, &simulated),
                 cmocka_unit_test(a_failing_disk_fails_the_health_check),
+                cmocka_unit_test(other_shortages_do_not_fail_the_health_check),
+                cmocka_unit_test(a_full_brick_opens),
                 cmocka_unit_test(options_are_set_by_name),
         };
         return cmocka_run_group_tests_name("brick/open", tests, NULL, NULL);

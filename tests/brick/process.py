@@ -114,6 +114,12 @@ class Process:
         with open("/proc/%d/status" % self.p.pid) as f:
             return next(int(line.split()[1]) for line in f if line.startswith("VmRSS")) * 1024
 
+    def cpu(self):
+        """Seconds used so far."""
+        with open("/proc/%d/stat" % self.p.pid) as f:
+            user, system = f.read().rsplit(")", 1)[1].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
     def end(self):
         if self.p.poll() is None:
             if os.path.exists(self.flag):

@@ -4,6 +4,7 @@
 usage: server_test.py MORTAR_BRICK HANG_PRELOAD [TEST…]
 """
 import os
+import resource
 import select
 import shutil
 import signal
@@ -478,6 +479,29 @@ def test_storage_fails(p):
     assert other.stat()[0] == 0
 
 
+def test_descriptors_run_out(p):
+    """Without descriptors for more, the process serves those who are there, keeps its bricks, and waits quietly."""
+    brick = p.serve(Brick(p.work + "/descriptors", ["health-check-interval 1"]))
+    c = p.client(brick)
+    gfid = c.create("file")
+    count = len(os.listdir("/proc/%d/fd" % p.p.pid))
+    limits = resource.prlimit(p.p.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(p.p.pid, resource.RLIMIT_NOFILE, (count + 3, limits[1]))
+    strangers = [Client(p.port) for _ in range(12)]
+    strangers[0].ping()
+    cpu, begin = p.cpu(), time.monotonic()
+    while time.monotonic() < begin + 2.5:  # longer than it takes to look after a brick
+        assert c.stat()[0] == 0 and c.ping()
+        time.sleep(0.05)
+    assert p.cpu() - cpu < 0.5, "%.2f s of CPU for waiting" % (p.cpu() - cpu)
+    assert c.fop(11, gfid + struct.pack(">I", os.O_RDWR) + NULL_DICT)[:2] == (-1, 24)
+    assert p.status()[brick.path]["down"] == ""
+    for s in strangers:
+        s.close()
+    resource.prlimit(p.p.pid, resource.RLIMIT_NOFILE, limits)
+    assert p.client(brick).stat()[0] == 0
+
+
 def test_sigterm(p):
     brick = p.serve(Brick(p.work + "/sigterm"))
     clients = [p.client(brick) for _ in range(10)] + [p.client()]
@@ -521,6 +545,6 @@ SHARED = [test_small_programs, test_rpc_errors, test_fop_before_handshake, test_
           test_control_errors, test_one_process_a_directory]
 PRELOADED = [test_hung_disk, test_outstanding_limit, test_disconnect_while_hung, test_detach_while_hung,
              test_disconnect_meets_detach, test_hung_health_check]
-ALONE = [test_storage_fails, test_sigterm, test_control_shutdown]
+ALONE = [test_storage_fails, test_descriptors_run_out, test_sigterm, test_control_shutdown]
 
 sys.exit(main([test_command_line], SHARED, PRELOADED, ALONE))
