@@ -224,7 +224,7 @@ static void privileges_go_before_a_write(void **state)
         assert_int_equal(set(f, SETATTR_CTIME, (struct iatt){.ctime = {6000000000, 0}}), -EACCES);
         fixture_be(&fx, 0, 0, 0);
         assert_int_equal(set_mode(f, 04767), 0);
-        fx.brick->options.create_mask = 0750; /* would change more than that */
+        fx.options.create_mask = 0750; /* would change more than that */
         fixture_be(&fx, 1000, 1000, 1000);
         assert_int_equal(set_mode(f, 0767), -EPERM);
         assert_int_equal(mode_of("f"), 04767);
