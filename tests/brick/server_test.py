@@ -3,6 +3,7 @@
 
 usage: server_test.py MORTAR_BRICK HANG_PRELOAD [TEST…]
 """
+import tempfile
 import os
 import resource
 import select
