@@ -3,7 +3,6 @@
 
 usage: server_test.py MORTAR_BRICK HANG_PRELOAD [TEST…]
 """
-import tempfile
 import os
 import resource
 import select
@@ -13,11 +12,12 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from process import PROGRAM, SANITIZED, Brick, eventually, main
+from process import PROGRAM, SANITIZED, Brick, Process, eventually, main
 from rpcwire import CONTROL, DUMP, FOP, HANDSHAKE, NULL_DICT, ROOT, Client, call, gfid_req, old_dict, opaque, record
 
 
