@@ -463,6 +463,29 @@ def test_one_process_a_directory(p):
     assert p.client(brick).stat()[0] == 0
 
 
+def checked(brick):
+    return os.stat(brick.path + "/.glusterfs/health_check").st_mtime_ns
+
+
+def test_long_purge(p):
+    """Removing what is in the landfill may take long: that is no sign of a broken disk, and checks go on."""
+    brick = p.serve(Brick(p.work + "/jammed/b", ["health-check-interval 1", "health-check-timeout 1",
+                                                 "janitor-sleep-duration 1"]))
+    garbage = brick.path + "/.glusterfs/landfill/garbage"
+    hang(p, True)
+    with open(garbage, "w"):
+        pass
+    before = checked(brick)
+    for _ in range(4):
+        eventually("another check", lambda: checked(brick) > before or p.status()[brick.path]["down"])
+        assert p.status()[brick.path]["down"] == ""
+        before = checked(brick)
+    assert os.path.exists(garbage)
+    hang(p, False)
+    eventually("the landfill is empty", lambda: not os.path.exists(garbage))
+    assert p.detach(brick)[0] == 0
+
+
 # ---- ending --------------------------------------------------------------------------------------------------------
 
 
@@ -545,7 +568,7 @@ SHARED = [test_small_programs, test_rpc_errors, test_fop_before_handshake, test_
           test_disconnect_releases_locks, test_metadata_range_is_a_domain, test_waiter_goes_away, test_many_bricks,
           test_control_errors, test_one_process_a_directory]
 PRELOADED = [test_hung_disk, test_outstanding_limit, test_disconnect_while_hung, test_detach_while_hung,
-             test_disconnect_meets_detach, test_hung_health_check]
+             test_disconnect_meets_detach, test_hung_health_check, test_long_purge]
 ALONE = [test_storage_fails, test_descriptors_run_out, test_sigterm, test_control_shutdown]
 
 sys.exit(main([test_command_line], SHARED, PRELOADED, ALONE))
