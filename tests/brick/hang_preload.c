@@ -2,8 +2,11 @@
  *   - holds up reads and writes of files below a directory named "hung" for as long as that file exists
  *   - holds up removals in the landfill of bricks below a directory named "jammed" likewise
  *   - keeps whoever closes a socket for some time in close() while FILE.close exists
+ *   - lets no thread be started while FILE.threads exists
  * and at any time aborts a process that shuts down what is no socket: a descriptor that somebody else had closed. */
 #include <dlfcn.h>
+#include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,6 +55,15 @@ int unlinkat(int dirfd, const char *name, int flags)
         while (strstr(path_of(dirfd, path), "/jammed/") && strstr(path, "/landfill") && flag_is_up(""))
                 (void)usleep(1000);
         return ((int (*)(int, const char *, int))dlsym(RTLD_NEXT, "unlinkat"))(dirfd, name, flags);
+}
+
+typedef int (*pthread_create_fn)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+
+int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *), void *arg)
+{
+        if (flag_is_up(".threads"))
+                return EAGAIN;
+        return ((pthread_create_fn)dlsym(RTLD_NEXT, "pthread_create"))(thread, attr, fn, arg);
 }
 
 typedef int (*close_fn)(int);
