@@ -27,6 +27,7 @@
 #define ARENA_MAX (64 * MIB)
 #define READ_FIRST (160 * KIB) /* a stock write of 128 KiB with its header arrives in one read */
 #define READ_MORE (16 * KIB)
+#define READ_STEP MIB /* memory for a large record grows as its bytes come, not as they are announced */
 #define SPARE_MAX MIB /* read buffer that a worker keeps between connections */
 
 struct job {
@@ -413,7 +414,7 @@ static enum verdict leader_records(struct worker *w, struct conn *c)
 static enum verdict leader_read(struct worker *w, struct conn *c)
 {
         bool fresh = c->in.in.len == c->in.start;
-        size_t size, want = fresh ? READ_FIRST : MAX(c->missing, (size_t)READ_MORE);
+        size_t size, want = fresh ? READ_FIRST : MIN(MAX(c->missing, (size_t)READ_MORE), (size_t)READ_STEP);
         reader_lend(w, c);
         uint8_t *at = record_reader_space(&c->in, want, &size);
         if (!at)

@@ -186,6 +186,44 @@ def test_unfinished_records(p):
             eventually("the memory is given back", lambda: p.rss() < before + 8 * MIB)
 
 
+def test_memory_is_given_back(p):
+    """Many large records of many sizes, of clients on all lanes: the peak passes."""
+    with field(p, "given-back") as f:
+        with f.attack("warm"):
+            pass
+        before = p.rss()
+        for size in (3, 7, 14, 20, 30):
+            many = [p.client(f.brick) for _ in range(8)]
+            for c in many:
+                push(c, struct.pack(">I", 0x80000000 | RECORD_LIMIT) + bytes(size * MIB))
+            for c in many:
+                c.close()
+        if not SANITIZED:
+            eventually("the memory is given back", lambda: p.rss() < before + 32 * MIB)
+        with f.attack("after it"):
+            pass
+
+
+def test_trickle(p):
+    """A large record that comes in small pieces costs no more than its bytes, in memory and in work."""
+    with field(p, "trickle") as f:
+        with f.attack("a trickle", 40):
+            c = p.client(f.brick)
+            push(c, struct.pack(">I", 0x80000000 | RECORD_LIMIT) + bytes(12 * MIB))
+            others = [p.client(f.brick) for _ in range(8)]  # some on its lane: their answers come after its bytes
+            for o in others:
+                o.ping()
+            cpu = p.cpu()
+            for _ in range(300):
+                push(c, b"x")
+                xids = [o.send(DUMP, 1, 2) for o in others]
+                for o, xid in zip(others, xids):
+                    o.wait(xid)
+            took = p.cpu() - cpu
+            assert SANITIZED or took < 1, "%.1f s of CPU for 300 bytes" % took
+        c.close()
+
+
 def test_records_before_the_handshake(p):
     """Who has not said what it wants cannot make the process hold much."""
     with field(p, "greeting") as f:
@@ -609,9 +647,10 @@ def test_broken_brick_at_start():
             assert r.returncode == 1 and brick.path in r.stderr and words in r.stderr, (r.returncode, r.stderr)
 
 
-SHARED = [test_announced_lengths, test_endless_fragments, test_unfinished_records, test_records_before_the_handshake,
-          test_damaged_records, test_never_reads, test_unknown_programs, test_rpc_credentials, test_wrong_credentials,
-          test_damaged_handshakes, test_fops_before_the_handshake, test_damaged_fops, test_names, test_attribute_names,
+SHARED = [test_announced_lengths, test_endless_fragments, test_unfinished_records, test_memory_is_given_back,
+          test_trickle, test_records_before_the_handshake, test_damaged_records, test_never_reads,
+          test_unknown_programs, test_rpc_credentials, test_wrong_credentials, test_damaged_handshakes,
+          test_fops_before_the_handshake, test_damaged_fops, test_names, test_attribute_names,
           test_lengths_of_32_bits, test_lengths_of_64_bits, test_broken_bricks]
 
 sys.exit(main([test_broken_brick_at_start], SHARED))
