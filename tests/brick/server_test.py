@@ -17,7 +17,7 @@ import time
 import uuid
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from process import PROGRAM, SANITIZED, Brick, eventually, main
+from process import PROGRAM, SANITIZED, Brick, Process, eventually, main
 from rpcwire import CONTROL, DUMP, FOP, HANDSHAKE, NULL_DICT, ROOT, Client, call, gfid_req, old_dict, opaque, record
 
 
