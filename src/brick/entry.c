@@ -64,8 +64,9 @@ static int unlink_last(struct op *op, struct object *parent, struct object *o)
 {
         struct brick *b = op->brick;
         const struct gfid *g = &o->inode->gfid;
-        bool park = o->inode->fd_count > 0;
-        int r = park ? handle_park(b, g) : handle_remove(b, g);
+        bool own = o->st.st_nlink > 1; /* else the handle is another object's, which this one is a copy of */
+        bool park = own && o->inode->fd_count > 0;
+        int r = park ? handle_park(b, g) : own ? handle_remove(b, g) : 0;
         if (r < 0 && r != -ENOENT)
                 return r;
         bool parked = park && r == 0;
@@ -76,12 +77,13 @@ static int unlink_last(struct op *op, struct object *parent, struct object *o)
                 if (parked) {
                         (void)handle_unpark(b, g);
                         names_add(b, o->inode, &o->at, &parent->inode->gfid, o->at.path);
-                } else if (r != -ENOENT) {
+                } else if (own && r != -ENOENT) {
                         (void)handle_create(b, g, &o->at, &o->st, &parent->inode->gfid, o->at.path);
                 }
                 return r;
         }
-        o->inode->unlinked = parked;
+        if (own)
+                o->inode->unlinked = parked;
         if (!parked) {
                 o->st.st_nlink = 0;
                 return 0;
