@@ -72,7 +72,7 @@ static int mknod_make(struct creation *c, dev_t dev)
                 return r;
         r = mknod_once(c, dev);
         if (r == -EEXIST) {
-                r = entry_replace(c->op, &c->parent, c->name);
+                r = entry_replace(c->op, &c->parent, c->name, NULL);
                 if (r == 0)
                         r = mknod_once(c, dev);
         }

@@ -552,6 +552,18 @@ static void link_files_make_way(void **state)
         const struct link_fop_req req = {.oldgfid = source, .newgfid = root, .newbname = STR("l"), .xdata = d};
         assert_int_equal(CALL(c, LINK, &req, &linked), 0);
         assert_true(gfid_equal(&linked.stat.gfid, &source));
+
+        assert_int_equal(mknod_with(c, &root, "l2", S_IFREG | 01000, client_gfid_req(c, &old), &rep), 0);
+        struct link_fop_req self = {.oldgfid = old, .newgfid = root, .newbname = STR("l2")};
+        self.xdata = client_dict(c, "force-replace", 1);
+        assert_int_equal(CALL(c, LINK, &self, &linked), -EEXIST); /* its own name makes no way */
+        assert_int_equal(try_lookup(c, &root, "l2", NULL), 0);
+        assert_int_equal(try_stat(c, &old, NULL), 0);
+        d = client_gfid_req(c, &old);
+        dict_add_str(&d, &c->arena, "force-replace", "yes");
+        dict_add_str(&d, &c->arena, "glusterfs-internal-fop", "yes");
+        assert_int_equal(mknod_with(c, &root, "l2", S_IFREG | 01000, d, &rep), -EEXIST);
+        assert_int_equal(try_lookup(c, &root, "l2", NULL), 0);
         client_close(c);
 }
 
