@@ -160,7 +160,8 @@ static int existing_checks(struct creation *c, int flags)
                 return -EISDIR;
         if (S_ISLNK(mode))
                 return -ELOOP;
-        return S_ISREG(mode) ? perm_check(c->op, &c->made, wanted_perm(flags)) : -EINVAL;
+        int r = S_ISREG(mode) ? perm_check(c->op, &c->made, wanted_perm(flags)) : -EINVAL;
+        return r < 0 ? r : bad_file_check(c->op, &c->made);
 }
 
 /* Not O_EXCL: what is there is opened, and keeps its owner and attributes. */
