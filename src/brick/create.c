@@ -179,8 +179,12 @@ static int create_open_existing(struct creation *c, int flags, struct create_fop
                 return fd;
         if (flags & O_TRUNC)
                 (void)attr_touch(op, c->made.inode, &c->made.at, attr_object_times(op));
-        r = give_fd(c, fd, flags, &rep->fd);
-        return r < 0 ? r : object_restat(op, &c->made);
+        r = object_restat(op, &c->made);
+        if (r < 0) {
+                disk_close(op->brick->disk, fd);
+                return r;
+        }
+        return give_fd(c, fd, flags, &rep->fd);
 }
 
 /* The layout check concerns new names only, so it needs to know first; without it the disk decides. */
@@ -208,10 +212,16 @@ static int create_make(struct creation *c, int flags, struct create_fop_rep *rep
         return fd == -EEXIST && !(flags & O_EXCL) ? create_open_existing(c, flags, rep) : fd;
 }
 
+/* Without an answer the client does not learn the number: it is taken back. */
 static int create_answer(struct creation *c, struct create_fop_rep *rep)
 {
+        struct op *op = c->op;
         int r = creation_answer(c, &rep->stat, &rep->preparent, &rep->postparent);
-        return r < 0 ? r : fill_fd_counts(c->op, c->made.inode, &c->op->reply);
+        if (r == 0)
+                r = fill_fd_counts(op, c->made.inode, &op->reply);
+        if (r < 0)
+                open_fd_unref(op->brick, session_fd_take(op->session, (int64_t)rep->fd));
+        return r;
 }
 
 int fop_create(struct op *op, const struct create_fop_req *req, struct create_fop_rep *rep)
