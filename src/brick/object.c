@@ -62,9 +62,22 @@ static int open_live_dir(struct brick *b, struct object *o)
         return -ESTALE;
 }
 
-static int find_dir(struct brick *b, struct object *o)
+/* Between the rename of a directory and the change of its handle, nothing below it that is not open can be reached. */
+static int open_settled_dir(struct brick *b, struct object *o)
 {
         int r = open_live_dir(b, o);
+        if (r != -ESTALE)
+                return r;
+        pthread_rwlock_wrlock(&b->dir_moves);
+        r = open_live_dir(b, o);
+        pthread_rwlock_unlock(&b->dir_moves);
+        return r;
+}
+
+/* The caller holds no inode.lock. */
+static int find_dir(struct brick *b, struct object *o)
+{
+        int r = open_settled_dir(b, o);
         if (r == -ESTALE)
                 handle_drop_dangling(b, o->inode);
         return r == -ENOTDIR ? -ESTALE : r;

@@ -185,13 +185,19 @@ static int move_held(struct rename *m)
 
 static int move(struct rename *m)
 {
+        struct brick *b = m->op->brick;
+        bool dir = S_ISDIR(m->source.st.st_mode);
         if (is_same_object(m))
                 return 0;
+        if (dir)
+                pthread_rwlock_rdlock(&b->dir_moves);
         lock_inodes(m);
         int r = move_held(m);
         unlock_inodes(m);
+        if (dir)
+                pthread_rwlock_unlock(&b->dir_moves);
         if (r == 0 && m->target_gone)
-                inode_forget(m->op->brick, m->target.inode);
+                inode_forget(b, m->target.inode);
         return r;
 }
 

@@ -293,6 +293,32 @@ static void a_new_object_shows_what_others_set(void **state)
         client_close(s.other);
 }
 
+/* ---- renaming ------------------------------------------------------------------------------------------------------ */
+
+static void x_is_asked_for(void *arg)
+{
+        struct scene *s = arg;
+        assert_int_equal(try_lookup(s->other, &s->x, "inside", NULL), 0);
+}
+
+static void what_is_below_a_moving_directory_is_there(void **state)
+{
+        struct harness *h = *state;
+        struct client *c = client_open(h);
+        struct gfid a = make_dir(c, &root, "a"), b = make_dir(c, &a, "b");
+        struct scene s = {.x = make_dir(c, &b, "x")};
+        make_file(c, &s.x, "inside");
+        client_close(c);
+        harness_reopen(h); /* no directory is open */
+        c = client_open(h);
+        s.other = client_open(h);
+        interpose(h, AT_RENAME, "a", AFTER, x_is_asked_for, &s);
+        assert_int_equal(try_rename(c, &root, "a", &root, "moved"), 0);
+        assert_true(interpose_end(h));
+        client_close(c);
+        client_close(s.other);
+}
+
 /* ---- the janitor --------------------------------------------------------------------------------------------------- */
 
 static void the_other_name_goes(void *arg)
@@ -361,6 +387,7 @@ int main(void)
                 WITH_BRICK(a_file_that_is_being_opened_is_open),
                 WITH_BRICK(objects_of_one_gfid_have_their_own_attributes),
                 WITH_BRICK(a_new_object_shows_what_others_set),
+                WITH_BRICK(what_is_below_a_moving_directory_is_there),
                 WITH_BRICK(a_purged_file_leaves_no_handle),
                 WITH_BRICK(a_file_that_gets_a_name_is_not_purged),
         };
