@@ -407,11 +407,8 @@ struct brick *brick_close(struct brick *b)
         for (size_t k = 0; k < BRICK_ENTRY_LOCKS; k++)
                 pthread_mutex_destroy(&b->entry_locks[k]);
         pthread_mutex_destroy(&b->lock);
-<<<<<<< HEAD
         free_options(b);
-=======
         pthread_rwlock_destroy(&b->dir_moves);
->>>>>>> w-rev1
         free(b->path);
         free(b->volume);
         free(b->hostname);
