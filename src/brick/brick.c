@@ -329,7 +329,7 @@ static int check_ctime(struct brick *b, struct error *e)
                 (void)nanosleep(&(struct timespec){.tv_nsec = 2 * CLOCK_TICK_MAX}, NULL);
                 r = ctime_moves(b);
         }
-        if (r > 0 || is_shortage(r))
+        if (r > 0 || is_shortage(r)) /* a full disk must not keep its data from being read */
                 return 0;
         if (r < 0)
                 return error_set(e, r, "Brick %s: setting an attribute of %s: %s.", b->path, HEALTH_FILE, strerror(-r));

@@ -3,7 +3,6 @@
 
 usage: server_test.py MORTAR_BRICK HANG_PRELOAD [TEST…]
 """
-import tempfile
 import os
 import resource
 import select
@@ -13,6 +12,7 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 
