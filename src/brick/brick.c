@@ -455,23 +455,23 @@ static bool is_due(struct brick *b, uint64_t *next, uint64_t now, uint64_t every
 int brick_maintain(struct brick *b, uint64_t now_ns, struct error *e)
 {
         const struct brick_options *o = b->options;
-        int r = 0;
         if (is_due(b, &b->next_reserve_check, now_ns, RESERVE_EVERY)) {
-                r = space_refresh(b);
+                int r = space_refresh(b);
                 if (r < 0)
                         return error_set(e, -EIO, "Brick %s: asking for free space: %s.", b->path, strerror(-r));
         }
-        if (is_due(b, &b->next_health, now_ns, o->health_check_interval * NS_PER_SEC)) {
-                r = health_check(b, e);
-                if (r == -EIO)
-                        return r;
-        }
-        if (is_due(b, &b->next_purge, now_ns, o->janitor_sleep * NS_PER_SEC) && janitor_purge(b) > 0) {
-                pthread_mutex_lock(&b->lock);
-                b->next_purge = now_ns; /* more is left: go on at the next call */
-                pthread_mutex_unlock(&b->lock);
-        }
-        return r;
+        if (is_due(b, &b->next_health, now_ns, o->health_check_interval * NS_PER_SEC))
+                return health_check(b, e);
+        return 0;
+}
+
+void brick_purge(struct brick *b, uint64_t now_ns)
+{
+        if (!is_due(b, &b->next_purge, now_ns, b->options->janitor_sleep * NS_PER_SEC) || janitor_purge(b) <= 0)
+                return;
+        pthread_mutex_lock(&b->lock);
+        b->next_purge = now_ns; /* more is left: go on at the next call */
+        pthread_mutex_unlock(&b->lock);
 }
 
 void brick_get_stats(struct brick *b, struct brick_stats *ret)

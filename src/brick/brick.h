@@ -36,10 +36,13 @@ const struct gfid *brick_volume_id(const struct brick *b);
 /* Replaces the options that may change while serving. -ENOMEM. */
 int brick_reconfigure(struct brick *b, const struct brick_options *options);
 
-/* Maintenance, a few times a second from one thread that may block: re-evaluates the space reserve (every 5 s of NOW_NS),
- * purges .glusterfs/landfill, checks health. -EIO: the storage failed and the brick must be taken down. Other errors are
- * for the log: they may pass. */
+/* Maintenance, a few times a second from one thread that may block: re-evaluates the space reserve (every 5 s of NOW_NS)
+ * and checks health. -EIO: the storage failed and the brick must be taken down. Other errors are for the log: they may
+ * pass. */
 int brick_maintain(struct brick *b, uint64_t now_ns, struct error *e);
+/* Removes some of what is in .glusterfs/landfill, when it is due. That may take long on a slow disk; one thread at a time,
+ * not necessarily that of brick_maintain(). */
+void brick_purge(struct brick *b, uint64_t now_ns);
 
 struct brick_stats {
         uint64_t ops, errors;

@@ -129,6 +129,25 @@ void export_unuse(struct export *x)
         export_leave(x);
 }
 
+bool export_use_landfill(struct export *x)
+{
+        pthread_mutex_lock(&x->lock);
+        bool ok = !x->closing && !x->purged;
+        if (ok) {
+                x->purged = true;
+                x->users++;
+        }
+        pthread_mutex_unlock(&x->lock);
+        return ok;
+}
+
+void export_unuse_landfill(struct export *x)
+{
+        pthread_mutex_lock(&x->lock);
+        x->purged = false;
+        export_leave(x);
+}
+
 /* ---- closing ----------------------------------------------------------------------------------------------------- */
 
 static void export_close_storage(struct export *x)

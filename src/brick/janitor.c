@@ -4,7 +4,7 @@
  * so each directory is empty of directories when it is deleted, and any depth costs two descriptors. Handles go with their
  * objects: a file's before its last name, a directory's after it when it leads nowhere.
  *
- * Called from brick_open() and brick_maintain(), one thread at a time.
+ * Called from brick_open() and brick_purge(), one thread at a time.
  */
 #include "brick/janitor.h"
 #include "brick/cache.h"

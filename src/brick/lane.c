@@ -24,6 +24,7 @@
 #include "proto/fop.h"
 
 #define IDLE_SECONDS 10
+#define RETRY_DELAY (100 * NS_PER_MSEC)
 #define ARENA_MAX (64 * MIB)
 #define READ_FIRST (160 * KIB) /* a stock write of 128 KiB with its header arrives in one read */
 #define READ_MORE (16 * KIB)
@@ -67,6 +68,7 @@ struct lane {
         bool doze_posted;
 
         struct stream *doze; /* control loop: watches epoll_fd while there are no threads */
+        struct timer retry;  /* control loop: runs instead while none can be started */
 };
 
 enum verdict { LED, DEMOTED, CLOSED, IDLED };
@@ -620,6 +622,7 @@ static void lane_free(struct lane *l)
                 if (x->lanes[i] == l)
                         x->lanes[i] = NULL;
         stream_free(l->doze);
+        timer_stop(&l->retry);
         close_fd(l->epoll_fd);
         close_fd(l->wake_fd);
         pthread_mutex_destroy(&l->lock);
@@ -638,13 +641,25 @@ static int lane_wake(struct lane *l)
         return ok ? 0 : -EAGAIN;
 }
 
+static void lane_retry(struct timer *t);
+
+/* The same; without a thread it tries again later. */
+static void lane_keep_awake(struct lane *l)
+{
+        if (lane_wake(l) == 0)
+                return;
+        log_error("lane", "No thread can be started for brick %s: its clients wait.", l->export->config.path);
+        timer_start(l->export->process->loop, &l->retry, RETRY_DELAY, lane_retry);
+}
+
+static void lane_retry(struct timer *t)
+{
+        lane_keep_awake(CONTAINER_OF(t, struct lane, retry));
+}
+
 static void doze_event(struct stream *s, unsigned events, void *arg)
 {
-        struct lane *l = arg;
-        if (lane_wake(l) < 0) {
-                log_error("lane", "No thread can be started for brick %s: its clients wait.", l->export->config.path);
-                lane_doze(l);
-        }
+        lane_keep_awake(arg);
 }
 
 /* The last thread has ended. */
@@ -655,7 +670,7 @@ static void lane_doze(void *arg)
         l->doze_posted = false;
         bool awake = l->awake;
         pthread_mutex_unlock(&l->lock);
-        if (awake || l->doze)
+        if (awake || l->doze || timer_running(&l->retry))
                 return;
         if (atomic_load(&l->conns) == 0) {
                 lane_free(l);
@@ -663,7 +678,7 @@ static void lane_doze(void *arg)
         }
         int r = loop_watch_fd(l->export->process->loop, l->epoll_fd, STREAM_READABLE, doze_event, l, &l->doze);
         if (r < 0)
-                (void)lane_wake(l); /* a thread that has nothing to do is better than nobody who listens */
+                lane_keep_awake(l); /* a thread that has nothing to do is better than nobody who listens */
 }
 
 static int lane_open(struct lane *l)
@@ -728,8 +743,7 @@ int lane_add(struct lane *l, struct conn *c)
         conn_arm(c);
         pthread_mutex_unlock(&l->lock);
         lane_poke(l);
-        if (lane_wake(l) < 0)
-                lane_doze(l); /* the wake-up makes it try again */
+        lane_keep_awake(l);
         return 0;
 }
 
@@ -738,7 +752,7 @@ void lane_stop(struct lane *l)
         atomic_store(&l->stopping, true);
         lane_poke(l);
         if (l->doze && atomic_load(&l->conns) > 0)
-                (void)lane_wake(l);
+                lane_keep_awake(l);
         else if (l->doze)
                 lane_free(l);
 }

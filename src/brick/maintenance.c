@@ -1,4 +1,4 @@
-/* Maintenance of bricks: space reserve, landfill, health (brick_maintain), once a second for each.
+/* Maintenance of bricks: space reserve and health (brick_maintain), landfill (brick_purge), once a second for each.
  *
  * A timer of the control loop queues the bricks, one thread works through them. If that thread is stuck in one brick
  * for STUCK_SECONDS it is left to it and another thread takes the rest: a hung disk costs one thread and delays nobody.
@@ -25,7 +25,7 @@ struct maintenance {
         unsigned refs;        /* the process's and the threads' */
         pthread_cond_t wake;
         struct caretaker *current;
-        struct export **queue; /* in use and referenced */
+        struct export **queue; /* in use and referenced; first come, first served */
         size_t queued, room;
 };
 
@@ -63,25 +63,34 @@ static void unref_on_loop(struct export *x)
                 (void)usleep(1000);
 }
 
+static void report(struct export *x, const struct error *e)
+{
+        struct failure *f = malloc(sizeof *f);
+        if (!f)
+                return; /* the next check finds it again */
+        *f = (struct failure){.export = export_ref(x), .error = *e};
+        if (loop_post(x->process->loop, failure_seen, f) == 0)
+                return;
+        unref_on_loop(x);
+        free(f);
+}
+
 static void maintain(struct export *x)
 {
         struct error e = {0};
         uint64_t now = now_ns();
         export_using(x, now);
         int r = brick_maintain(x->brick, now, &e);
-        if (r == -EIO) {
-                struct failure *f = malloc(sizeof *f);
-                if (f) {
-                        *f = (struct failure){.export = export_ref(x), .error = e};
-                        if (loop_post(x->process->loop, failure_seen, f) < 0) {
-                                unref_on_loop(x);
-                                free(f);
-                        }
-                }
-        } else if (r < 0) {
-                log_warning("maintenance", "Brick %s: %s", x->config.path, *e.text ? e.text : strerror(-r));
+        if (r == -EIO)
+                report(x, &e);
+        else if (r < 0)
+                log_warning("maintenance", "Brick %s: %s", brick_path(x->brick), *e.text ? e.text : strerror(-r));
+        bool purge = r != -EIO && export_use_landfill(x);
+        export_unuse(x); /* the check is over: what follows may take its time */
+        if (purge) {
+                brick_purge(x->brick, now);
+                export_unuse_landfill(x);
         }
-        export_unuse(x);
         unref_on_loop(x);
 }
 
@@ -90,7 +99,12 @@ static struct export *caretaker_next(struct caretaker *t)
 {
         while (t->owner && t->owner->queued == 0)
                 pthread_cond_wait(&t->owner->wake, &t->owner->lock);
-        return t->owner ? t->owner->queue[--t->owner->queued] : NULL;
+        struct maintenance *m = t->owner;
+        if (!m)
+                return NULL;
+        struct export *x = m->queue[0];
+        memmove(m->queue, m->queue + 1, --m->queued * sizeof(struct export *));
+        return x;
 }
 
 /* Under the lock, which it releases. */

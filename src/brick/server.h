@@ -63,8 +63,9 @@ struct export
         uint32_t conn_count;
         bool closing;
         unsigned users;            /* connections and maintenance: the brick is closed when there is none */
-        bool maintained;           /* maintenance is at it, or has it in its queue */
+        bool maintained;           /* maintenance is checking it, or has it in its queue */
         uint64_t maintained_since; /* monotonic ns; 0: it waits */
+        bool purged;               /* maintenance is at its landfill */
 
         struct export_waiter *waiters; /* control loop only: who wants to know when it is closed */
         bool close_started;            /* control loop only */
@@ -90,6 +91,9 @@ void export_remove_conn(struct export *x, struct conn *c);
 bool export_use(struct export *x);
 void export_using(struct export *x, uint64_t now);
 void export_unuse(struct export *x);
+/* The same for its landfill, in the time between the last two. */
+bool export_use_landfill(struct export *x);
+void export_unuse_landfill(struct export *x);
 
 /* ---- handshake.c, auth.c ----------------------------------------------------------------------------------------- */
 

@@ -99,9 +99,8 @@ static void run_rename_dir_over(struct client *c)
 static void purge(struct harness *h)
 {
         static uint64_t now;
-        struct error e;
         for (int k = 0; k < 4; k++)
-                (void)brick_maintain(h->brick, now += 11 * NS_PER_SEC, &e);
+                brick_purge(h->brick, now += 11 * NS_PER_SEC);
 }
 static void run_rmdir_whole(struct client *c)
 {

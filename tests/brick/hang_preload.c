@@ -1,8 +1,12 @@
 /* A machine in trouble, for tests of the process. MORTAR_TEST_HANG names a file; preloaded, this
  *   - holds up reads and writes of files below a directory named "hung" for as long as that file exists
+ *   - holds up removals in the landfill of bricks below a directory named "jammed" likewise
  *   - keeps whoever closes a socket for some time in close() while FILE.close exists
+ *   - lets no thread be started while FILE.threads exists
  * and at any time aborts a process that shuts down what is no socket: a descriptor that somebody else had closed. */
 #include <dlfcn.h>
+#include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,16 +32,38 @@ static int is_socket(int fd)
         return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0;
 }
 
+/* What FD refers to, "" if that is nothing with a name. */
+static const char *path_of(int fd, char path[static 4096])
+{
+        char link[64];
+        (void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+        ssize_t len = readlink(link, path, 4095);
+        path[len < 0 ? 0 : len] = '\0';
+        return path;
+}
+
 static void hold_up(int fd)
 {
-        char link[64], path[4096];
-        (void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-        ssize_t len = readlink(link, path, sizeof path - 1);
-        if (len < 0)
-                return;
-        path[len] = '\0';
-        while (strstr(path, "/hung/") && flag_is_up(""))
+        char path[4096];
+        while (strstr(path_of(fd, path), "/hung/") && flag_is_up(""))
                 (void)usleep(1000);
+}
+
+int unlinkat(int dirfd, const char *name, int flags)
+{
+        char path[4096];
+        while (strstr(path_of(dirfd, path), "/jammed/") && strstr(path, "/landfill") && flag_is_up(""))
+                (void)usleep(1000);
+        return ((int (*)(int, const char *, int))dlsym(RTLD_NEXT, "unlinkat"))(dirfd, name, flags);
+}
+
+typedef int (*pthread_create_fn)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+
+int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *), void *arg)
+{
+        if (flag_is_up(".threads"))
+                return EAGAIN;
+        return ((pthread_create_fn)dlsym(RTLD_NEXT, "pthread_create"))(thread, attr, fn, arg);
 }
 
 typedef int (*close_fn)(int);

@@ -428,6 +428,27 @@ def test_disconnect_meets_detach(p):
     os.unlink(p.flag + ".close")
 
 
+def test_threads_run_out(p):
+    """Without a thread a client waits, and the process does too; other clients are served by those there are."""
+    brick, other = p.serve(Brick(p.work + "/no-threads")), p.serve(Brick(p.work + "/threads"))
+    served = p.client(other)
+    with open(p.flag + ".threads", "w"):
+        pass
+    c = Client(p.port)
+    pairs = {"remote-subvolume": brick.path, "process-uuid": "patient", "fops-version": FOP}
+    answer = c.send(HANDSHAKE, 2, 1, opaque(old_dict(pairs)))
+    cpu, begin = p.cpu(), time.monotonic()
+    while time.monotonic() < begin + 1:
+        assert served.stat()[0] == 0 and served.ping()
+        time.sleep(0.02)
+    assert p.cpu() - cpu < 0.4, "%.2f s of CPU for waiting" % (p.cpu() - cpu)
+    assert c.quiet(0) and p.attach(brick)[0] == -1
+    os.unlink(p.flag + ".threads")
+    assert c.wait(answer)[0] == 0 and c.stat()[0] == 0
+    for b in (brick, other):
+        assert p.detach(b)[0] == 0
+
+
 def test_hung_health_check(p):
     """A disk that does not answer the health check in time takes its brick down, and only that."""
     options = ["health-check-interval 1", "health-check-timeout 1"]
@@ -461,6 +482,29 @@ def test_one_process_a_directory(p):
             assert other.end() == 0
     p.serve(brick)  # a process that has ended holds nothing
     assert p.client(brick).stat()[0] == 0
+
+
+def checked(brick):
+    return os.stat(brick.path + "/.glusterfs/health_check").st_mtime_ns
+
+
+def test_long_purge(p):
+    """Removing what is in the landfill may take long: that is no sign of a broken disk, and checks go on."""
+    brick = p.serve(Brick(p.work + "/jammed/b", ["health-check-interval 1", "health-check-timeout 1",
+                                                 "janitor-sleep-duration 1"]))
+    garbage = brick.path + "/.glusterfs/landfill/garbage"
+    hang(p, True)
+    with open(garbage, "w"):
+        pass
+    before = checked(brick)
+    for _ in range(2):
+        eventually("another check", lambda: checked(brick) > before or p.status()[brick.path]["down"])
+        assert p.status()[brick.path]["down"] == ""
+        before = checked(brick)
+    assert os.path.exists(garbage)
+    hang(p, False)
+    eventually("the landfill is empty", lambda: not os.path.exists(garbage))
+    assert p.detach(brick)[0] == 0
 
 
 # ---- ending --------------------------------------------------------------------------------------------------------
@@ -545,7 +589,7 @@ SHARED = [test_small_programs, test_rpc_errors, test_fop_before_handshake, test_
           test_disconnect_releases_locks, test_metadata_range_is_a_domain, test_waiter_goes_away, test_many_bricks,
           test_control_errors, test_one_process_a_directory]
 PRELOADED = [test_hung_disk, test_outstanding_limit, test_disconnect_while_hung, test_detach_while_hung,
-             test_disconnect_meets_detach, test_hung_health_check]
+             test_disconnect_meets_detach, test_threads_run_out, test_hung_health_check, test_long_purge]
 ALONE = [test_storage_fails, test_descriptors_run_out, test_sigterm, test_control_shutdown]
 
 sys.exit(main([test_command_line], SHARED, PRELOADED, ALONE))
