@@ -167,8 +167,12 @@ static int copy_check(struct op *op, const struct io_fd *out, const struct stat 
 static int copy_step(struct op *op, const struct io_fd *in, const struct io_fd *out,
                      const struct copy_file_range_fop_req *req, struct copy_file_range_fop_rep *rep)
 {
-        struct stat before;
-        int r = attr_iatt_fd(op, out, &rep->preparent, &before);
+        struct stat before, source;
+        int r = attr_iatt_fd(op, in, &rep->stat, &source);
+        if (r == 0)
+                r = io_check_file(op, in, &source);
+        if (r == 0)
+                r = attr_iatt_fd(op, out, &rep->preparent, &before);
         if (r == 0)
                 r = copy_check(op, out, &before);
         if (r < 0)

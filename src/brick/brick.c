@@ -377,6 +377,7 @@ int brick_open(struct disk *disk, const struct brick_config *config, struct bric
         b->uid = geteuid();
         b->gid = getegid();
         pthread_mutex_init(&b->lock, NULL);
+        pthread_rwlock_init(&b->dir_moves, NULL);
         for (size_t k = 0; k < BRICK_ENTRY_LOCKS; k++)
                 pthread_mutex_init(&b->entry_locks[k], NULL);
         int r = copy_config(b, config);
@@ -407,6 +408,7 @@ struct brick *brick_close(struct brick *b)
                 pthread_mutex_destroy(&b->entry_locks[k]);
         pthread_mutex_destroy(&b->lock);
         free_options(b);
+        pthread_rwlock_destroy(&b->dir_moves);
         free(b->path);
         free(b->volume);
         free(b->hostname);

@@ -72,7 +72,7 @@ static int mknod_make(struct creation *c, dev_t dev)
                 return r;
         r = mknod_once(c, dev);
         if (r == -EEXIST) {
-                r = entry_replace(c->op, &c->parent, c->name);
+                r = entry_replace(c->op, &c->parent, c->name, NULL);
                 if (r == 0)
                         r = mknod_once(c, dev);
         }
@@ -160,7 +160,8 @@ static int existing_checks(struct creation *c, int flags)
                 return -EISDIR;
         if (S_ISLNK(mode))
                 return -ELOOP;
-        return S_ISREG(mode) ? perm_check(c->op, &c->made, wanted_perm(flags)) : -EINVAL;
+        int r = S_ISREG(mode) ? perm_check(c->op, &c->made, wanted_perm(flags)) : -EINVAL;
+        return r < 0 ? r : bad_file_check(c->op, &c->made);
 }
 
 /* Not O_EXCL: what is there is opened, and keeps its owner and attributes. */
@@ -178,8 +179,12 @@ static int create_open_existing(struct creation *c, int flags, struct create_fop
                 return fd;
         if (flags & O_TRUNC)
                 (void)attr_touch(op, c->made.inode, &c->made.at, attr_object_times(op));
-        r = give_fd(c, fd, flags, &rep->fd);
-        return r < 0 ? r : object_restat(op, &c->made);
+        r = object_restat(op, &c->made);
+        if (r < 0) {
+                disk_close(op->brick->disk, fd);
+                return r;
+        }
+        return give_fd(c, fd, flags, &rep->fd);
 }
 
 /* The layout check concerns new names only, so it needs to know first; without it the disk decides. */
@@ -207,10 +212,16 @@ static int create_make(struct creation *c, int flags, struct create_fop_rep *rep
         return fd == -EEXIST && !(flags & O_EXCL) ? create_open_existing(c, flags, rep) : fd;
 }
 
+/* Without an answer the client does not learn the number: it is taken back. */
 static int create_answer(struct creation *c, struct create_fop_rep *rep)
 {
+        struct op *op = c->op;
         int r = creation_answer(c, &rep->stat, &rep->preparent, &rep->postparent);
-        return r < 0 ? r : fill_fd_counts(c->op, c->made.inode, &c->op->reply);
+        if (r == 0)
+                r = fill_fd_counts(op, c->made.inode, &op->reply);
+        if (r < 0)
+                open_fd_unref(op->brick, session_fd_take(op->session, (int64_t)rep->fd));
+        return r;
 }
 
 int fop_create(struct op *op, const struct create_fop_req *req, struct create_fop_rep *rep)

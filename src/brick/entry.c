@@ -62,8 +62,9 @@ static int unlink_last(struct op *op, struct object *parent, struct object *o)
 {
         struct brick *b = op->brick;
         const struct gfid *g = &o->inode->gfid;
-        bool park = o->inode->fd_count > 0;
-        int r = park ? handle_park(b, g) : handle_remove(b, g);
+        bool own = o->st.st_nlink > 1; /* else the handle is another object's, which this one is a copy of */
+        bool park = own && o->inode->fd_count > 0;
+        int r = park ? handle_park(b, g) : own ? handle_remove(b, g) : 0;
         if (r < 0 && r != -ENOENT)
                 return r;
         bool parked = park && r == 0;
@@ -74,12 +75,13 @@ static int unlink_last(struct op *op, struct object *parent, struct object *o)
                 if (parked) {
                         (void)handle_unpark(b, g);
                         names_add(b, o->inode, &o->at, &parent->inode->gfid, o->at.path);
-                } else if (r != -ENOENT) {
+                } else if (own && r != -ENOENT) {
                         (void)handle_create(b, g, &o->at, &o->st, &parent->inode->gfid, o->at.path);
                 }
                 return r;
         }
-        o->inode->unlinked = parked;
+        if (own)
+                o->inode->unlinked = parked;
         if (!parked) {
                 o->st.st_nlink = 0;
                 return 0;
@@ -124,7 +126,7 @@ int entry_unlink(struct op *op, struct object *parent, struct object *o)
         return r;
 }
 
-int entry_replace(struct op *op, struct object *parent, const char *name)
+int entry_replace(struct op *op, struct object *parent, const char *name, const struct inode *keep)
 {
         struct object o;
         if (!op->xdata.force_replace.present)
@@ -132,23 +134,13 @@ int entry_replace(struct op *op, struct object *parent, const char *name)
         int r = object_entry(op, parent, name, NULL, &o);
         if (r < 0 && r != -ENODATA)
                 return r == -ENOENT ? 0 : r;
-        r = entry_is_linkto_mode(&o.st) ? entry_unlink(op, parent, &o) : -EEXIST;
+        bool replaceable = entry_is_linkto_mode(&o.st) && (!keep || o.inode != keep);
+        r = replaceable ? entry_unlink(op, parent, &o) : -EEXIST;
         object_done(op->brick, &o);
         return r;
 }
 
 /* ---- adding -------------------------------------------------------------------------------------------------------- */
-
-/* Under inode.lock. */
-static int link_place(struct op *op, struct object *parent, const char *name, const struct place *from)
-{
-        struct disk *d = op->brick->disk;
-        int r = disk_link(d, from->dirfd, from->path, parent->at.dirfd, name);
-        if (r != -EEXIST)
-                return r;
-        r = entry_replace(op, parent, name);
-        return r < 0 ? r : disk_link(d, from->dirfd, from->path, parent->at.dirfd, name);
-}
 
 /* Under inode.lock: an open file without names gets one again. */
 static int revive(struct brick *b, struct inode *inode, struct object *parent, const char *name)
@@ -161,12 +153,13 @@ static int revive(struct brick *b, struct inode *inode, struct object *parent, c
         return r;
 }
 
+/* Under inode.lock. */
 static int link_held(struct op *op, struct object *parent, const char *name, struct object *o)
 {
         struct brick *b = op->brick;
         struct place from;
         place_handle(b, o->inode, &from);
-        int r = link_place(op, parent, name, &from);
+        int r = disk_link(b->disk, from.dirfd, from.path, parent->at.dirfd, name);
         if (r == 0 && o->inode->unlinked)
                 r = revive(b, o->inode, parent, name);
         if (r < 0)
@@ -176,19 +169,30 @@ static int link_held(struct op *op, struct object *parent, const char *name, str
         r = object_restat(op, o);
         if (r == 0 && o->st.st_nlink - 1 <= GFID2PATH_LINKS_MAX)
                 names_add(b, o->inode, &o->at, &parent->inode->gfid, name);
+        if (r < 0)
+                return r;
+        (void)attr_touch(op, o->inode, &o->at, attr_object_times(op));
+        return object_restat(op, o);
+}
+
+static int link_once(struct op *op, struct object *parent, const char *name, struct object *o)
+{
+        pthread_mutex_lock(&o->inode->lock);
+        int r = link_held(op, parent, name, o);
+        pthread_mutex_unlock(&o->inode->lock);
         return r;
 }
 
+/* What is in the way is removed under its own inode.lock only: two at once have an order (rename.c). */
 int entry_link(struct op *op, struct object *parent, const char *name, struct inode *inode, struct object *ret)
 {
         struct object o = {.inode = inode};
-        pthread_mutex_lock(&inode->lock);
-        int r = link_held(op, parent, name, &o);
-        if (r == 0) {
-                (void)attr_touch(op, inode, &o.at, attr_object_times(op));
-                r = object_restat(op, &o);
+        int r = link_once(op, parent, name, &o);
+        if (r == -EEXIST) {
+                r = entry_replace(op, parent, name, inode);
+                if (r == 0)
+                        r = link_once(op, parent, name, &o);
         }
-        pthread_mutex_unlock(&inode->lock);
         if (r < 0)
                 return r;
         inode_set_ino(op->brick, inode, o.st.st_ino, o.st.st_mode);

@@ -17,8 +17,9 @@ bool entry_is_linkto_mode(const struct stat *st);
  * holds the name's entry lock. Afterwards O says where the object still is (handle or .glusterfs/unlink) with a fresh stat;
  * when it is gone, O has its last stat with no links. */
 int entry_unlink(struct op *op, struct object *parent, struct object *o);
-/* The same for an entry that stands in the way of a new one, if `force-replace` allows that: -EEXIST if not. */
-int entry_replace(struct op *op, struct object *parent, const char *name);
+/* The same for an entry that stands in the way of a new one, if `force-replace` allows that and it is not a name of KEEP
+ * (may be NULL): -EEXIST if not. */
+int entry_replace(struct op *op, struct object *parent, const char *name, const struct inode *keep);
 
 /* NAME in PARENT becomes another name of INODE, whose handle exists or is parked. Fills *RET (at: the new name), touches
  * nothing but names. The caller holds the name's entry lock. */

@@ -365,8 +365,8 @@ int handle_open_dir(struct brick *b, struct inode *dir, int *ret_fd)
                 for (size_t k = c.n; k > 0 && fd >= 0; k--)
                         fd = open_step(b, fd, &c.v[k - 1]);
                 inode_unref(b, top);
-                if (fd < 0)
-                        return fd;
+                if (fd < 0) /* -EBADF: the top was removed meanwhile */
+                        return fd == -EBADF ? -ESTALE : fd;
         }
         *ret_fd = fd;
         return 0;

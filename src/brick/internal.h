@@ -1,6 +1,6 @@
 /* What the files of the brick layer share: the brick object, sessions, inodes, requests.
  *
- * Locking order: entry locks  <  inode.lock (two inodes: by gfid)  <  session.lock  <  leaf locks inside modules; the inode
+ * Locking order: entry locks  <  dir_moves  <  inode.lock (two inodes: by gfid)  <  session.lock  <  leaf locks inside modules; the inode
  * table's lock is a leaf. inode.lock is recursive: functions that need it take it, also inside a larger step of a caller.
  * inode.lock serialises what must be atomic per object: xattrop, mdata, write-update-atomic, link counting, the xattr
  * snapshot. Creation and removal of a name are additionally serialised per (parent gfid, name) by entry_lock().
@@ -71,6 +71,7 @@ struct brick {
         struct inode_table *inodes;
         pthread_mutex_t entry_locks[BRICK_ENTRY_LOCKS]; /* by hash of (parent gfid, name) */
         pthread_mutex_t lock;       /* sessions list, maintenance */
+        pthread_rwlock_t dir_moves; /* read: a directory is being renamed; write: none is (object.c) */
         struct session *sessions;
         atomic_bool full;           /* the space reserve is reached (brick.md §16.2) */
         struct gfid index_gfids[3]; /* virtual index directories, random per start */

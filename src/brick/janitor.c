@@ -84,43 +84,53 @@ struct purge {
         struct gfid parent; /* of the directory being emptied; null: it has no gfid */
 };
 
-/* Its last name is about to go: the handle first, kept for whoever has the file open. */
+/* Its last name is about to go: the handle first, kept for whoever has the file open. Under inode.lock. */
 static int drop_last_handle(struct brick *b, struct inode *inode, const struct place *at, const struct purge *p)
 {
-        pthread_mutex_lock(&inode->lock);
-        int r = inode->fd_count == 0 ? handle_remove(b, &inode->gfid) : handle_park(b, &inode->gfid);
-        if (r == 0 && inode->fd_count > 0) {
+        bool open = inode->fd_count > 0;
+        int r = open ? handle_park(b, &inode->gfid) : handle_remove(b, &inode->gfid);
+        if (r == 0 && open) {
                 inode->unlinked = true;
                 names_remove(b, inode, at, &p->parent, at->path);
         }
-        pthread_mutex_unlock(&inode->lock);
         return r;
 }
 
-static int purge_identity(struct brick *b, const struct place *at, const struct stat *st, const struct purge *p)
+/* Under inode.lock, where the number of names does not change. Without its handle's removal the name stays too: a handle
+ * alone would keep the file for ever. */
+static int purge_known(struct brick *b, struct inode *inode, struct place *at, const struct purge *p)
+{
+        struct stat st, handle;
+        int r = disk_stat(b->disk, at->dirfd, at->path, &st);
+        if (r < 0)
+                return r;
+        at->ino = st.st_ino;
+        bool own = handle_stat(b, &inode->gfid, &handle) == 0 && handle.st_ino == st.st_ino;
+        if (own && st.st_nlink <= 2)
+                r = drop_last_handle(b, inode, at, p);
+        else if (st.st_nlink > 1 && !gfid_is_null(&p->parent))
+                names_remove(b, inode, at, &p->parent, at->path);
+        if (r < 0 || (r = disk_unlink(b->disk, at->dirfd, at->path, 0)) < 0)
+                return r;
+        if (own && st.st_nlink <= 2 && !inode->unlinked)
+                inode_forget(b, inode);
+        return 0;
+}
+
+static int purge_file(struct brick *b, struct place *at, const struct purge *p)
 {
         struct gfid g;
-        struct stat handle;
         int r = gfid_read(b, at, &g);
-        if (r < 0)
-                return r == -ENODATA || r == -EUCLEAN ? 0 : r;
-        struct inode *inode = inode_get(b, &g);
+        if (r == -ENODATA || r == -EUCLEAN)
+                return disk_unlink(b->disk, at->dirfd, at->path, 0);
+        struct inode *inode = r == 0 ? inode_get(b, &g) : NULL;
         if (!inode)
-                return -ENOMEM;
-        bool own = handle_stat(b, &g, &handle) == 0 && handle.st_ino == st->st_ino;
-        if (own && st->st_nlink <= 2)
-                r = drop_last_handle(b, inode, at, p);
-        else if (st->st_nlink > 1 && !gfid_is_null(&p->parent))
-                names_remove(b, inode, at, &p->parent, at->path);
+                return r < 0 ? r : -ENOMEM;
+        pthread_mutex_lock(&inode->lock);
+        r = purge_known(b, inode, at, p);
+        pthread_mutex_unlock(&inode->lock);
         inode_unref(b, inode);
         return r;
-}
-
-/* Without its handle's removal the name stays too: a handle alone would keep the file for ever. */
-static int purge_file(struct brick *b, const struct place *at, const struct stat *st, const struct purge *p)
-{
-        int r = purge_identity(b, at, st, p);
-        return r < 0 ? r : disk_unlink(b->disk, at->dirfd, at->path, 0);
 }
 
 /* A subdirectory goes up into the landfill; its handle goes if it means this place. */
@@ -151,8 +161,7 @@ static int purge_child(struct brick *b, int dirfd, const char *name, void *arg)
         memcpy(at.path, name, strlen(name) + 1);
         if (disk_stat(b->disk, dirfd, name, &st) < 0)
                 return 0;
-        at.ino = st.st_ino;
-        int r = S_ISDIR(st.st_mode) ? lift_dir(b, &at, p) : purge_file(b, &at, &st, p);
+        int r = S_ISDIR(st.st_mode) ? lift_dir(b, &at, p) : purge_file(b, &at, p);
         p->done += r == 0;
         return 0;
 }

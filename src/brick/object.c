@@ -62,9 +62,22 @@ static int open_live_dir(struct brick *b, struct object *o)
         return -ESTALE;
 }
 
-static int find_dir(struct brick *b, struct object *o)
+/* Between the rename of a directory and the change of its handle, nothing below it that is not open can be reached. */
+static int open_settled_dir(struct brick *b, struct object *o)
 {
         int r = open_live_dir(b, o);
+        if (r != -ESTALE)
+                return r;
+        pthread_rwlock_wrlock(&b->dir_moves);
+        r = open_live_dir(b, o);
+        pthread_rwlock_unlock(&b->dir_moves);
+        return r;
+}
+
+/* The caller holds no inode.lock. */
+static int find_dir(struct brick *b, struct object *o)
+{
+        int r = open_settled_dir(b, o);
         if (r == -ESTALE)
                 handle_drop_dangling(b, o->inode);
         return r == -ENOTDIR ? -ESTALE : r;
@@ -106,6 +119,13 @@ static bool is_parked(struct inode *i)
         return parked;
 }
 
+static int find_now(struct brick *b, bool parked_too, struct object *o)
+{
+        if (!is_parked(o->inode))
+                return find_handle(b, o);
+        return parked_too ? find_parked(b, o) : -ENOENT;
+}
+
 static int by_gfid(struct op *op, const struct gfid *gfid, bool parked_too, struct object *ret)
 {
         struct brick *b = op->brick;
@@ -116,13 +136,9 @@ static int by_gfid(struct op *op, const struct gfid *gfid, bool parked_too, stru
         if (!o.inode)
                 return -ENOMEM;
         o.generation = o.inode->generation;
-        int r;
-        if (!is_parked(o.inode))
-                r = find_handle(b, &o);
-        else
-                r = parked_too ? find_parked(b, &o) : -ENOENT;
-        if (r == -ESTALE && is_parked(o.inode)) /* its last name went, or a dangling handle was parked, just now */
-                r = parked_too ? find_parked(b, &o) : -ENOENT;
+        int r = find_now(b, parked_too, &o);
+        if (r == -ESTALE) /* after a removal in progress, which may have parked the file or left it where it was */
+                r = find_now(b, parked_too, &o);
         if (r < 0) {
                 object_done(b, &o);
                 return r;

@@ -36,9 +36,8 @@ static int open_check_type(mode_t mode, unsigned flags)
 
 static unsigned open_wanted_perm(unsigned flags)
 {
-        if (flags & FMODE_EXEC)
-                return PERM_EXEC;
-        unsigned want = (flags & O_ACCMODE) == O_WRONLY ? PERM_WRITE : PERM_READ;
+        unsigned read = flags & FMODE_EXEC ? PERM_EXEC : PERM_READ;
+        unsigned want = (flags & O_ACCMODE) == O_WRONLY ? PERM_WRITE : read;
         if ((flags & O_ACCMODE) == O_RDWR || (flags & (O_TRUNC | O_APPEND)))
                 want |= PERM_WRITE;
         return want;

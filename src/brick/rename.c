@@ -92,7 +92,8 @@ static void unlock_inodes(struct rename *m)
 
 /* ---- the target ---------------------------------------------------------------------------------------------------- */
 
-/* Its last name will be replaced: the handle goes aside. */
+/* Its last name will be replaced: the handle goes aside. A handle that is not its own (one link: the name) is that of the
+ * object it is a copy of, and stays. */
 static int park_target(struct rename *m)
 {
         struct brick *b = m->op->brick;
@@ -100,7 +101,7 @@ static int park_target(struct rename *m)
         if (!t->inode || S_ISDIR(t->st.st_mode))
                 return 0;
         int r = object_restat(m->op, t);
-        if (r < 0 || t->st.st_nlink > 2)
+        if (r < 0 || t->st.st_nlink != 2)
                 return r;
         r = handle_park(b, &t->inode->gfid);
         m->target_parked = r == 0;
@@ -133,13 +134,15 @@ static void target_replaced(struct rename *m)
                 (void)attr_touch(m->op, t->inode, &at, attr_object_times(m->op) & TIMES_CTIME);
                 return;
         }
-        t->inode->unlinked = m->target_parked && t->inode->fd_count > 0;
-        m->target_gone = !t->inode->unlinked;
+        m->target_gone = !m->target_parked || t->inode->fd_count == 0;
+        if (!m->target_parked)
+                return;
+        t->inode->unlinked = !m->target_gone;
         handle_unlink_path(&t->inode->gfid, at.path);
-        if (t->inode->unlinked)
-                names_remove(b, t->inode, &at, &m->new_parent.inode->gfid, m->new_name);
-        else if (m->target_parked)
+        if (m->target_gone)
                 (void)disk_unlink(b->disk, b->root_fd, at.path, 0);
+        else
+                names_remove(b, t->inode, &at, &m->new_parent.inode->gfid, m->new_name);
 }
 
 /* ---- the move ------------------------------------------------------------------------------------------------------ */
@@ -182,13 +185,19 @@ static int move_held(struct rename *m)
 
 static int move(struct rename *m)
 {
+        struct brick *b = m->op->brick;
+        bool dir = S_ISDIR(m->source.st.st_mode);
         if (is_same_object(m))
                 return 0;
+        if (dir)
+                pthread_rwlock_rdlock(&b->dir_moves);
         lock_inodes(m);
         int r = move_held(m);
         unlock_inodes(m);
+        if (dir)
+                pthread_rwlock_unlock(&b->dir_moves);
         if (r == 0 && m->target_gone)
-                inode_forget(m->op->brick, m->target.inode);
+                inode_forget(b, m->target.inode);
         return r;
 }
 

@@ -347,25 +347,27 @@ static int remove_one(struct op *op, struct object *o, const char *name)
         return name_in_namespace(name) ? xattr_remove(op->brick, o->inode, &o->at, name) : -ENOTSUP;
 }
 
-/* An empty name: every attribute that the request's xdata names. */
-static int remove_bulk(struct op *op, struct object *o, const struct dict *names)
-{
-        for (uint32_t i = 0; i < names->count; i++) {
-                const char *name = names->pairs[i].key.s;
-                if (!name_in_namespace(name))
-                        continue;
-                int r = remove_one(op, o, name);
-                if (r < 0 && r != -ENODATA)
-                        return r;
-        }
-        return 0;
-}
-
 static int remove_permitted(struct op *op, struct object *o, const char *name)
 {
         if (name_is_acl(name) && !perm_is_owner(op, &o->st))
                 return -EPERM;
         return perm_check(op, o, PERM_WRITE);
+}
+
+/* An empty name: every attribute that the request's xdata names. */
+static int remove_bulk(struct op *op, struct object *o, bool by_fd, const struct dict *names)
+{
+        for (uint32_t i = 0; i < names->count; i++) {
+                const char *name = names->pairs[i].key.s;
+                if (!name_in_namespace(name))
+                        continue;
+                int r = by_fd ? 0 : remove_permitted(op, o, name);
+                if (r == 0)
+                        r = remove_one(op, o, name);
+                if (r < 0 && r != -ENODATA)
+                        return r;
+        }
+        return 0;
 }
 
 static int removexattr_object(struct op *op, struct object *o, bool by_fd, const char *name, const struct dict *xdata)
@@ -379,7 +381,7 @@ static int removexattr_object(struct op *op, struct object *o, bool by_fd, const
         if (r < 0)
                 return r;
         bool bulk = name[0] == '\0' && xdata->count > 0;
-        r = bulk ? remove_bulk(op, o, xdata) : remove_one(op, o, name);
+        r = bulk ? remove_bulk(op, o, by_fd, xdata) : remove_one(op, o, name);
         return r < 0 ? r : changed_answer(op, o, &before);
 }
 

@@ -554,6 +554,18 @@ static void link_files_make_way(void **state)
         const struct link_fop_req req = {.oldgfid = source, .newgfid = root, .newbname = STR("l"), .xdata = d};
         assert_int_equal(CALL(c, LINK, &req, &linked), 0);
         assert_true(gfid_equal(&linked.stat.gfid, &source));
+
+        assert_int_equal(mknod_with(c, &root, "l2", S_IFREG | 01000, client_gfid_req(c, &old), &rep), 0);
+        struct link_fop_req self = {.oldgfid = old, .newgfid = root, .newbname = STR("l2")};
+        self.xdata = client_dict(c, "force-replace", 1);
+        assert_int_equal(CALL(c, LINK, &self, &linked), -EEXIST); /* its own name makes no way */
+        assert_int_equal(try_lookup(c, &root, "l2", NULL), 0);
+        assert_int_equal(try_stat(c, &old, NULL), 0);
+        d = client_gfid_req(c, &old);
+        dict_add_str(&d, &c->arena, "force-replace", "yes");
+        dict_add_str(&d, &c->arena, "glusterfs-internal-fop", "yes");
+        assert_int_equal(mknod_with(c, &root, "l2", S_IFREG | 01000, d, &rep), -EEXIST);
+        assert_int_equal(try_lookup(c, &root, "l2", NULL), 0);
         client_close(c);
 }
 
@@ -625,6 +637,40 @@ static void create_opens_what_it_makes(void **state)
 
 /* ---- LINK ---------------------------------------------------------------------------------------------------------- */
 
+static int fails_at; /* the how manyth stat of a descriptor fails */
+
+static int failing_stat(struct disk *d, int dirfd, const char *path, struct stat *ret)
+{
+        return !path[0] && --fails_at == 0 ? -EIO : disk_stat(plain, dirfd, path, ret);
+}
+
+static void a_failed_create_leaves_no_descriptor(void **state)
+{
+        struct harness *h = *state;
+        struct client *c = client_open(h);
+        struct disk_ops ops = *h->disk->ops;
+        struct disk failing = {.ops = &ops};
+        struct brick_stats stats;
+        bool done = false;
+        ops.stat = failing_stat;
+        plain = h->disk;
+        for (int at = 1; !done; at++) {
+                struct gfid g = harness_gfid(h);
+                int64_t fd;
+                h->brick->disk = &failing;
+                fails_at = at;
+                done = try_create(c, &root, "f", O_RDWR | O_EXCL, &g, &fd) == 0;
+                h->brick->disk = h->disk;
+                brick_get_stats(h->brick, &stats);
+                assert_int_equal(stats.fds, done);
+                if (done)
+                        release(c, fd);
+                int r = try_unlink(c, &root, "f"); /* one that failed at its end is there */
+                assert_true(r == 0 || r == -ENOENT);
+        }
+        client_close(c);
+}
+
 static void links_are_counted_and_limited(void **state)
 {
         struct harness *h = *state;
@@ -681,6 +727,7 @@ int main(void)
                 TEST(nothing_is_made_when_space_is_short),
                 TEST(a_read_only_volume_stays_as_it_is),
                 TEST(create_opens_what_it_makes),
+                TEST(a_failed_create_leaves_no_descriptor),
                 TEST(links_are_counted_and_limited),
         };
         return cmocka_run_group_tests_name("brick/create", tests, NULL, NULL);

@@ -220,6 +220,8 @@ static void open_permissions(void **state)
         assert_int_equal(open_as(x, O_RDONLY), -EACCES);
         assert_int_equal(open_as(x, O_RDONLY | 040), 0); /* to execute it */
         assert_int_equal(open_as(f, O_RDONLY | 040), -EACCES);
+        assert_int_equal(open_as(x, O_RDWR | 040), -EACCES); /* and not to write it */
+        assert_int_equal(open_as(x, O_TRUNC | 040), -EACCES);
         assert_int_equal(CALL(&fx, OPENDIR, opendir, &rep, .gfid = d), -EACCES);
         fx.cred.pid = -6;
         assert_int_equal(open_as(f, O_RDWR), 0);
@@ -503,6 +505,17 @@ static void corrupted_files(void **state)
         assert_int_equal(read_result(f, FD_ANONYMOUS, 0, 10, &read), -EIO);
         assert_int_equal(write_result(f, FD_ANONYMOUS, 0, "x", &write), -EIO);
         assert_int_equal(CALL(&fx, TRUNCATE, truncate, &truncate, .gfid = f), -EIO);
+
+        struct create_fop_rep create;
+        struct copy_file_range_fop_rep copy;
+        struct gfid wanted = fixture_new_gfid(), to = fixture_file(&fx, GFID_ROOT, "to", 0644);
+        assert_int_equal(dict_add_gfid(&fx.xdata, &fx.arena, "gfid-req", &wanted), 0);
+        assert_int_equal(CALL(&fx, CREATE, create, &create, .pargfid = GFID_ROOT, .bname = STR("f"),
+                              .flags = O_RDWR | O_CREAT | O_TRUNC, .mode = 0644),
+                         -EIO);
+        assert_int_equal(CALL(&fx, COPY_FILE_RANGE, copy_file_range, &copy, .gfid1 = f, .gfid2 = to, .fd_in = FD_ANONYMOUS,
+                              .fd_out = FD_ANONYMOUS, .size = 10),
+                         -EIO);
 }
 
 /* ---- FSYNC, truncation ----------------------------------------------------------------------------------------- */

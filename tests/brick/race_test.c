@@ -293,6 +293,82 @@ static void a_new_object_shows_what_others_set(void **state)
         client_close(s.other);
 }
 
+/* ---- renaming ------------------------------------------------------------------------------------------------------ */
+
+static void x_is_asked_for(void *arg)
+{
+        struct scene *s = arg;
+        assert_int_equal(try_lookup(s->other, &s->x, "inside", NULL), 0);
+}
+
+static void what_is_below_a_moving_directory_is_there(void **state)
+{
+        struct harness *h = *state;
+        struct client *c = client_open(h);
+        struct gfid a = make_dir(c, &root, "a"), b = make_dir(c, &a, "b");
+        struct scene s = {.x = make_dir(c, &b, "x")};
+        make_file(c, &s.x, "inside");
+        client_close(c);
+        harness_reopen(h); /* no directory is open */
+        c = client_open(h);
+        s.other = client_open(h);
+        interpose(h, AT_RENAME, "a", AFTER, x_is_asked_for, &s);
+        assert_int_equal(try_rename(c, &root, "a", &root, "moved"), 0);
+        assert_true(interpose_end(h));
+        client_close(c);
+        client_close(s.other);
+}
+
+/* ---- the janitor --------------------------------------------------------------------------------------------------- */
+
+static void the_other_name_goes(void *arg)
+{
+        struct scene *s = arg;
+        assert_int_equal(try_unlink(s->other, &root, "live"), 0);
+}
+
+static void it_gets_another_name(void *arg)
+{
+        struct scene *s = arg;
+        assert_int_equal(try_link(s->other, &s->x, &root, "saved"), 0);
+}
+
+/* A file in a removed subtree is looked at by the janitor, and CHANGE follows. */
+static struct gfid purge_while(struct harness *h, bool second_name, void (*change)(void *arg))
+{
+        struct client *c = client_open(h);
+        struct scene s = {.other = client_open(h), .z = make_dir(c, &root, "d")};
+        struct rmdir_fop_rep rep;
+        const struct rmdir_fop_req req = {.pargfid = root, .bname = STR("d"), .xflags = 1};
+        struct error e = {0};
+        s.x = make_file(c, &s.z, "inner");
+        if (second_name)
+                assert_int_equal(try_link(c, &s.x, &root, "live"), 0);
+        assert_int_equal(CALL(c, RMDIR, &req, &rep), 0);
+        interpose(h, AT_STAT, "inner", AFTER, change, &s);
+        assert_int_equal(brick_maintain(h->brick, 1000 * NS_PER_SEC, &e), 0);
+        assert_true(interpose_end(h));
+        assert_int_equal(brick_maintain(h->brick, 2000 * NS_PER_SEC, &e), 0);
+        client_close(c);
+        client_close(s.other);
+        return s.x;
+}
+
+static void a_purged_file_leaves_no_handle(void **state)
+{
+        struct harness *h = *state;
+        struct gfid x = purge_while(h, true, the_other_name_goes);
+        assert_false(exists_on_disk(h, handle_on_disk(h, &x)));
+}
+
+static void a_file_that_gets_a_name_is_not_purged(void **state)
+{
+        struct harness *h = *state;
+        struct gfid x = purge_while(h, false, it_gets_another_name);
+        assert_true(exists_on_disk(h, handle_on_disk(h, &x)));
+        assert_true(exists_on_disk(h, on_disk(h, "saved")));
+}
+
 /* ---- running ------------------------------------------------------------------------------------------------------- */
 
 #define WITH_BRICK(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -311,6 +387,9 @@ int main(void)
                 WITH_BRICK(a_file_that_is_being_opened_is_open),
                 WITH_BRICK(objects_of_one_gfid_have_their_own_attributes),
                 WITH_BRICK(a_new_object_shows_what_others_set),
+                WITH_BRICK(what_is_below_a_moving_directory_is_there),
+                WITH_BRICK(a_purged_file_leaves_no_handle),
+                WITH_BRICK(a_file_that_gets_a_name_is_not_purged),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -245,6 +245,38 @@ static void sticky_directories(void **state)
         client_close(c);
 }
 
+/* Somebody has copied a file inside of the brick, with its attributes. */
+static void copy_on_disk(struct harness *h, const char *from, const char *to)
+{
+        uint8_t g[16];
+        assert_int_equal(disk_getxattr(h->disk, AT_FDCWD, on_disk(h, "%s", from), "trusted.gfid", g, sizeof g), 16);
+        assert_int_equal(disk_mknod(h->disk, AT_FDCWD, on_disk(h, "%s", to), S_IFREG | 0644, 0), 0);
+        assert_int_equal(disk_setxattr(h->disk, AT_FDCWD, on_disk(h, "%s", to), "trusted.gfid", g, sizeof g, 0), 0);
+}
+
+static void a_copy_does_not_take_the_handle_along(void **state)
+{
+        struct harness *h = *state;
+        struct client *c = client_open(h);
+        struct gfid f = make_file(c, &root, "f");
+        make_file(c, &root, "g");
+        for (int round = 0; round < 3; round++) {
+                int64_t fd = -1;
+                if (round == 2)
+                        assert_int_equal(try_open(c, &f, O_RDWR, &fd), 0);
+                copy_on_disk(h, "f", "copy");
+                if (round == 1)
+                        assert_int_equal(try_rename(c, &root, "g", &root, "copy"), 0);
+                assert_int_equal(try_unlink(c, &root, "copy"), 0);
+                assert_true(exists_on_disk(h, handle_on_disk(h, &f)));
+                assert_int_equal(try_stat(c, &f, NULL), 0);
+                if (fd >= 0)
+                        release(c, fd);
+        }
+        assert_int_equal(try_lookup(c, &root, "f", NULL), 0);
+        client_close(c);
+}
+
 /* ---- the landfill ------------------------------------------------------------------------------------------------------ */
 
 static void purge(struct harness *h)
@@ -323,6 +355,7 @@ int main(void)
                 TEST(a_new_file_may_have_the_gfid_of_a_parked_one),
                 TEST(a_restart_ends_parked_files),
                 TEST(sticky_directories),
+                TEST(a_copy_does_not_take_the_handle_along),
                 TEST(whole_subtrees),
                 TEST(the_same_directory_twice),
         };

@@ -351,6 +351,13 @@ static void bulk_removal(void **state)
         assert_int_equal(get_result(f, "user.b"), -ENODATA);
         fx.xdata = one("trusted.gfid", "", 0);
         assert_int_equal(removal(f, ""), -EPERM);
+
+        static const char acl[] = "u::rw-,u:1001:rwx,g::rw-,m::rwx,o::rw-"; /* everybody may write, root owns it */
+        assert_int_equal(set(f, "glusterfs.posix.acl", acl), 0);
+        fixture_be(&fx, 1000, 1000, 1000);
+        fx.xdata = one("system.posix_acl_access", "", 0);
+        assert_int_equal(removal(f, ""), -EPERM);
+        assert_text(f, "glusterfs.posix.acl", acl);
 }
 
 /* ---- GETXATTR -------------------------------------------------------------------------------------------------- */

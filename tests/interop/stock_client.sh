@@ -61,6 +61,12 @@ for layout in "$@"; do
         cp -a "$W/git-source/dir00" "$W/git-source/dir01" "$mnt/" && ln "$mnt/dir00/sub0/file00000.txt" "$mnt/second-name" &&
                 ln -s dir00 "$mnt/symlink" && mkfifo "$mnt/fifo" && mv "$mnt/dir01" "$mnt/dir00/moved" || fail "$layout: last files"
         umount "$mnt" || fail "$layout: umount"
+        # without "acl" the client leaves permissions to the brick
+        mount_stock "$layout" "$mnt" && echo program >"$mnt/suid" && chmod 6777 "$mnt/suid" &&
+                setpriv --reuid 1001 --regid 1001 --clear-groups bash -c 'echo more >>"$1"' - "$mnt/suid" &&
+                [ "$(stat -c %a "$mnt/suid")" = 777 ] && pass "$layout: a write by another user clears the set-id bits" ||
+                fail "$layout: a write by another user does not clear the set-id bits"
+        umount "$mnt" || fail "$layout: second umount"
         client_log "$layout" || cp "$W/client-$layout.log" "$B/check/" 2>/dev/null
         for b in $(bricks ours "$layout"); do
                 check "$layout: brick $b keeps the invariants" python3 "$ROOT/tests/interop/brick_check.py" "$W/$b"
