@@ -12,7 +12,7 @@
 
 #include "brick/server.h"
 
-#define ENTRY_MAX 512
+#define ENTRY_MAX BRICK_OPTION_TEXT_MAX /* a list may be one entry */
 
 /* ---- one address ------------------------------------------------------------------------------------------------- */
 
@@ -108,9 +108,20 @@ static bool group_matches(const char *group, const char *peer)
         return false;
 }
 
-static bool is_root(const char *dir)
+/* The same directory, however many slashes it is written with. */
+static bool same_dir(const char *a, const char *b)
 {
-        return !dir || !*dir || streq(dir, "/");
+        for (;;) {
+                a += strspn(a, "/");
+                b += strspn(b, "/");
+                size_t n = strcspn(a, "/");
+                if (n != strcspn(b, "/") || memcmp(a, b, n) != 0)
+                        return false;
+                if (n == 0)
+                        return true;
+                a += n;
+                b += n;
+        }
 }
 
 /* Splits "/DIR(…" into DIR and what stands in the parentheses; false if ENTRY is a plain one. */
@@ -135,7 +146,7 @@ static bool list_matches(const char *list, const char *peer, const char *subdir)
                         continue;
                 if (!entry_split(entry, &group)) {
                         plain |= entry_matches(entry, peer);
-                } else if (is_root(subdir) ? is_root(entry) : streq(entry, subdir)) {
+                } else if (same_dir(entry, subdir ? subdir : "/")) {
                         has_own = true;
                         own |= group_matches(group, peer);
                 }
