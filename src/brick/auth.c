@@ -10,6 +10,7 @@
 #include <netinet/in.h>
 #include <stdio.h>
 
+#include "base/log.h"
 #include "brick/server.h"
 
 #define ENTRY_MAX BRICK_OPTION_TEXT_MAX /* a list may be one entry */
@@ -177,8 +178,12 @@ static void append_addresses(struct buf *b, const char *name, char mark)
 {
         const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
         struct addrinfo *found;
-        if (getaddrinfo(name, NULL, &hints, &found) != 0)
+        int r = getaddrinfo(name, NULL, &hints, &found);
+        if (r != 0) {
+                log_warning("auth", "The host name %s in an address list cannot be resolved (%s): it means nobody until "
+                            "the brick is attached again.", name, gai_strerror(r));
                 return;
+        }
         for (const struct addrinfo *a = found; a; a = a->ai_next) {
                 char text[INET6_ADDRSTRLEN];
                 if (getnameinfo(a->ai_addr, a->ai_addrlen, text, sizeof text, NULL, 0, NI_NUMERICHOST) == 0)
@@ -210,6 +215,9 @@ void auth_resolve(char list[static BRICK_OPTION_TEXT_MAX])
         const char *text = buf_cstr(&b);
         if (text && b.len < BRICK_OPTION_TEXT_MAX)
                 memcpy(list, text, b.len + 1);
+        else
+                log_warning("auth", "The address list %.60s... is too long with the addresses of its host names in their "
+                            "place: the names mean nobody.", list);
 }
 
 /* ---- both modules ------------------------------------------------------------------------------------------------ */
