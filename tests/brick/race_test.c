@@ -340,15 +340,14 @@ static struct gfid purge_while(struct harness *h, bool second_name, void (*chang
         struct scene s = {.other = client_open(h), .z = make_dir(c, &root, "d")};
         struct rmdir_fop_rep rep;
         const struct rmdir_fop_req req = {.pargfid = root, .bname = STR("d"), .xflags = 1};
-        struct error e = {0};
         s.x = make_file(c, &s.z, "inner");
         if (second_name)
                 assert_int_equal(try_link(c, &s.x, &root, "live"), 0);
         assert_int_equal(CALL(c, RMDIR, &req, &rep), 0);
         interpose(h, AT_STAT, "inner", AFTER, change, &s);
-        assert_int_equal(brick_maintain(h->brick, 1000 * NS_PER_SEC, &e), 0);
+        brick_purge(h->brick, 1000 * NS_PER_SEC);
         assert_true(interpose_end(h));
-        assert_int_equal(brick_maintain(h->brick, 2000 * NS_PER_SEC, &e), 0);
+        brick_purge(h->brick, 2000 * NS_PER_SEC);
         client_close(c);
         client_close(s.other);
         return s.x;
