@@ -174,7 +174,7 @@ def run_all(selected, single, shared, preloaded, alone):
 
 def main(single=(), shared=(), preloaded=(), alone=()):
     try:
-        probe = tempfile.mkdtemp()
+        probe = tempfile.mkdtemp(dir="/var/tmp")
         os.setxattr(probe, "trusted.mortar-test", b"1")
     except OSError:
         print("needs root and a file system with trusted extended attributes")
