@@ -150,19 +150,27 @@ static int lift_dir(struct brick *b, const struct place *at, const struct purge 
         return move_to_landfill(b, at->dirfd, at->path);
 }
 
-/* One entry of a directory in the landfill. */
+static int purge_name(struct brick *b, struct place *at, const struct purge *p)
+{
+        struct stat st;
+        int r = disk_stat(b->disk, at->dirfd, at->path, &st);
+        if (r < 0)
+                return r;
+        return S_ISDIR(st.st_mode) ? lift_dir(b, at, p) : purge_file(b, at, p);
+}
+
+/* One entry of a directory in the landfill. A request that found the directory before it came here may be making one. */
 static int purge_child(struct brick *b, int dirfd, const char *name, void *arg)
 {
         struct purge *p = arg;
         struct place at = {.dirfd = dirfd};
-        struct stat st;
+        struct entry_guard guard;
         if (p->budget-- <= 0 || strlen(name) > NAME_LIMIT)
                 return 1;
         memcpy(at.path, name, strlen(name) + 1);
-        if (disk_stat(b->disk, dirfd, name, &st) < 0)
-                return 0;
-        int r = S_ISDIR(st.st_mode) ? lift_dir(b, &at, p) : purge_file(b, &at, p);
-        p->done += r == 0;
+        entry_lock(b, &p->parent, name, &guard);
+        p->done += purge_name(b, &at, p) == 0;
+        entry_unlock(&guard);
         return 0;
 }
 

@@ -353,6 +353,48 @@ static struct gfid purge_while(struct harness *h, bool second_name, void (*chang
         return s.x;
 }
 
+static void it_is_purged(void *arg)
+{
+        static uint64_t now;
+        struct harness *h = arg;
+        struct error e = {0};
+        assert_int_equal(brick_maintain(h->brick, now += 1000 * NS_PER_SEC, &e), 0);
+}
+
+static void n_gets_a_gfid(void *arg)
+{
+        struct scene *s = arg;
+        struct lookup_fop_rep rep;
+        const struct lookup_fop_req req = {
+                .pargfid = s->x, .bname = STR("n"), .xdata = client_gfid_req(s->other, &s->z)};
+        (void)CALL(s->other, LOOKUP, &req, &rep);
+}
+
+/* A request that found the directory before its removal completes an object in it. */
+static void what_is_made_in_a_removed_directory_leaves_no_handle(void **state)
+{
+        struct harness *h = *state;
+        static const mode_t kinds[] = {S_IFREG, S_IFDIR};
+        struct scene s = {.other = client_open(h)};
+        for (size_t k = 0; k < ELEMENTSOF(kinds); k++) {
+                s.x = make_dir(s.other, &root, "d");
+                s.z = harness_gfid(h);
+                assert_int_equal(try_lookup(s.other, &s.x, "absent", NULL), -ENOENT); /* it is open now */
+                if (kinds[k] == S_IFDIR)
+                        assert_int_equal(disk_mkdir(h->disk, AT_FDCWD, on_disk(h, "d/n"), 0755), 0);
+                else
+                        assert_int_equal(disk_mknod(h->disk, AT_FDCWD, on_disk(h, "d/n"), S_IFREG | 0644, 0), 0);
+                const char *removed = on_disk(h, ".glusterfs/landfill/%zu", k);
+                assert_int_equal(disk_rename(h->disk, AT_FDCWD, on_disk(h, "d"), AT_FDCWD, removed, 0), 0);
+                interpose(h, AT_GETXATTR, "n", AFTER, n_gets_a_gfid, &s);
+                it_is_purged(h);
+                assert_true(interpose_end(h));
+                it_is_purged(h);
+                assert_false(exists_on_disk(h, handle_on_disk(h, &s.z)));
+        }
+        client_close(s.other);
+}
+
 static void a_purged_file_leaves_no_handle(void **state)
 {
         struct harness *h = *state;
@@ -387,6 +429,7 @@ int main(void)
                 WITH_BRICK(objects_of_one_gfid_have_their_own_attributes),
                 WITH_BRICK(a_new_object_shows_what_others_set),
                 WITH_BRICK(what_is_below_a_moving_directory_is_there),
+                WITH_BRICK(what_is_made_in_a_removed_directory_leaves_no_handle),
                 WITH_BRICK(a_purged_file_leaves_no_handle),
                 WITH_BRICK(a_file_that_gets_a_name_is_not_purged),
         };
