@@ -124,7 +124,7 @@ static void arm_locked(struct conn *c)
         if (want == c->armed)
                 return;
         if (lane_watch(c->lane, c, want, c->armed != 0) < 0)
-                (void)shutdown(c->fd, SHUT_RDWR);
+                atomic_store(&c->unwatched, true); /* only at the first time: it is in the pending list then */
         c->armed = want;
 }
 

@@ -66,7 +66,8 @@ struct conn {
         size_t out_start;
         uint32_t armed;     /* what the lane's epoll set was told */
         bool stalled;       /* reading stopped at a limit */
-        atomic_bool closed; /* nothing is sent any more */
+        atomic_bool closed;    /* nothing is sent any more */
+        atomic_bool unwatched; /* epoll will not tell about it: the leader is to close it */
 
         struct conn *export_prev, *export_next;
         struct conn *pending_next; /* under the lane's lock */

@@ -211,7 +211,7 @@ static void lane_depose(struct lane *l, struct worker *w)
                 c->missing = 0;
                 if (c->in.in.error)
                         conn_shutdown(c);
-                if (c->in.in.len > 0)
+                if (c->in.in.len > 0 || atomic_load(&c->unwatched))
                         pending_push_locked(l, c);
         }
         l->leader = NULL;
@@ -455,7 +455,9 @@ static enum verdict leader_pending(struct worker *w, struct conn *c)
 {
         bool open = !atomic_load(&c->closed);
         enum verdict v = open && c->welcome ? leader_welcome(w, c) : LED;
-        if (open && v == LED)
+        if (v == LED && atomic_exchange(&c->unwatched, false))
+                v = CLOSED;
+        else if (open && v == LED)
                 v = leader_records(w, c);
         if (v == CLOSED)
                 v = leader_close(w, c);

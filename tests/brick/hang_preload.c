@@ -3,6 +3,7 @@
  *   - holds up removals in the landfill of bricks below a directory named "jammed" likewise
  *   - keeps whoever closes a socket for some time in close() while FILE.close exists
  *   - lets no thread be started while FILE.threads exists
+ *   - lets no further descriptor be watched while FILE.epoll exists
  * and at any time aborts a process that shuts down what is no socket: a descriptor that somebody else had closed. */
 #include <dlfcn.h>
 #include <errno.h>
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -64,6 +66,17 @@ int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(vo
         if (flag_is_up(".threads"))
                 return EAGAIN;
         return ((pthread_create_fn)dlsym(RTLD_NEXT, "pthread_create"))(thread, attr, fn, arg);
+}
+
+typedef int (*epoll_ctl_fn)(int, int, int, struct epoll_event *);
+
+int epoll_ctl(int epoll_fd, int op, int fd, struct epoll_event *e)
+{
+        if (op == EPOLL_CTL_ADD && flag_is_up(".epoll")) {
+                errno = ENOSPC;
+                return -1;
+        }
+        return ((epoll_ctl_fn)dlsym(RTLD_NEXT, "epoll_ctl"))(epoll_fd, op, fd, e);
 }
 
 typedef int (*close_fn)(int);

@@ -449,6 +449,21 @@ def test_threads_run_out(p):
         assert p.detach(b)[0] == 0
 
 
+def test_watches_run_out(p):
+    """A connection that cannot be watched is closed, and not forgotten."""
+    brick = p.serve(Brick(p.work + "/watches"))
+    served, c = [p.client(brick) for _ in range(4)], Client(p.port)  # one on each lane
+    assert c.ping()
+    with open(p.flag + ".epoll", "w"):
+        pass
+    c.send(HANDSHAKE, 2, 1, opaque(old_dict({"remote-subvolume": brick.path, "process-uuid": "u", "fops-version": FOP})))
+    c.wait_closed()
+    eventually("it is gone", lambda: p.status()[brick.path]["clients"] == 4)
+    os.unlink(p.flag + ".epoll")
+    assert all(s.stat()[0] == 0 for s in served) and p.client(brick).stat()[0] == 0
+    assert p.detach(brick)[0] == 0
+
+
 def test_hung_health_check(p):
     """A disk that does not answer the health check in time takes its brick down, and only that."""
     options = ["health-check-interval 1", "health-check-timeout 1"]
@@ -589,7 +604,8 @@ SHARED = [test_small_programs, test_rpc_errors, test_fop_before_handshake, test_
           test_disconnect_releases_locks, test_metadata_range_is_a_domain, test_waiter_goes_away, test_many_bricks,
           test_control_errors, test_one_process_a_directory]
 PRELOADED = [test_hung_disk, test_outstanding_limit, test_disconnect_while_hung, test_detach_while_hung,
-             test_disconnect_meets_detach, test_threads_run_out, test_hung_health_check, test_long_purge]
+             test_disconnect_meets_detach, test_threads_run_out, test_watches_run_out,
+             test_hung_health_check, test_long_purge]
 ALONE = [test_storage_fails, test_descriptors_run_out, test_sigterm, test_control_shutdown]
 
 sys.exit(main([test_command_line], SHARED, PRELOADED, ALONE))
