@@ -2,6 +2,7 @@
  * §5.1, §5.2, §5.8). Everything is answered at once from memory. Loop thread.
  */
 #include <stdio.h>
+#include <sys/resource.h>
 
 #include "base/log.h"
 #include "pool/host.h"
@@ -11,7 +12,7 @@
 
 #define COMPONENT "clients"
 #define CONNECTIONS_MAX 65536u /* a client holds one, and one more per brick while it asks for ports */
-#define RECORD_MAX (1 * MIB)   /* nothing a client asks here is large */
+#define RECORD_MAX (64 * KIB)  /* nothing a client asks here is large */
 #define ARENA_MAX (4 * MIB)
 
 /* One call being answered. */
@@ -278,9 +279,18 @@ void serve_notify(struct pool *p)
                 rpc_server_each(p->clients, notify_one, NULL);
 }
 
+/* Half of the descriptors at most: the others are for brick processes, state and the command line. */
+static uint32_t connections_max(void)
+{
+        struct rlimit l;
+        if (getrlimit(RLIMIT_NOFILE, &l) < 0)
+                l.rlim_cur = 1024;
+        return (uint32_t)MIN(l.rlim_cur / 2, (rlim_t)CONNECTIONS_MAX);
+}
+
 int serve_clients(struct pool *p, const struct address *at)
 {
         static const struct rpc_server_handler handler = {.on_call = on_call};
-        static const struct rpc_server_limits limits = {.record = RECORD_MAX, .connections = CONNECTIONS_MAX};
+        const struct rpc_server_limits limits = {.record = RECORD_MAX, .connections = connections_max()};
         return rpc_server_new(p->loop, at, &handler, &limits, p, &p->clients);
 }

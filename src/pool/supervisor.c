@@ -439,7 +439,8 @@ static void try_detach(struct fibre *self, struct process *p, struct served *b)
         else
                 log_info(COMPONENT, "brick %s is not served any more", b->path);
         b->attached = b->current = false;
-        served_settle(b);
+        if (!b->wanted) /* else it was wanted again meanwhile: whoever waits, waits for the attach */
+                served_settle(b);
         if (b->orphan)
                 served_free(p->supervisor, b);
 }

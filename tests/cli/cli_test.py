@@ -10,6 +10,8 @@ import json
 import os
 import shutil
 import signal
+import stat
+import struct
 import subprocess
 import sys
 import tempfile
@@ -557,6 +559,106 @@ def test_only_root(node):
     r = subprocess.run(["setpriv", "--reuid=65534", "--clear-groups", node.programs["mortar"], f"--socket={node.socket}", "volume",
                         "list"], capture_output=True, text=True)
     assert r.returncode == 1 and r.stderr == "only root may manage volumes\n", r
+
+
+def test_secrets(node):
+    """Credentials are in records that only root reads; not in logs, not in anybody's argument vector."""
+    node.ok("volume", "create", "gv0", node.brick("b1"))
+    node.ok("volume", "start", "gv0")
+    node.online("gv0")
+    wire.Connection().getspec("gv0")
+    with open(f"{node.root}/state/volumes/gv0.json") as f:
+        record = json.load(f)
+    secrets = (record["username"], record["password"])
+    assert all(len(s) == 36 for s in secrets)
+    assert os.stat(f"{node.root}/state").st_mode & 0o077 == 0 or os.stat(f"{node.root}/state/volumes").st_mode & 0o077 == 0
+    for where, _, files in os.walk(f"{node.root}/state"):
+        assert all(os.stat(os.path.join(where, f)).st_mode & 0o077 == 0 for f in files), files
+    for path in [f"{node.root}/mortard.log", *glob.glob(f"{node.root}/log/*")]:
+        text = reads(path)
+        assert text and not any(s in text for s in secrets), path
+    for pid in (*pids(node), node.process.pid):
+        words = reads(f"/proc/{pid}/cmdline") + reads(f"/proc/{pid}/environ")
+        assert not any(s in words for s in secrets)
+    sockets = [p for p in glob.glob(f"{node.root}/run/*") if stat.S_ISSOCK(os.stat(p).st_mode)]
+    assert len(sockets) == 2
+    if node.programs["real"]:
+        assert all(os.stat(p).st_mode & 0o777 == 0o600 for p in sockets), sockets
+
+
+def memory(pid, key):
+    return next(int(line.split()[1]) for line in reads(f"/proc/{pid}/status").splitlines() if line.startswith(key + ":"))
+
+
+def test_hostile_strangers(node):
+    """Whatever comes in on the clients' port: an end of that connection, bounded memory, and others are served."""
+    node.ok("volume", "create", "gv0", node.brick("b1"))
+    neighbour = wire.Connection()
+    pid = node.process.pid
+    with open(f"/proc/{pid}/clear_refs", "w") as f:
+        f.write("5")
+    before = memory(pid, "VmRSS")
+
+    def push(c, data):
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            c.sock.sendall(data)
+            return True
+
+    def ends(c):
+        with contextlib.suppress(ConnectionResetError):
+            while c.sock.recv(65536):
+                pass
+        return True
+
+    header = struct.pack(">IIIIII", 1, 0, 2, wire.HANDSHAKE, 2, 2) + bytes(16)
+    for attack in (struct.pack(">I", 0xFFFFFFFF) + bytes(100), struct.pack(">I", 0x7FFFFFFF) + bytes(100), bytes(4) * 5000,
+                   struct.pack(">I", 0x80000000 | 1 << 20) + bytes(1 << 20), b"GET / HTTP/1.0\r\n\r\n",
+                   struct.pack(">II", 0x80000008, 1) + struct.pack(">I", 7), (struct.pack(">I", 1000) + bytes(1000)) * 100):
+        connections = [wire.Connection() for _ in range(20)]
+        for c in connections:
+            push(c, attack)
+        assert all(ends(c) for c in connections) and neighbour.getspec("gv0")[0] > 0
+    waiting = [wire.Connection() for _ in range(100)]  # an unfinished record each
+    for c in waiting:
+        push(c, struct.pack(">I", 0x80000000 | 60000) + bytes(50000))
+    assert neighbour.getspec("gv0")[0] > 0
+    for length in (0x7FFFFFFF, 0x80000000, 0xFFFFFFFF):
+        c = wire.Connection()
+        push(c, struct.pack(">I", 0x80000000 | len(header) + 8) + header + struct.pack(">II", 0, length))
+        assert struct.unpack(">I", c.record()[20:24])[0] == 4
+    for name in ("../gv0", "gv0/../gv0", "", "/", "..", "x" * 3000, "gv0.127.0.0.5.-etc-passwd", "%s%n"):
+        assert wire.Connection().getspec(name)[0] == -1, name
+    key = struct.pack(">I", 0) + wire.opaque(b"gv0\0x") + bytes(4)
+    assert wire.Connection().call(wire.HANDSHAKE, 2, 2, key)[0] == 4
+    reader = wire.Connection()  # asks and does not read
+    reader.sock.settimeout(0.5)
+    ask = header + struct.pack(">I", 0) + wire.opaque(b"gv0") + bytes(4)
+    with contextlib.suppress(TimeoutError):
+        for _ in range(200):
+            push(reader, (struct.pack(">I", 0x80000000 | len(ask)) + ask) * 200)
+    assert neighbour.getspec("gv0")[0] > 0
+    grown = memory(pid, "VmHWM") - before
+    assert "asan" in node.programs["mortard"] or grown < 64 << 10, f"{grown} KiB"
+    node.ok("volume", "start", "gv0")
+    assert node.online("gv0")
+
+
+def test_many_strangers(node):
+    """Clients cannot use up the descriptors that mortard needs for its own work."""
+    node.kill()
+    wrapper = f"{node.root}/mortard.sh"
+    with open(wrapper, "w") as f:
+        f.write(f'#!/bin/sh\nexec prlimit --nofile=120:120 "{node.programs["mortard"]}" "$@"\n')
+    os.chmod(wrapper, 0o755)
+    node.programs = dict(node.programs, mortard=wrapper)
+    node.start()
+    strangers = [wire.Connection() for _ in range(150)]
+    node.ok("volume", "create", "gv0", node.brick("b1"))
+    node.ok("volume", "start", "gv0")
+    node.online("gv0")
+    for c in strangers:
+        c.close()
+    wait_for(lambda: wire.Connection().getspec("gv0")[0] > 0, "a client that is served")
 
 
 def reads(path):
