@@ -133,21 +133,23 @@ static int purge_file(struct brick *b, struct place *at, const struct purge *p)
         return r;
 }
 
-/* A subdirectory goes up into the landfill; its handle goes if it means this place. */
+/* A subdirectory goes up into the landfill; its handle goes if it means this place. Both under inode.lock: a look-up that
+ * still sees the name would make the handle again. */
 static int lift_dir(struct brick *b, const struct place *at, const struct purge *p)
 {
         struct gfid g;
         struct inode *inode = gfid_read(b, at, &g) == 0 ? inode_get(b, &g) : NULL;
-        if (inode) {
-                pthread_mutex_lock(&inode->lock);
-                if (handle_dir_is(b, &g, &p->parent, at->path)) {
-                        (void)handle_remove(b, &g);
-                        inode_forget(b, inode);
-                }
-                pthread_mutex_unlock(&inode->lock);
-                inode_unref(b, inode);
+        if (!inode)
+                return move_to_landfill(b, at->dirfd, at->path);
+        pthread_mutex_lock(&inode->lock);
+        if (handle_dir_is(b, &g, &p->parent, at->path)) {
+                (void)handle_remove(b, &g);
+                inode_forget(b, inode);
         }
-        return move_to_landfill(b, at->dirfd, at->path);
+        int r = move_to_landfill(b, at->dirfd, at->path);
+        pthread_mutex_unlock(&inode->lock);
+        inode_unref(b, inode);
+        return r;
 }
 
 static int purge_name(struct brick *b, struct place *at, const struct purge *p)

@@ -360,6 +360,28 @@ static void it_is_purged(void *arg)
         brick_purge(h->brick, now += 1000 * NS_PER_SEC);
 }
 
+static void n_is_looked_up(void *arg)
+{
+        struct scene *s = arg;
+        (void)try_lookup(s->other, &s->x, "n", NULL);
+}
+
+static void a_look_up_does_not_revive_a_purged_directory(void **state)
+{
+        struct harness *h = *state;
+        struct scene s = {.other = client_open(h)};
+        s.x = make_dir(s.other, &root, "d");
+        struct gfid n = make_dir(s.other, &s.x, "n");
+        const char *removed = on_disk(h, ".glusterfs/landfill/removed");
+        assert_int_equal(disk_rename(h->disk, AT_FDCWD, on_disk(h, "d"), AT_FDCWD, removed, 0), 0);
+        interpose(h, AT_RENAME, "n", BEFORE, n_is_looked_up, &s);
+        it_is_purged(h);
+        assert_true(interpose_end(h));
+        it_is_purged(h);
+        assert_false(exists_on_disk(h, handle_on_disk(h, &n)));
+        client_close(s.other);
+}
+
 static void n_gets_a_gfid(void *arg)
 {
         struct scene *s = arg;
@@ -429,6 +451,7 @@ int main(void)
                 WITH_BRICK(a_new_object_shows_what_others_set),
                 WITH_BRICK(what_is_below_a_moving_directory_is_there),
                 WITH_BRICK(what_is_made_in_a_removed_directory_leaves_no_handle),
+                WITH_BRICK(a_look_up_does_not_revive_a_purged_directory),
                 WITH_BRICK(a_purged_file_leaves_no_handle),
                 WITH_BRICK(a_file_that_gets_a_name_is_not_purged),
         };
