@@ -10,9 +10,10 @@
 #include <netinet/in.h>
 #include <stdio.h>
 
+#include "base/log.h"
 #include "brick/server.h"
 
-#define ENTRY_MAX 512
+#define ENTRY_MAX BRICK_OPTION_TEXT_MAX /* a list may be one entry */
 
 /* ---- one address ------------------------------------------------------------------------------------------------- */
 
@@ -108,9 +109,20 @@ static bool group_matches(const char *group, const char *peer)
         return false;
 }
 
-static bool is_root(const char *dir)
+/* The same directory, however many slashes it is written with. */
+static bool same_dir(const char *a, const char *b)
 {
-        return !dir || !*dir || streq(dir, "/");
+        for (;;) {
+                a += strspn(a, "/");
+                b += strspn(b, "/");
+                size_t n = strcspn(a, "/");
+                if (n != strcspn(b, "/") || memcmp(a, b, n) != 0)
+                        return false;
+                if (n == 0)
+                        return true;
+                a += n;
+                b += n;
+        }
 }
 
 /* Splits "/DIR(…" into DIR and what stands in the parentheses; false if ENTRY is a plain one. */
@@ -135,7 +147,7 @@ static bool list_matches(const char *list, const char *peer, const char *subdir)
                         continue;
                 if (!entry_split(entry, &group)) {
                         plain |= entry_matches(entry, peer);
-                } else if (is_root(subdir) ? is_root(entry) : streq(entry, subdir)) {
+                } else if (same_dir(entry, subdir ? subdir : "/")) {
                         has_own = true;
                         own |= group_matches(group, peer);
                 }
@@ -166,8 +178,12 @@ static void append_addresses(struct buf *b, const char *name, char mark)
 {
         const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
         struct addrinfo *found;
-        if (getaddrinfo(name, NULL, &hints, &found) != 0)
+        int r = getaddrinfo(name, NULL, &hints, &found);
+        if (r != 0) {
+                log_warning("auth", "The host name %s in an address list cannot be resolved (%s): it means nobody until "
+                            "the brick is attached again.", name, gai_strerror(r));
                 return;
+        }
         for (const struct addrinfo *a = found; a; a = a->ai_next) {
                 char text[INET6_ADDRSTRLEN];
                 if (getnameinfo(a->ai_addr, a->ai_addrlen, text, sizeof text, NULL, 0, NI_NUMERICHOST) == 0)
@@ -199,6 +215,9 @@ void auth_resolve(char list[static BRICK_OPTION_TEXT_MAX])
         const char *text = buf_cstr(&b);
         if (text && b.len < BRICK_OPTION_TEXT_MAX)
                 memcpy(list, text, b.len + 1);
+        else
+                log_warning("auth", "The address list %.60s... is too long with the addresses of its host names in their "
+                            "place: the names mean nobody.", list);
 }
 
 /* ---- both modules ------------------------------------------------------------------------------------------------ */

@@ -53,6 +53,35 @@ static void test_subdirectories(void **state)
         assert_int_equal(auth_address("*", "/c(10.0.0.5)", "10.0.0.5", "/"), AUTH_ACCEPT);
 }
 
+/* However a directory is written, it is that directory. */
+static void test_ways_to_write_a_directory(void **state)
+{
+        static const char *const ways[] = {"/c/d", "/c/d/", "//c/d", "/c//d", "//c//d//"};
+        for (size_t i = 0; i < ELEMENTSOF(ways); i++) {
+                char own[64];
+                assert_int_equal(auth_address("*", "/c/d(10.0.0.5)", "10.0.0.5", ways[i]), AUTH_REJECT);
+                assert_int_equal(auth_address("10.*,/c/d(10.0.0.1)", "", "10.0.0.5", ways[i]), AUTH_UNDECIDED);
+                (void)snprintf(own, sizeof own, "%s(10.0.0.5)", ways[i]);
+                assert_int_equal(auth_address("", own, "10.0.0.5", "/c/d"), AUTH_REJECT);
+        }
+        assert_int_equal(auth_address("", "/(10.0.0.5)", "10.0.0.5", "//"), AUTH_REJECT);
+        assert_int_equal(auth_address("", "/c(10.0.0.5)", "10.0.0.5", "/cd"), AUTH_UNDECIDED);
+        assert_int_equal(auth_address("", "/cd(10.0.0.5)", "10.0.0.5", "/c/d"), AUTH_UNDECIDED);
+}
+
+/* No address of a long list is forgotten. */
+static void test_long_groups(void **state)
+{
+        char list[BRICK_OPTION_TEXT_MAX];
+        size_t len = (size_t)snprintf(list, sizeof list, "/a(");
+        for (unsigned i = 0; i < 200; i++)
+                len += (size_t)snprintf(list + len, sizeof list - len, "%s10.0.0.%u", i ? "|" : "", i);
+        (void)snprintf(list + len, sizeof list - len, ")");
+        assert_int_equal(auth_address("*", list, "10.0.0.199", "/a"), AUTH_REJECT);
+        assert_int_equal(auth_address("*", list, "10.0.0.200", "/a"), AUTH_ACCEPT);
+        assert_int_equal(auth_address(list, "", "10.0.0.199", "/a"), AUTH_ACCEPT);
+}
+
 static void test_names(void **state)
 {
         char list[BRICK_OPTION_TEXT_MAX] = "10.*,localhost,/a(localhost|10.0.0.0/8),no.such.host.invalid,*";
@@ -141,9 +170,14 @@ static void test_bad_volfiles(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_addresses),      cmocka_unit_test(test_networks),
-                cmocka_unit_test(test_subdirectories), cmocka_unit_test(test_names),
-                cmocka_unit_test(test_volfile),        cmocka_unit_test(test_bad_volfiles),
+                cmocka_unit_test(test_addresses),
+                cmocka_unit_test(test_networks),
+                cmocka_unit_test(test_subdirectories),
+                cmocka_unit_test(test_ways_to_write_a_directory),
+                cmocka_unit_test(test_long_groups),
+                cmocka_unit_test(test_names),
+                cmocka_unit_test(test_volfile),
+                cmocka_unit_test(test_bad_volfiles),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
