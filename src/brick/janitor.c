@@ -133,36 +133,46 @@ static int purge_file(struct brick *b, struct place *at, const struct purge *p)
         return r;
 }
 
-/* A subdirectory goes up into the landfill; its handle goes if it means this place. */
+/* A subdirectory goes up into the landfill; its handle goes if it means this place. Both under inode.lock: a look-up that
+ * still sees the name would make the handle again. */
 static int lift_dir(struct brick *b, const struct place *at, const struct purge *p)
 {
         struct gfid g;
         struct inode *inode = gfid_read(b, at, &g) == 0 ? inode_get(b, &g) : NULL;
-        if (inode) {
-                pthread_mutex_lock(&inode->lock);
-                if (handle_dir_is(b, &g, &p->parent, at->path)) {
-                        (void)handle_remove(b, &g);
-                        inode_forget(b, inode);
-                }
-                pthread_mutex_unlock(&inode->lock);
-                inode_unref(b, inode);
+        if (!inode)
+                return move_to_landfill(b, at->dirfd, at->path);
+        pthread_mutex_lock(&inode->lock);
+        if (handle_dir_is(b, &g, &p->parent, at->path)) {
+                (void)handle_remove(b, &g);
+                inode_forget(b, inode);
         }
-        return move_to_landfill(b, at->dirfd, at->path);
+        int r = move_to_landfill(b, at->dirfd, at->path);
+        pthread_mutex_unlock(&inode->lock);
+        inode_unref(b, inode);
+        return r;
 }
 
-/* One entry of a directory in the landfill. */
+static int purge_name(struct brick *b, struct place *at, const struct purge *p)
+{
+        struct stat st;
+        int r = disk_stat(b->disk, at->dirfd, at->path, &st);
+        if (r < 0)
+                return r;
+        return S_ISDIR(st.st_mode) ? lift_dir(b, at, p) : purge_file(b, at, p);
+}
+
+/* One entry of a directory in the landfill. A request that found the directory before it came here may be making one. */
 static int purge_child(struct brick *b, int dirfd, const char *name, void *arg)
 {
         struct purge *p = arg;
         struct place at = {.dirfd = dirfd};
-        struct stat st;
+        struct entry_guard guard;
         if (p->budget-- <= 0 || strlen(name) > NAME_LIMIT)
                 return 1;
         memcpy(at.path, name, strlen(name) + 1);
-        if (disk_stat(b->disk, dirfd, name, &st) < 0)
-                return 0;
-        int r = S_ISDIR(st.st_mode) ? lift_dir(b, &at, p) : purge_file(b, &at, p);
-        p->done += r == 0;
+        entry_lock(b, &p->parent, name, &guard);
+        p->done += purge_name(b, &at, p) == 0;
+        entry_unlock(&guard);
         return 0;
 }
 

@@ -638,7 +638,7 @@ def test_broken_bricks(p):
 def test_broken_brick_at_start():
     """Started for a directory that is no brick, the process ends with a sentence that names it."""
     import tempfile
-    with tempfile.TemporaryDirectory(prefix="mortar-brick-") as work:
+    with tempfile.TemporaryDirectory(prefix="mortar-brick-", dir="/var/tmp") as work:
         for brick, _, words in broken_bricks(work):
             with open(work + "/volfile", "w") as f:
                 f.write(brick.volfile())

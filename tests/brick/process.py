@@ -150,7 +150,7 @@ def run_all(selected, single, shared, preloaded, alone):
         if selected and not any(t.__name__ in selected for t in tests):
             return
         before = failed
-        with tempfile.TemporaryDirectory(prefix="mortar-brick-") as work:
+        with tempfile.TemporaryDirectory(prefix="mortar-brick-", dir="/var/tmp") as work:
             p = Process(work, preload)
             for t in tests:
                 one(t, p)
@@ -175,7 +175,7 @@ def run_all(selected, single, shared, preloaded, alone):
 
 def main(single=(), shared=(), preloaded=(), alone=()):
     try:
-        probe = tempfile.mkdtemp()
+        probe = tempfile.mkdtemp(dir="/var/tmp")
         os.setxattr(probe, "trusted.mortar-test", b"1")
     except OSError:
         print("needs root and a file system with trusted extended attributes")

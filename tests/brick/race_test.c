@@ -340,18 +340,80 @@ static struct gfid purge_while(struct harness *h, bool second_name, void (*chang
         struct scene s = {.other = client_open(h), .z = make_dir(c, &root, "d")};
         struct rmdir_fop_rep rep;
         const struct rmdir_fop_req req = {.pargfid = root, .bname = STR("d"), .xflags = 1};
-        struct error e = {0};
         s.x = make_file(c, &s.z, "inner");
         if (second_name)
                 assert_int_equal(try_link(c, &s.x, &root, "live"), 0);
         assert_int_equal(CALL(c, RMDIR, &req, &rep), 0);
         interpose(h, AT_STAT, "inner", AFTER, change, &s);
-        assert_int_equal(brick_maintain(h->brick, 1000 * NS_PER_SEC, &e), 0);
+        brick_purge(h->brick, 1000 * NS_PER_SEC);
         assert_true(interpose_end(h));
-        assert_int_equal(brick_maintain(h->brick, 2000 * NS_PER_SEC, &e), 0);
+        brick_purge(h->brick, 2000 * NS_PER_SEC);
         client_close(c);
         client_close(s.other);
         return s.x;
+}
+
+static void it_is_purged(void *arg)
+{
+        static uint64_t now;
+        struct harness *h = arg;
+        brick_purge(h->brick, now += 1000 * NS_PER_SEC);
+}
+
+static void n_is_looked_up(void *arg)
+{
+        struct scene *s = arg;
+        (void)try_lookup(s->other, &s->x, "n", NULL);
+}
+
+static void a_look_up_does_not_revive_a_purged_directory(void **state)
+{
+        struct harness *h = *state;
+        struct scene s = {.other = client_open(h)};
+        s.x = make_dir(s.other, &root, "d");
+        struct gfid n = make_dir(s.other, &s.x, "n");
+        const char *removed = on_disk(h, ".glusterfs/landfill/removed");
+        assert_int_equal(disk_rename(h->disk, AT_FDCWD, on_disk(h, "d"), AT_FDCWD, removed, 0), 0);
+        interpose(h, AT_RENAME, "n", BEFORE, n_is_looked_up, &s);
+        it_is_purged(h);
+        assert_true(interpose_end(h));
+        it_is_purged(h);
+        assert_false(exists_on_disk(h, handle_on_disk(h, &n)));
+        client_close(s.other);
+}
+
+static void n_gets_a_gfid(void *arg)
+{
+        struct scene *s = arg;
+        struct lookup_fop_rep rep;
+        const struct lookup_fop_req req = {
+                .pargfid = s->x, .bname = STR("n"), .xdata = client_gfid_req(s->other, &s->z)};
+        (void)CALL(s->other, LOOKUP, &req, &rep);
+}
+
+/* A request that found the directory before its removal completes an object in it. */
+static void what_is_made_in_a_removed_directory_leaves_no_handle(void **state)
+{
+        struct harness *h = *state;
+        static const mode_t kinds[] = {S_IFREG, S_IFDIR};
+        struct scene s = {.other = client_open(h)};
+        for (size_t k = 0; k < ELEMENTSOF(kinds); k++) {
+                s.x = make_dir(s.other, &root, "d");
+                s.z = harness_gfid(h);
+                assert_int_equal(try_lookup(s.other, &s.x, "absent", NULL), -ENOENT); /* it is open now */
+                if (kinds[k] == S_IFDIR)
+                        assert_int_equal(disk_mkdir(h->disk, AT_FDCWD, on_disk(h, "d/n"), 0755), 0);
+                else
+                        assert_int_equal(disk_mknod(h->disk, AT_FDCWD, on_disk(h, "d/n"), S_IFREG | 0644, 0), 0);
+                const char *removed = on_disk(h, ".glusterfs/landfill/%zu", k);
+                assert_int_equal(disk_rename(h->disk, AT_FDCWD, on_disk(h, "d"), AT_FDCWD, removed, 0), 0);
+                interpose(h, AT_GETXATTR, "n", AFTER, n_gets_a_gfid, &s);
+                it_is_purged(h);
+                assert_true(interpose_end(h));
+                it_is_purged(h);
+                assert_false(exists_on_disk(h, handle_on_disk(h, &s.z)));
+        }
+        client_close(s.other);
 }
 
 static void a_purged_file_leaves_no_handle(void **state)
@@ -388,6 +450,8 @@ int main(void)
                 WITH_BRICK(objects_of_one_gfid_have_their_own_attributes),
                 WITH_BRICK(a_new_object_shows_what_others_set),
                 WITH_BRICK(what_is_below_a_moving_directory_is_there),
+                WITH_BRICK(what_is_made_in_a_removed_directory_leaves_no_handle),
+                WITH_BRICK(a_look_up_does_not_revive_a_purged_directory),
                 WITH_BRICK(a_purged_file_leaves_no_handle),
                 WITH_BRICK(a_file_that_gets_a_name_is_not_purged),
         };

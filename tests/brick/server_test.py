@@ -483,7 +483,7 @@ def test_hung_health_check(p):
 def test_one_process_a_directory(p):
     brick = p.serve(Brick(p.work + "/once"))
     p.client(brick).create("here")
-    with tempfile.TemporaryDirectory(prefix="mortar-brick-") as work:
+    with tempfile.TemporaryDirectory(prefix="mortar-brick-", dir="/var/tmp") as work:
         other = Process(work)
         try:
             ret, errno, text = other.attach(brick)
