@@ -1,8 +1,8 @@
 /* RPC server connections on a loop.
  *
  * A connection reads while it may: fewer unanswered calls than `outstanding`, fewer unsent bytes than `output`. What
- * was read but not dispatched waits in the link. Answers given during a dispatch are sent together at its end; later
- * ones at once.
+ * was read but not dispatched waits in the link; so do calls beyond CALLS_A_TURN. Answers given during a dispatch are
+ * sent together at its end; later ones at once.
  *
  * Lifetime: a connection holds one reference while it is open and one for each unanswered call. So an answer that comes
  * after the end finds its connection and is dropped, and the last one frees it. Errors found while answering close the
@@ -19,6 +19,7 @@
 #define OUTPUT_DEFAULT (8 * MIB)
 #define OUTSTANDING_DEFAULT 64
 #define CONNECTIONS_DEFAULT 4096
+#define CALLS_A_TURN 64 /* of one connection, before others have theirs */
 
 struct rpc_server_conn {
         struct rpc_server *server; /* NULL once closed */
@@ -28,7 +29,8 @@ struct rpc_server_conn {
         uint32_t outstanding;
         uint32_t callback_xid;
         bool dispatching;
-        bool broken; /* to be closed by `kick` */
+        bool backlog; /* CALLS_A_TURN were served, more may be there: `kick` goes on before anything is read */
+        bool broken;  /* to be closed by `kick` */
         void *data;
 };
 
@@ -92,7 +94,7 @@ static bool conn_may_read(const struct rpc_server_conn *c)
 static void conn_watch(struct rpc_server_conn *c)
 {
         unsigned events = 0;
-        if (conn_may_read(c) && !c->link.eof)
+        if (conn_may_read(c) && !c->link.eof && !c->backlog)
                 events |= STREAM_READABLE;
         if (rpc_link_unsent(&c->link) > 0)
                 events |= STREAM_WRITABLE;
@@ -130,8 +132,13 @@ static bool conn_record(struct rpc_server_conn *c, struct slice record)
 /* Hands out the records that are there, as far as limits allow. False: close. */
 static bool conn_dispatch(struct rpc_server_conn *c)
 {
-        while (c->server && conn_may_read(c)) {
+        c->backlog = false;
+        for (unsigned n = 0; c->server && conn_may_read(c); n++) {
                 struct slice record;
+                if (n == CALLS_A_TURN) {
+                        c->backlog = true;
+                        break;
+                }
                 int r = record_reader_next(&c->link.in, &record, NULL);
                 if (r == 0)
                         return !c->link.eof;
@@ -145,7 +152,9 @@ static bool conn_dispatch(struct rpc_server_conn *c)
 static void conn_turn(struct rpc_server_conn *c, unsigned events)
 {
         c->dispatching = true;
-        if (events && conn_may_read(c) && !c->link.eof)
+        if (events & STREAM_HANGUP)
+                c->link.hangup = true;
+        if (events && conn_may_read(c) && !c->link.eof && !c->backlog)
                 (void)rpc_link_read(&c->link, events);
         bool good = conn_dispatch(c);
         c->dispatching = false;
@@ -162,7 +171,7 @@ static void conn_turn(struct rpc_server_conn *c, unsigned events)
         }
         conn_watch(c);
         /* Sending made room: records may wait that nothing else will announce. */
-        if (before >= c->server->limits.output && conn_may_read(c))
+        if (c->backlog || (before >= c->server->limits.output && conn_may_read(c)))
                 timer_start(c->server->loop, &c->kick, 0, conn_kick);
 }
 

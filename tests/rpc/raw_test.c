@@ -198,6 +198,35 @@ static void a_peer_that_does_not_read_is_not_read(void **state)
         run_all(never_reads_scenario, &(struct world){.limits.output = 256 * KIB});
 }
 
+static void busy_peer_scenario(struct fibre *self, void *arg)
+{
+        struct world *w = arg;
+        _cleanup_buf_ struct buf b = BUF_INIT(MIB);
+        struct raw busy, other;
+        const unsigned sent = 500;
+        raw_connect(self, w, &busy);
+        raw_connect(self, w, &other);
+        for (unsigned i = 0; i < sent; i++)
+                raw_call(&b, i, ECHO, 0);
+        assert_true(raw_send(&busy, b.data, b.len));
+        buf_reset(&b, MIB);
+        raw_call(&b, 1, ECHO, 0);
+        assert_true(raw_send(&other, b.data, b.len));
+        raw_expect_status(&other, 1, RPC_SUCCESS);
+        if (!w->sim)
+                assert_true(w->calls < sent / 2);
+        for (unsigned i = 0; i < sent; i++)
+                raw_expect_status(&busy, i, RPC_SUCCESS);
+        assert_int_equal(w->calls, sent + 1);
+        raw_done(&busy);
+        raw_done(&other);
+}
+
+static void a_busy_peer_lets_others_have_a_turn(void **state)
+{
+        run_all(busy_peer_scenario, &(struct world){0});
+}
+
 static void callback_to(struct rpc_server_conn *c, void *arg)
 {
         send_callbacks(c, 100);
@@ -327,6 +356,7 @@ int main(void)
                 cmocka_unit_test(odd_calls_are_answered),
                 cmocka_unit_test(broken_streams_end_the_connection),
                 cmocka_unit_test(a_peer_that_does_not_read_is_not_read),
+                cmocka_unit_test(a_busy_peer_lets_others_have_a_turn),
                 cmocka_unit_test(a_peer_that_does_not_read_callbacks_is_disconnected),
                 cmocka_unit_test(connections_are_limited),
                 cmocka_unit_test(a_server_that_answers_nonsense_is_left),
