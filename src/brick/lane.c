@@ -34,6 +34,8 @@
 struct job {
         struct job *next;
         struct conn *conn; /* referenced */
+        enum { JOB_CALL, JOB_WELCOME, JOB_END } kind; /* a record, a session to open, the last reference */
+        struct welcome *welcome;
         size_t promised;   /* when it runs */
         uint32_t len;
         uint8_t record[];
@@ -286,9 +288,32 @@ static enum verdict leader_end(struct worker *w)
         return DEMOTED;
 }
 
+/* Nobody is left who could take the lead: the leader must not do what may block. */
+static bool all_are_busy(struct lane *l)
+{
+        return atomic_load(&l->running) >= LANE_WORKERS - 1;
+}
+
+/* Keeps J for the next worker that is free. */
+static void lane_queue(struct lane *l, struct job *j)
+{
+        pthread_mutex_lock(&l->lock);
+        *l->queue_tail = j;
+        l->queue_tail = &j->next;
+        if (lane_has_idle(l))
+                (void)lane_call_worker(l);
+        pthread_mutex_unlock(&l->lock);
+}
+
 /* Gives up a reference as leader: the last one closes files, which may block. */
 static enum verdict leader_unref(struct worker *w, struct conn *c)
 {
+        struct job *j = all_are_busy(w->lane) && atomic_load(&c->refs) == 1 ? malloc(sizeof *j) : NULL;
+        if (j) {
+                *j = (struct job){.conn = c, .kind = JOB_END};
+                lane_queue(w->lane, j);
+                return LED;
+        }
         leader_begin(w, NULL, 0);
         conn_unref(c);
         return leader_end(w);
@@ -314,10 +339,8 @@ static bool is_fop(const struct rpc_call *call)
         return call->prog == FOP_PROGRAM && call->vers == FOP_VERSION;
 }
 
-/* Keeps the call for the next worker that is free. */
 static enum verdict leader_queue(struct worker *w, struct conn *c, struct slice record, size_t promised)
 {
-        struct lane *l = w->lane;
         struct job *j = malloc(sizeof *j + record.len);
         if (!j)
                 return CLOSED;
@@ -326,12 +349,7 @@ static enum verdict leader_queue(struct worker *w, struct conn *c, struct slice 
         atomic_fetch_add(&c->outstanding, 1);
         atomic_fetch_add(&c->queued, record.len);
         atomic_fetch_add(&c->promised, promised);
-        pthread_mutex_lock(&l->lock);
-        *l->queue_tail = j;
-        l->queue_tail = &j->next;
-        if (lane_has_idle(l))
-                (void)lane_call_worker(l);
-        pthread_mutex_unlock(&l->lock);
+        lane_queue(w->lane, j);
         return LED;
 }
 
@@ -373,9 +391,28 @@ static enum verdict leader_record(struct worker *w, struct conn *c, struct slice
                 serve_small(w, c, &call);
                 return LED;
         }
-        if (atomic_load(&w->lane->running) >= LANE_WORKERS - 1)
+        if (all_are_busy(w->lane))
                 return leader_queue(w, c, record, session_call_answer_size(&call));
         return leader_serve(w, c, &call);
+}
+
+/* Opens the session that SETVOLUME asked for; takes ASKED. */
+static void welcome_run(struct worker *w, struct conn *c, struct welcome *asked)
+{
+        _cleanup_(welcome_freep) struct welcome *welcome = asked;
+        const struct session_config config = {
+                .client_uid = welcome->client_uid,
+                .subdir = welcome->subdir,
+                .trusted = welcome->trusted,
+                .op_version = welcome->op_version,
+                .send = conn_send,
+                .conn = c,
+        };
+        struct session *s = NULL;
+        int r = session_open(c->export->brick, &config, &s);
+        atomic_store(&c->session, s);
+        handshake_finish(c, welcome, r, &w->arena);
+        arena_reset(&w->arena);
 }
 
 static void job_run(struct worker *w, struct job *j)
@@ -384,6 +421,13 @@ static void job_run(struct worker *w, struct job *j)
         struct rpc_call call;
         enum rpc_status status;
         size_t promised = j->promised;
+        if (j->kind != JOB_CALL) {
+                if (j->kind == JOB_WELCOME)
+                        welcome_run(w, c, TAKE_PTR(j->welcome));
+                free(j);
+                conn_unref(c);
+                return;
+        }
         if (rpc_call_decode((struct slice){j->record, j->len}, &call, &status) == 0)
                 session_serve(atomic_load(&c->session), &call, &w->arena);
         arena_reset(&w->arena);
@@ -429,24 +473,17 @@ static enum verdict leader_read(struct worker *w, struct conn *c)
         return leader_records(w, c);
 }
 
-/* Opens the session that SETVOLUME asked for. */
+/* Only a sub-directory has to be looked for on the disk. */
 static enum verdict leader_welcome(struct worker *w, struct conn *c)
 {
-        _cleanup_(welcome_freep) struct welcome *welcome = TAKE_PTR(c->welcome);
+        struct job *j = all_are_busy(w->lane) && *c->welcome->subdir ? malloc(sizeof *j) : NULL;
+        if (j) {
+                *j = (struct job){.conn = conn_ref(c), .kind = JOB_WELCOME, .welcome = TAKE_PTR(c->welcome)};
+                lane_queue(w->lane, j);
+                return LED;
+        }
         leader_begin(w, c, 0);
-        const struct session_config config = {
-                .client_uid = welcome->client_uid,
-                .subdir = welcome->subdir,
-                .trusted = welcome->trusted,
-                .op_version = welcome->op_version,
-                .send = conn_send,
-                .conn = c,
-        };
-        struct session *s = NULL;
-        int r = session_open(c->export->brick, &config, &s);
-        atomic_store(&c->session, s);
-        handshake_finish(c, welcome, r, &w->arena);
-        arena_reset(&w->arena);
+        welcome_run(w, c, TAKE_PTR(c->welcome));
         return leader_end(w);
 }
 

@@ -1,5 +1,5 @@
 /* A machine in trouble, for tests of the process. MORTAR_TEST_HANG names a file; preloaded, this
- *   - holds up reads and writes of files below a directory named "hung" for as long as that file exists
+ *   - holds up reads, writes and removals below a directory named "hung" for as long as that file exists
  *   - holds up removals in the landfill of bricks below a directory named "jammed" likewise
  *   - keeps whoever closes a socket for some time in close() while FILE.close exists
  *   - lets no thread be started while FILE.threads exists
@@ -54,6 +54,7 @@ static void hold_up(int fd)
 int unlinkat(int dirfd, const char *name, int flags)
 {
         char path[4096];
+        hold_up(dirfd);
         while (strstr(path_of(dirfd, path), "/jammed/") && strstr(path, "/landfill") && flag_is_up(""))
                 (void)usleep(1000);
         return ((int (*)(int, const char *, int))dlsym(RTLD_NEXT, "unlinkat"))(dirfd, name, flags);

@@ -400,6 +400,37 @@ def test_disconnect_while_hung(p):
     eventually("A is gone", lambda: p.status()[brick.path]["clients"] == 1)
 
 
+def test_leaving_a_hung_disk(p):
+    """What a client leaves behind may have to wait for the disk: also then pings are answered."""
+    brick = p.serve(Brick(p.work + "/hung/leaving"))
+    leaving, staying = [p.client(brick) for _ in range(4)], [p.client(brick) for _ in range(8)]
+    gfid = staying[0].create("file")
+    assert staying[0].fop(4, ROOT + struct.pack(">II", 0o755, 0) + opaque(b"dir") + gfid_req(os.urandom(16)))[0] == 0
+    for i, c in enumerate(leaving):  # files without a name that are still open
+        name = opaque(b"open%d" % i)
+        assert c.fop(23, ROOT + struct.pack(">III", os.O_RDWR, 0o644, 0) + name + gfid_req(os.urandom(16)))[0] == 0
+        assert c.fop(5, ROOT + name + struct.pack(">I", 0) + NULL_DICT)[0] == 0
+    hang(p, True)
+    stuck = [(c, c.write_send(gfid, b"x")) for c in staying for _ in range(30)]  # more than all threads
+    assert all(c.ping() for c in staying)
+    for c in leaving:
+        c.close()
+    for _ in range(20):
+        assert all(c.ping() for c in staying)
+    late = p.client(brick)
+    assert late.ping()
+    pairs = {"remote-subvolume": brick.path, "process-uuid": "sub", "fops-version": FOP, "subdir-mount": "/dir"}
+    sub = Client(p.port)
+    answer = sub.send(HANDSHAKE, 2, 1, opaque(old_dict(pairs)))
+    assert sub.quiet() and all(c.ping() for c in staying)
+    hang(p, False)
+    assert sub.wait(answer)[0] == 0 and sub.stat()[0] == 0
+    assert all(c.fop_wait(x)[0] == 1 for c, x in stuck)
+    eventually("they are gone", lambda: p.status()[brick.path]["clients"] == 10)
+    eventually("what they held is gone", lambda: not os.listdir(brick.path + "/.glusterfs/unlink"))
+    assert p.detach(brick)[0] == 0
+
+
 def test_detach_while_hung(p):
     brick = p.serve(Brick(p.work + "/hung/detach"))
     c = p.client(brick)
@@ -603,8 +634,8 @@ SHARED = [test_small_programs, test_rpc_errors, test_fop_before_handshake, test_
           test_hostile_streams, test_pipelined, test_large_records, test_slow_reader, test_idle_connections,
           test_disconnect_releases_locks, test_metadata_range_is_a_domain, test_waiter_goes_away, test_many_bricks,
           test_control_errors, test_one_process_a_directory]
-PRELOADED = [test_hung_disk, test_outstanding_limit, test_disconnect_while_hung, test_detach_while_hung,
-             test_disconnect_meets_detach, test_threads_run_out, test_watches_run_out,
+PRELOADED = [test_hung_disk, test_outstanding_limit, test_disconnect_while_hung, test_leaving_a_hung_disk,
+             test_detach_while_hung, test_disconnect_meets_detach, test_threads_run_out, test_watches_run_out,
              test_hung_health_check, test_long_purge]
 ALONE = [test_storage_fails, test_descriptors_run_out, test_sigterm, test_control_shutdown]
 
