@@ -163,6 +163,7 @@ static int make_supervisor(struct pool *p, const struct config *c, struct error 
                             .log_dir = c->log_dir,
                             .ports = c->brick_ports,
                             .log_level = c->log_level},
+                .worker = p->worker,
                 .bricks_per_process = c->bricks_per_process_number,
                 .keep = keep_unknown,
                 .arg = p,
@@ -201,14 +202,14 @@ static int listen_clients(struct pool *p, const struct config *c, struct error *
 static int start_parts(struct pool *p, const struct config *c, struct error *e)
 {
         int r = open_state(p, c, e);
-        if (r == 0)
-                r = make_supervisor(p, c, e);
         if (r < 0)
                 return r;
         r = blocking_new(p->loop, &p->worker);
         if (r < 0)
                 return error_set(e, r, "the worker thread cannot be started: %s", strerror(-r));
-        r = listen_clients(p, c, e);
+        r = make_supervisor(p, c, e);
+        if (r == 0)
+                r = listen_clients(p, c, e);
         if (r == 0)
                 r = listen_management(p, c, e);
         if (r < 0)

@@ -338,17 +338,39 @@ static void process_failed(struct process *p, const struct error *why)
                 }
 }
 
+struct spawn_job {
+        const struct process_config *config;
+        unsigned number;
+        pid_t pid;
+        int result;
+        struct error *error;
+};
+
+static void spawn_now(void *arg)
+{
+        struct spawn_job *j = arg;
+        j->result = process_spawn(j->config, j->number, &j->pid, j->error);
+}
+
+static int process_start(struct fibre *self, struct process *p, struct error *e)
+{
+        struct spawn_job job = {.config = &p->supervisor->config.process, .number = p->number, .error = e};
+        blocking_run(self, p->supervisor->config.worker, spawn_now, &job);
+        if (job.result < 0)
+                return job.result;
+        log_notice(COMPONENT, "brick process %u started, pid %d", p->number, (int)job.pid);
+        p->child = true;
+        p->pid = kill(job.pid, 0) == 0 ? job.pid : 0; /* it may have been reaped before its number was known here */
+        return 0;
+}
+
 static int process_up(struct fibre *self, struct process *p, struct error *e)
 {
         const struct process_config *config = &p->supervisor->config.process;
-        if (!process_alive(p)) {
-                int r = process_spawn(config, p->number, &p->pid, e);
-                if (r < 0)
-                        return r;
-                p->child = true;
-                log_notice(COMPONENT, "brick process %u started, pid %d", p->number, (int)p->pid);
-        }
-        int r = process_connect(self, p);
+        int r = process_alive(p) ? 0 : process_start(self, p, e);
+        if (r < 0)
+                return r;
+        r = process_connect(self, p);
         if (r == 0)
                 r = process_ask(self, p);
         if (r == 0)

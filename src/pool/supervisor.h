@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "base/fibre.h"
+#include "pool/blocking.h"
 #include "pool/process.h"
 
 #define SUPERVISOR_PATIENCE (30 * NS_PER_SEC) /* how long a command waits for its bricks */
@@ -18,6 +19,7 @@ struct supervisor;
 
 struct supervisor_config {
         struct process_config process;
+        struct blocking *worker; /* starts processes: posix_spawn(3) waits until the program is loaded */
         unsigned bricks_per_process; /* 0: all in one */
         /* Whether a brick that is found served and was not wanted is left alone (its volume's record cannot be read, so
          * nobody knows). May be NULL. */

