@@ -50,6 +50,10 @@ static int step(struct disk *d, char done[static PATH_LIMIT + 1], const char *co
         if (streq(component, "") || streq(component, "."))
                 return 0;
         if (streq(component, "..")) {
+                struct stat st;
+                int r = done[0] ? disk_stat(d, AT_FDCWD, done, &st) : 0;
+                if (r < 0)
+                        return r;
                 path_parent(done[0] ? done : "/", done);
                 if (streq(done, "/"))
                         done[0] = '\0';

@@ -11,5 +11,6 @@ bool path_contains(const char *a, const char *b);
 /* The parent of a canonical absolute PATH ("/" for "/x"); RET holds strlen(path) + 1. */
 void path_parent(const char *path, char *ret);
 
-/* PATH without symbolic links. Components that do not exist stay as written. -ELOOP, -ENAMETOOLONG, -errno. */
+/* PATH without symbolic links. Components that do not exist stay as written, unless ".." follows: -ENOENT. -ELOOP,
+ * -ENAMETOOLONG, -errno. */
 int path_resolve(struct disk *d, const char *path, char ret[static PATH_LIMIT + 1]);

@@ -208,6 +208,7 @@ static void test_paths(void **unused)
         resolved("/data2/up/old", "/data/old");
         resolved("/data2/up/../data2/up/q", "/data/q");
         assert_int_equal(path_resolve(w.disk, "/data2/loop1/x", found), -ELOOP);
+        assert_int_equal(path_resolve(w.disk, "/data2/absent/../x", found), -ENOENT); /* as the kernel sees it */
         char text[] = "//a///b//";
         path_canonicalise(text);
         assert_string_equal(text, "/a/b");
