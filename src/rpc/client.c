@@ -255,7 +255,7 @@ static int client_record(struct rpc_client *c, struct slice record)
         int r = direction < 0 ? direction : rpc_reply_decode(record, &reply);
         if (r < 0)
                 return r;
-        if (reply.xid == c->ping_xid)
+        if (c->ping_xid != 0 && reply.xid == c->ping_xid)
                 ping_answered(c);
         else
                 call_reply(c, &reply);

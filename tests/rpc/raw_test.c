@@ -350,6 +350,38 @@ static void a_server_that_answers_nonsense_is_left(void **state)
         run_all(bad_server_scenario, &(struct world){0});
 }
 
+/* An answer that nobody waits for, before the one that is waited for. */
+static void unasked_answer_scenario(struct fibre *self, void *arg)
+{
+        struct world *w = arg;
+        _cleanup_buf_ struct buf b = BUF_INIT(KIB);
+        const struct set_lk_ver_rep rep = {.op_errno = 22, .lk_ver = 9};
+        for (uint32_t xid = 0; xid <= 2; xid++) { /* the first call's is 2 */
+                size_t begin = record_begin(&b);
+                rpc_reply_encode(&b, xid, RPC_SUCCESS);
+                msg_encode(&set_lk_ver_rep_desc, &rep, &b);
+                record_end(&b, begin, 0);
+        }
+        w->server = rpc_server_free(w->server);
+        struct raw_server rs = {.answer = {b.data, (uint32_t)b.len}};
+        struct listener *l;
+        int32_t got;
+        assert_int_equal(loop_listen(w->server_loop, &w->at, raw_server_accept, &rs, &l), 0);
+        connect_client(self, w);
+        assert_int_equal(call(self, w, ECHO, 1, &got), 0);
+        assert_int_equal(got, 9);
+        fibre_sleep(self, NS_PER_SEC / 100);
+        assert_int_equal(w->disconnects, 0);
+        w->client = rpc_client_free(w->client);
+        rs.stream = stream_free(rs.stream);
+        listener_free(w->server_loop, l);
+}
+
+static void unasked_answers_are_dropped(void **state)
+{
+        run_all(unasked_answer_scenario, &(struct world){0});
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -360,6 +392,7 @@ int main(void)
                 cmocka_unit_test(a_peer_that_does_not_read_callbacks_is_disconnected),
                 cmocka_unit_test(connections_are_limited),
                 cmocka_unit_test(a_server_that_answers_nonsense_is_left),
+                cmocka_unit_test(unasked_answers_are_dropped),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
