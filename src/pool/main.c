@@ -124,12 +124,13 @@ static bool host_is_local(void *arg, const char *host)
         return host_is_this_machine(p->hostname, host);
 }
 
-/* Bricks of a volume whose record cannot be read are left running. */
+/* Bricks of a volume whose record is not there or cannot be read are left running: perhaps it is the state that is
+ * missing. A volume is stopped before it is deleted. */
 static bool keep_unknown(void *arg, const char *volume)
 {
         const struct pool *p = arg;
         const struct volume_entry *entry = volume_set_entry(&p->volumes, volume);
-        return entry && !entry->volume;
+        return !entry || !entry->volume;
 }
 
 static int open_state(struct pool *p, const struct config *c, struct error *e)

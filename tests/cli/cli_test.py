@@ -468,6 +468,27 @@ def test_damaged_record(node):
     assert node.online("bad")[0]["pid"] == pid
 
 
+def test_state_is_away(node):
+    """Started without its state (the file system is not mounted, say), mortard does not stop what is served."""
+    node.ok("volume", "create", "gv0", node.brick("b1"))
+    node.ok("volume", "start", "gv0")
+    before = node.online("gv0")
+    node.kill()
+    os.rename(f"{node.root}/state", f"{node.root}/state.away")
+    os.mkdir(f"{node.root}/state", 0o700)
+    node.start()
+    wait_for(lambda: "is left alone" in node.log(), "mortard's look at the brick process")
+    assert "gv0" in node.log() and pids(node) == [before[0]["pid"]]
+    assert node.mortar("volume", "list")[2] == "No volumes present in cluster\n"
+    node.kill()
+    shutil.rmtree(f"{node.root}/state")
+    os.rename(f"{node.root}/state.away", f"{node.root}/state")
+    node.start()
+    assert node.online("gv0") == before
+    node.ok("volume", "stop", "gv0")
+    wait_for(lambda: not pids(node), "the end of the brick process")
+
+
 def test_killed_while_changing(node):
     """mortard killed at some moment of a command: afterwards the state is the old or the new one, and usable."""
     bricks = [node.brick(f"b{i}") for i in range(6)]
