@@ -273,7 +273,14 @@ static int lk_range(const struct flock_range *f, uint64_t *ret_start, uint64_t *
                 *ret_end = (uint64_t)(start - 1);
                 return 0;
         }
+        if (len > INT64_MAX - start)
+                return -EINVAL;
         return inodelk_range(f, ret_start, ret_end);
+}
+
+static uint64_t range_length(uint64_t start, uint64_t end)
+{
+        return end == LOCK_END_MAX ? 0 : end - start + 1;
 }
 
 static int lk_request(struct op *op, const struct lk_fop_req *req, struct lock_request *ret)
@@ -308,7 +315,7 @@ static int lk_describe(struct op *op, const struct lock *l, struct flock_range *
         *f = (struct flock_range){
                 .type = l->type,
                 .start = l->start,
-                .len = l->end == LOCK_END_MAX ? 0 : l->end - l->start + 1,
+                .len = range_length(l->start, l->end),
                 .pid = l->pid,
                 .owner = {(const uint8_t *)owner, l->owner_len},
         };
@@ -379,6 +386,8 @@ int fop_lk(struct op *op, const struct lk_fop_req *req, struct lk_fop_rep *rep)
         want.fd = of;
         rep->flock = req->flock;
         rep->flock.type = req->type;
+        rep->flock.start = want.start;
+        rep->flock.len = range_length(want.start, want.end);
         r = get ? lk_get(op, inode, &want, &rep->flock) : lk_set(op, inode, of, &want, &rep->flock);
         inode_unref(op->brick, inode);
         if (of)

@@ -241,6 +241,77 @@ int lockinfo_set(struct op *op, struct open_fd *of, struct slice value)
         return lockinfo_take(op, of, number);
 }
 
+/* ---- lock migration ----------------------------------------------------------------------------------------------- */
+
+static int active_entry(struct op *op, const struct lock *l, struct lock_entry *ret)
+{
+        const struct lock_session *ls = CONTAINER_OF(l->client, struct lock_hold, client)->session;
+        const char *uid = ls->session->client_uid;
+        char *copy = arena_strndup(op->arena, uid, strlen(uid));
+        char *owner = arena_strndup(op->arena, l->owner, l->owner_len);
+        if (!copy || !owner)
+                return -ENOMEM;
+        *ret = (struct lock_entry){
+                .flock = {.type = l->type,
+                          .start = l->start,
+                          .len = l->end == LOCK_END_MAX ? 0 : l->end - l->start + 1,
+                          .pid = l->pid,
+                          .owner = {(const uint8_t *)owner, l->owner_len}},
+                .client_uid = str_of(copy),
+                .flags = l->flags,
+        };
+        return 0;
+}
+
+/* Under the table's mutex. */
+static int list_active(struct op *op, const struct lock_table *t, struct lock_list *ret)
+{
+        uint32_t n = lock_set_count(&t->set, LOCK_POSIX, NULL);
+        struct lock_entry *v = arena_alloc_array(op->arena, n ? n : 1, sizeof *v);
+        struct lock_list list = {.v = v};
+        if (!v)
+                return -ENOMEM;
+        for (const struct lock_space *sp = t->set.spaces; sp; sp = sp->next)
+                for (const struct lock *l = sp->kind == LOCK_POSIX ? sp->granted.head : NULL; l; l = l->next) {
+                        int r = active_entry(op, l, &v[list.n++]);
+                        if (r < 0)
+                                return r;
+                }
+        *ret = list;
+        return 0;
+}
+
+static int active_of(struct op *op, struct inode *inode, struct getactivelk_fop_rep *rep)
+{
+        struct lock_table *t = lock_table_of(inode);
+        if (!t)
+                return 0;
+        pthread_mutex_lock(&t->mutex);
+        int r = list_active(op, t, &rep->reply);
+        pthread_mutex_unlock(&t->mutex);
+        rep->op_ret = (int32_t)rep->reply.n;
+        return r;
+}
+
+int fop_getactivelk(struct op *op, const struct getactivelk_fop_req *req, struct getactivelk_fop_rep *rep)
+{
+        struct object o;
+        int r = object_by_gfid(op, &req->gfid, &o);
+        if (r < 0)
+                return r;
+        r = active_of(op, o.inode, rep);
+        object_done(op->brick, &o);
+        return r;
+}
+
+/* Locks are not installed for clients that did not ask for them: rebalance then leaves a locked file where it is. */
+int fop_setactivelk(struct op *op, const struct setactivelk_fop_req *req, struct setactivelk_fop_rep *rep)
+{
+        (void)op;
+        (void)rep;
+        return req->request.n > 0 ? -ENOTSUP : 0;
+}
+
 /* ---- counts ------------------------------------------------------------------------------------------------------ */
 
 void lock_stats_session(const struct session *s, struct brick_stats *ret)

@@ -255,8 +255,8 @@ class Brick:
             self.start_ours(program, volfile, work)
 
     def volfile(self, options):
-        out = "volume v-posix\n    type storage/posix\n    option directory %s\n    option volume-id %s\nend-volume\n" % (
-            self.path, self.id)
+        out = "volume v-posix\n    type storage/posix\n    option directory %s\n    option volume-id %s\n    option hostname %s\nend-volume\n" \
+            % (self.path, self.id, os.uname().nodename)
         below = "v-posix"
         for layer in LAYERS:
             name = self.path if layer == LAYERS[-1] else "v-" + layer.split("/")[1]
@@ -625,6 +625,8 @@ def probe_lk(b):
     line("lk: negative length before the beginning", a.lk_said(f, fd, start=3, length=-5))
     line("lk: negative length to the beginning", a.lk_said(f, fd, start=5, length=-5))
     line("lk: length too large", a.lk_said(f, fd, start=1 << 62, length=(1 << 63) - 1))
+    line("inodelk: length too large", a.said(a.inodelk(f, start=1 << 62, length=(1 << 63) - 1)),
+         a.said(a.inodelk(f, start=1 << 63, length=1)), a.said(a.inodelk(f, start=0, length=1 << 63)))
     line("lk: get with type unlock", c.lk_said(f, c.fd(f), cmd=0, kind=UNLOCK))
     for i, name in ((69999, "old"), (70000, "new")):
         o = b.client(owner=b"", op_version=i)
