@@ -308,12 +308,14 @@ void *rpc_conn_data(const struct rpc_server_conn *c)
 
 /* ---- the server -------------------------------------------------------------------------------------------------- */
 
-static void server_accept(struct listener *l, struct stream *stream, void *arg)
+static void server_accept(struct listener *l, struct stream *accepted, void *arg)
 {
         struct rpc_server *s = arg;
+        struct stream *stream = accepted;
         struct rpc_server_conn *c = s->conn_count < s->limits.connections ? malloc(sizeof *c) : NULL;
-        if (!c) {
-                stream_free(stream);
+        if (!c || (s->handler.wrap && s->handler.wrap(accepted, s->arg, &stream) < 0)) {
+                free(c);
+                stream_free(accepted);
                 return;
         }
         *c = (struct rpc_server_conn){.server = s, .next = s->conns, .callback_xid = 1};
