@@ -21,6 +21,8 @@ static const struct command table[] = {
         {"volume list", "", "list the names of all volumes", EFFECT_READS, run_volume_list},
         {"volume status", "[all | <VOLNAME>]", "show bricks, their ports and processes", EFFECT_READS,
          run_volume_status},
+        {"brick check", "<PATH> [--repair]", "check a brick directory; with --repair, put right what can be (exit 2: not checked)",
+         EFFECT_NONE, run_brick_check},
 
         LATER("volume add-brick"),
         LATER("volume barrier"),
