@@ -265,6 +265,7 @@ void export_take_down(struct export *x, const char *reason)
         x->state = EXPORT_DOWN;
         (void)snprintf(x->reason, sizeof x->reason, "%s", reason);
         export_disconnect(x, true);
+        control_changed(x->process);
 }
 
 /* ---- opening ----------------------------------------------------------------------------------------------------- */

@@ -161,6 +161,8 @@ void greeter_close_all(struct process *p);
 
 /* The CONTROL program (control.c). */
 int control_start(struct process *p, const char *path);
+/* A brick changed its state by itself: whoever steers this process is told. Control loop. */
+void control_changed(struct process *p);
 
 /* Runs fn(arg) on a thread of its own and then done(arg) on the control loop. -errno: neither happens. */
 int task_start(struct process *p, void (*fn)(void *arg), void (*done)(void *arg), void *arg);
