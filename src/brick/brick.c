@@ -8,6 +8,7 @@
 #include "brick/groups.h"
 #include "brick/janitor.h"
 #include "brick/names.h"
+#include "brick/upcall.h"
 
 #include <stdio.h>
 #include <sys/random.h>
@@ -268,6 +269,8 @@ static int make_tables(struct brick *b)
         if (r == 0)
                 r = group_cache_new(&b->groups);
         if (r == 0)
+                r = upcall_table_new(&b->upcalls);
+        if (r == 0)
                 r = random_gfids(b);
         return r;
 }
@@ -402,6 +405,7 @@ struct brick *brick_close(struct brick *b)
                 inode_table_free(b->inodes);
         }
         group_cache_free(b->groups);
+        upcall_table_free(b->upcalls);
         if (b->root_fd >= 0)
                 disk_close(b->disk, b->root_fd);
         for (size_t k = 0; k < BRICK_ENTRY_LOCKS; k++)
