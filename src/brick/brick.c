@@ -9,6 +9,7 @@
 #include "brick/index.h"
 #include "brick/janitor.h"
 #include "brick/names.h"
+#include "brick/upcall.h"
 
 #include <stdio.h>
 #include <sys/xattr.h>
@@ -258,6 +259,8 @@ static int make_tables(struct brick *b)
                 r = group_cache_new(&b->groups);
         if (r == 0)
                 r = index_new(&b->index);
+        if (r == 0)
+                r = upcall_table_new(&b->upcalls);
         return r;
 }
 
@@ -392,6 +395,7 @@ struct brick *brick_close(struct brick *b)
         }
         group_cache_free(b->groups);
         index_free(b->index);
+        upcall_table_free(b->upcalls);
         if (b->root_fd >= 0)
                 disk_close(b->disk, b->root_fd);
         for (size_t k = 0; k < BRICK_ENTRY_LOCKS; k++)

@@ -9,6 +9,7 @@
 #include "brick/cache.h"
 #include "brick/groups.h"
 #include "brick/io.h"
+#include "brick/upcall.h"
 #include "rpc/record.h"
 
 #define REPLY_FIRST 768 /* holds most answers at once */
@@ -231,6 +232,8 @@ static void run(struct op *op, const struct fop_desc *desc, void *req, void *rep
                 r = xdata_parse(member(req, f->req_xdata), op->arena, &op->xdata);
         if (r == 0)
                 r = arbiter_answers(op) ? arbiter_handle(op, req, rep) : f->handle(op, req, rep);
+        if (r == 0)
+                upcall_after(op, req, rep);
         if (r != OP_PARKED)
                 answer(op, desc, rep, r);
 }

@@ -86,6 +86,7 @@ struct brick {
         gid_t gid;
         struct group_cache *groups; /* server.manage-gids (groups.c) */
         atomic_bool no_new_locks;   /* graceful stop (brick.h) */
+        struct upcall_table *upcalls;
 };
 
 struct object;
@@ -118,6 +119,7 @@ struct session {
         uint32_t fd_cap;
         uint32_t fd_low; /* no number below is free */
         _Atomic(struct lock_session *) locks; /* owned by lock.c; NULL = no lock was ever asked for */
+        struct upcall_session *upcalls;       /* owned by upcall.c; NULL = watches nothing */
 };
 
 #define SESSION_FDS_MAX 65536
@@ -144,6 +146,12 @@ struct caller { /* after squashing (brick.md §15.4) */
         const uint32_t *groups;
 };
 
+/* Whose name a request took away, for those who are told (upcall.h). */
+struct op_victim {
+        struct gfid gfid; /* null: nobody's */
+        bool gone;        /* that was the last name, and nobody has the object open */
+};
+
 struct op {
         struct brick *brick;
         struct session *session;
@@ -154,6 +162,7 @@ struct op {
         struct xdata xdata;          /* the request's known keys, typed; the others as pairs */
         struct dict reply;           /* xdata of the answer, being built; NULL dict if it stays empty */
         struct arena *arena;
+        struct op_victim victim;
 };
 
 /* Handlers return 0, a negative errno (the dispatcher then sends op_ret -1 with a zeroed body and op->reply), or OP_PARKED:
@@ -168,6 +177,13 @@ FOPS(FOP_HANDLER_)
 static inline bool op_internal(const struct op *op)
 {
         return op->caller.pid < 0;
+}
+
+/* INODE may be NULL. Counts only if the request succeeds. */
+static inline void op_set_victim(struct op *op, const struct inode *inode, bool gone)
+{
+        if (inode)
+                op->victim = (struct op_victim){inode->gfid, gone};
 }
 
 /* ---- objects on disk (object.c) ---------------------------------------------------------------------------------------- */

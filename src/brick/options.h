@@ -32,6 +32,8 @@
         O(manage_gids, bool, "manage-gids", "off")                                                                     \
         O(arbiter, bool, "arbiter", "off")                                                                             \
         O(read_only, bool, "read-only", "off")                                                                         \
+        O(cache_invalidation, bool, "cache-invalidation", "off")                                                       \
+        O(cache_invalidation_timeout, u32, "cache-invalidation-timeout", "60")                                         \
         O(outstanding_limit, u32, "rpc.outstanding-rpc-limit", "64")                                                   \
         O(inode_lru_limit, u32, "inode-lru-limit", "16384")                                                            \
         O(index_dirty, text, "xattrop-dirty-watchlist", "trusted.afr.dirty")                                           \

@@ -101,6 +101,7 @@ static int unlink_in_parent(struct op *op, struct object *parent, const char *na
         int r = find_victim(op, parent, name, &o);
         if (r == 0) {
                 r = unlink_victim(op, parent, &o);
+                op_set_victim(op, o.inode, o.st.st_nlink == 0);
                 object_done(op->brick, &o);
         }
         entry_unlock(&guard);
@@ -190,6 +191,7 @@ static int rmdir_in_parent(struct op *op, struct object *parent, const char *nam
         int r = find_victim(op, parent, name, &o);
         if (r == 0) {
                 r = rmdir_victim(op, parent, &o, whole);
+                op_set_victim(op, o.inode, true);
                 object_done(op->brick, &o);
         }
         entry_unlock(&guard);
