@@ -171,6 +171,12 @@ void check_record(struct checker *c, const struct name_record *r)
         remember(c, &c->records, r);
 }
 
+void check_spare(struct checker *c, ino_t ino)
+{
+        uint64_t number = ino;
+        remember(c, &c->spare, &number);
+}
+
 /* ---- paths, directories -------------------------------------------------------------------------------------------- */
 
 void check_path_cut(struct checker *c, size_t len)
@@ -328,7 +334,7 @@ static void clear_tables(struct checker *c)
 {
         table_done(&c->known);
         table_done(&c->records);
-        table_done(&c->unlinked);
+        table_done(&c->spare);
         c->overflow = false;
         c->wrong = 0;
 }
@@ -348,8 +354,9 @@ static void walk_all(struct checker *c)
         table_sort_records(&c->records);
         if (!c->reporting)
                 check_find_twice(c);
-        check_groups(c);
         check_handles(c);
+        table_sort_u64(&c->spare);
+        check_groups(c);
         if (c->first == 0) {
                 check_indices(c);
                 check_lost_found(c);
@@ -448,7 +455,7 @@ static struct checker *checker_new(struct disk *disk, const struct check_config 
         c->b.root_fd = -EBADF;
         c->config = config;
         c->path = BUF_INIT(PATH_BYTES);
-        c->known.size = c->unlinked.size = c->keys.size = sizeof(uint64_t);
+        c->known.size = c->spare.size = c->keys.size = sizeof(uint64_t);
         c->records.size = sizeof(struct name_record);
         c->twice.size = sizeof(struct gfid);
         c->kept_last = &c->kept;

@@ -43,7 +43,9 @@ void table_done(struct table *t);
 /* Sorted arrays of numbers and of gfids. */
 void table_sort_u64(struct table *t);
 bool table_has_u64(const struct table *t, uint64_t x);
+size_t table_count_u64(const struct table *t, uint64_t x);
 void table_sort_gfids(struct table *t);
+/* Also of a table of records. */
 bool table_has_gfid(const struct table *t, const struct gfid *g);
 /* By gfid, then inode. */
 void table_sort_records(struct table *t);
@@ -68,7 +70,7 @@ struct checker {
         struct table known;    /* u64: marks of objects whose handle is right */
         struct table records;  /* struct name_record */
         struct table twice;    /* gfids that several objects have; from the survey, sorted */
-        struct table unlinked; /* u64: inode numbers in .glusterfs/unlink */
+        struct table spare;    /* u64: inode numbers of links that are neither a name nor the handle */
         struct table keys;     /* u64: what the survey found */
         struct kept *kept, **kept_last; /* the survey's findings */
         size_t kept_count, found;
@@ -92,6 +94,8 @@ static inline bool check_in_round(const struct checker *c, const struct gfid *g)
 /* Remembers an object whose handle is right. */
 void check_know(struct checker *c, const struct gfid *g);
 void check_record(struct checker *c, const struct name_record *r);
+/* An object has a link below .glusterfs that is neither a name nor its handle. */
+void check_spare(struct checker *c, ino_t ino);
 
 /* c->path becomes its first LEN bytes, '/' and NAME. */
 void check_path_push(struct checker *c, size_t len, const char *name);
@@ -121,7 +125,7 @@ bool check_name(struct checker *c, int dirfd, const char *name, const struct gfi
                 struct gfid *ret_gfid);
 /* Once all names are known: gfids that stand for several objects go to c->twice. */
 void check_find_twice(struct checker *c);
-/* Once all names are known: link counts and gfid2path of objects with several. */
+/* Once all names and handles are known: link counts and gfid2path of objects with several names. */
 void check_groups(struct checker *c);
 /* Attributes of N, whose names are the first LEN bytes of c->list. */
 void check_attributes(struct checker *c, const struct named *n, size_t len);

@@ -41,9 +41,7 @@ static void take_unlinked(struct checker *c, int fd, const char *name, void *arg
         (void)arg;
         if (disk_stat(c->b.disk, fd, name, &st) < 0)
                 return;
-        uint64_t ino = st.st_ino;
-        if (table_add(&c->unlinked, &ino) < 0)
-                c->overflow = true;
+        check_spare(c, st.st_ino);
         note_leftover(c, UNLINK_DIR, name, "a removed file that was still open; the next start of the brick deletes it");
 }
 
@@ -58,7 +56,6 @@ void check_removed(struct checker *c)
 {
         struct gfid none = {0};
         each_in(c, UNLINK_DIR, take_unlinked, NULL);
-        table_sort_u64(&c->unlinked);
         each_in(c, LANDFILL_DIR, note_landfill, NULL);
         int fd = check_open_dir(c, c->b.root_fd, LANDFILL_DIR);
         if (fd < 0)

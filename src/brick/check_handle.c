@@ -67,25 +67,41 @@ static void judge_dir_link(struct checker *c, struct handle *h)
                             "the handle of a directory that does not exist: it leads to \"%s\"", target);
 }
 
-static void judge_last_link(struct checker *c, struct handle *h)
+static void judge_file_link(struct checker *c, struct handle *h)
 {
-        check_found(c, FINDING_ORPHAN, h->path, &h->gfid, fix_aside, h->path,
-                    "the object has no name any more, %lld bytes; a client or a repair may need what is in it",
-                    (long long)h->st.st_size);
-}
-
-static void judge_file_link(struct checker *c, struct handle *h, const struct gfid *own)
-{
-        char text[GFID_TEXT_LEN + 1];
-        if (!gfid_equal(own, &h->gfid))
-                check_found(c, FINDING_MISPLACED, h->path, &h->gfid, fix_aside, h->path,
-                            "the handle is a link of another object, %s", gfid_format(own, text));
-        else if (h->st.st_nlink == 1)
-                judge_last_link(c, h);
-        else if (!c->totals.incomplete && !table_has_u64(&c->unlinked, h->st.st_ino))
+        if (h->st.st_nlink == 1)
+                check_found(c, FINDING_ORPHAN, h->path, &h->gfid, fix_aside, h->path,
+                            "the object has no name any more; it has %lld bytes that may be the last copy",
+                            (long long)h->st.st_size);
+        else if (!c->totals.incomplete)
                 check_found(c, FINDING_LINKS, h->path, &h->gfid, NULL, NULL,
                             "%lu links, but no name in the brick (find / -xdev -inum %" PRIu64 " shows them)",
                             (unsigned long)h->st.st_nlink, (uint64_t)h->st.st_ino);
+}
+
+/* The other links, if any, are names that lost their gfid. */
+static void judge_without_gfid(struct checker *c, struct handle *h)
+{
+        check_found(c, FINDING_MISPLACED, h->path, &h->gfid, h->st.st_nlink == 1 ? fix_aside : NULL, h->path,
+                    "the handle is an object without gfid; it may be this one that it has lost (find BRICK -inum %" PRIu64 ")",
+                    (uint64_t)h->st.st_ino);
+}
+
+/* No handle of what it is a link of. */
+static void judge_misplaced(struct checker *c, struct handle *h, const char *text)
+{
+        const struct gfid *g = gfid_is_null(&h->gfid) ? NULL : &h->gfid;
+        if (!check_found(c, FINDING_MISPLACED, h->path, g, fix_aside, h->path, "%s", text) && !S_ISDIR(h->st.st_mode) &&
+            h->st.st_nlink > 1)
+                check_spare(c, h->st.st_ino);
+}
+
+/* The walk over names has found that the handle of this gfid is not its object; what is it a link of? */
+static void judge_wrong(struct checker *c, const struct handle *h)
+{
+        struct stat st;
+        if (disk_stat(c->b.disk, c->b.root_fd, h->path, &st) == 0 && st.st_nlink > 1 && !S_ISDIR(st.st_mode))
+                check_spare(c, st.st_ino);
 }
 
 /* What no name of the tree accounts for. */
@@ -99,24 +115,21 @@ static void judge_unknown(struct checker *c, struct handle *h)
                 return;
         }
         memcpy(at.path, h->path, MIN(sizeof at.path, sizeof h->path));
-        if (gfid_is_null(&h->gfid)) {
-                check_found(c, FINDING_MISPLACED, h->path, NULL, fix_aside, h->path, "it is no handle, or not in its place");
-                return;
-        }
-        if (S_ISDIR(h->st.st_mode)) {
-                check_found(c, FINDING_MISPLACED, h->path, &h->gfid, fix_aside, h->path, "a directory is no handle");
+        if (gfid_is_null(&h->gfid) || S_ISDIR(h->st.st_mode)) {
+                judge_misplaced(c, h, "it is no handle, or not in its place");
                 return;
         }
         r = gfid_read(&c->b, &at, &own);
         if (r == -ENODATA && S_ISLNK(h->st.st_mode))
                 judge_dir_link(c, h);
         else if (r == -ENODATA || r == -EUCLEAN)
-                check_found(c, FINDING_MISPLACED, h->path, &h->gfid, h->st.st_nlink == 1 ? fix_aside : NULL, h->path,
-                            "the handle is an object without gfid");
+                judge_without_gfid(c, h);
         else if (r < 0)
                 check_failed(c, h->path, r, "reading " XATTR_GFID);
+        else if (!gfid_equal(&own, &h->gfid))
+                judge_misplaced(c, h, "the handle is a link of another object");
         else
-                judge_file_link(c, h, &own);
+                judge_file_link(c, h);
 }
 
 /* ---- the walk ------------------------------------------------------------------------------------------------------ */
@@ -139,7 +152,10 @@ static void judge_entry(struct checker *c, int fd, const char *name, void *arg)
         else if (table_has_u64(&c->known, gfid_mark(&h.gfid)) || table_has_gfid(&c->twice, &h.gfid))
                 return;
         (void)snprintf(h.path, sizeof h.path, "%s/%s", dir->path, name);
-        judge_unknown(c, &h);
+        if (table_has_gfid(&c->records, &h.gfid))
+                judge_wrong(c, &h);
+        else
+                judge_unknown(c, &h);
 }
 
 static bool is_hex_pair(const char *s)

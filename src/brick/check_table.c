@@ -74,6 +74,17 @@ bool table_has_u64(const struct table *t, uint64_t x)
         return t->n > 0 && bsearch(&x, t->v, t->n, t->size, compare_u64);
 }
 
+size_t table_count_u64(const struct table *t, uint64_t x)
+{
+        const uint64_t *v = t->v, *at = table_has_u64(t, x) ? bsearch(&x, v, t->n, t->size, compare_u64) : NULL;
+        size_t n = 0;
+        for (const uint64_t *p = at; p && p < v + t->n && *p == x; p++)
+                n++;
+        for (const uint64_t *p = at; p && p > v && p[-1] == x; p--)
+                n++;
+        return n;
+}
+
 uint64_t gfid_mark(const struct gfid *g)
 {
         return XXH64(g->b, sizeof g->b, 0);
