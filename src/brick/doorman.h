@@ -12,7 +12,7 @@
 #include "brick/conn.h"
 #include "rpc/tls.h"
 
-#define DOORMAN_SECONDS 15
+#define DOORMAN_SECONDS 10
 #define DOORMAN_MAX 2048 /* handshakes at once */
 
 struct doorman;
