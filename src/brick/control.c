@@ -53,6 +53,9 @@ static const char *attach_error(int r)
                 return "The brick is being opened already.";
         case -EEXIST:
                 return "The brick is served for another volume: detach it first.";
+        case -EXDEV:
+                return "The brick has other TLS files or rules than the other bricks of this process: give the volumes "
+                       "the same ssl options, or stop and start this one, so that a process of its own serves it.";
         case -ESHUTDOWN:
                 return "The brick process is shutting down.";
         }

@@ -44,6 +44,7 @@
         O(allow_insecure, bool, "rpc-auth-allow-insecure", "on")                                                       \
         O(auth_allow, text, "auth-allow", "*")                                                                         \
         O(auth_reject, text, "auth-reject", "")                                                                        \
+        O(auth_ssl_allow, text, "auth-ssl-allow", "")                                                                  \
         O(auth_user, text, "auth-user", "")                                                                            \
         O(auth_password, text, "auth-password", "")
 

@@ -132,14 +132,13 @@ static void test_volfile(void **state)
         assert_false(c->options.acl); /* no access-control section */
         assert_int_equal(c->options.reserve.percent, 3);
 
-        bool trusted = true;
-        assert_true(auth_check(c, "10.0.0.1", "", NULL, NULL, &trusted));
-        assert_false(trusted);
-        assert_false(auth_check(c, "10.0.1.1", "", NULL, NULL, &trusted));
-        assert_false(auth_check(c, "10.0.1.1", "", "user", "wrong", &trusted));
-        assert_false(auth_check(c, "10.0.1.1", "", "user", "secret2", &trusted));
-        assert_true(auth_check(c, "10.0.1.1", "", "user", "secret", &trusted));
-        assert_true(trusted);
+        assert_true(auth_check(c, &(struct auth_client){.peer = "10.0.0.1"}));
+        assert_false(auth_check(c, &(struct auth_client){.peer = "10.0.1.1"}));
+        assert_true(auth_check(c, &(struct auth_client){.peer = "10.0.1.1", .trusted = true}));
+        assert_false(auth_login(c, NULL, NULL));
+        assert_false(auth_login(c, "user", "wrong"));
+        assert_false(auth_login(c, "user", "secret2"));
+        assert_true(auth_login(c, "user", "secret"));
         free(c);
 }
 
