@@ -72,6 +72,8 @@ nothing_pending() {
         done
 }
 
+anonymous_empty() { [ -z "$(for b in $(brick_paths); do find "$b"/.glusterfs-anonymous-inode-* -mindepth 1 2>/dev/null | head -1; done)" ]; }
+
 # away HOW N -- node N's brick is killed or cut off, and back after some calls
 away() {
         load_phase careful || return 1
@@ -101,6 +103,8 @@ settle() {
                 fail "$1: the indices are not empty after 90 s"
                 for b in $(brick_paths); do find "$b/.glusterfs/indices" -mindepth 2 | head -5; done
         fi
+        until_true 40 anonymous_empty || echo "# anonymous: $(for b in $(brick_paths); do find "$b"/.glusterfs-anonymous-inode-* -mindepth 1 2>/dev/null | wc -l; done | xargs)"
+        echo "# $((SECONDS - begin)) s"
         check "$1: the bricks agree" python3 "$T/replicas.py" "$(layout_type "$LAYOUT")" $(brick_paths)
 }
 
