@@ -7,7 +7,10 @@
         " [force]"
 
 /* A command of the grammar that is not there yet. */
-#define LATER(words) {words, "", "", EFFECT_CHANGES, NULL}
+#define LATER(words)                                                                                                   \
+        {                                                                                                              \
+                words, "", "", EFFECT_CHANGES, NULL                                                                    \
+        }
 
 static const struct command table[] = {
         {"help", "[all]", "list the commands", EFFECT_NONE, run_help},
@@ -21,6 +24,12 @@ static const struct command table[] = {
         {"volume list", "", "list the names of all volumes", EFFECT_READS, run_volume_list},
         {"volume status", "[all | <VOLNAME>]", "show bricks, their ports and processes", EFFECT_READS,
          run_volume_status},
+        {"record define", CREATE_OPERANDS, "print the record of a volume that several nodes are to import",
+         EFFECT_READS, run_record_define},
+        {"record export", "<VOLNAME>", "print the record of a volume; it holds the volume's password", EFFECT_READS,
+         run_record_export},
+        {"record import", "<FILE> [force]", "take up a volume that was defined or exported on another node",
+         EFFECT_CHANGES, run_record_import},
 
         LATER("volume add-brick"),
         LATER("volume barrier"),

@@ -22,8 +22,8 @@
 struct config {
         CONFIG_SETTINGS(CONFIG_MEMBER_)
         char file[CONFIG_VALUE_MAX];
-        bool check;    /* validate and end */
-        int ready_fd;  /* -EBADF, or where a line is written when mortard serves */
+        bool check;   /* validate and end */
+        int ready_fd; /* -EBADF, or where a line is written when mortard serves */
         unsigned bricks_per_process_number;
         int log_level_number;
 };

@@ -24,12 +24,13 @@ int pool_find(const struct pool *p, const char *name, struct volume **ret, struc
 
 /* ---- on the worker ----------------------------------------------------------------------------------------------- */
 
-enum step { STEP_CREATE, STEP_START, STEP_STOP, STEP_SETTLE, STEP_REVERT, STEP_DELETE, STEP_RECOVER };
+enum step { STEP_DEFINE, STEP_CREATE, STEP_START, STEP_STOP, STEP_SETTLE, STEP_REVERT, STEP_DELETE, STEP_RECOVER };
 
 struct work {
         enum step step;
         const struct change *change;
         struct volume *volume;
+        unsigned flags; /* CREATE: enum check_flags */
         bool force;
         bool gone;
         enum volume_status status;
@@ -40,8 +41,10 @@ struct work {
 static int work_step(struct work *w)
 {
         switch (w->step) {
+        case STEP_DEFINE:
+                return check_define(&w->change->check, w->volume, w->force, w->error);
         case STEP_CREATE:
-                return change_create(w->change, w->volume, w->force, w->error);
+                return change_create(w->change, w->volume, w->flags, w->error);
         case STEP_START:
                 return change_start(w->change, w->volume, w->force, w->error);
         case STEP_STOP:
@@ -137,7 +140,8 @@ static int want_bricks(struct pool *p, const struct volume *v, struct error *e)
 {
         int r = 0;
         for (size_t i = 0; r == 0 && i < v->n_bricks; i++)
-                r = want_brick(p, v, i, e);
+                if (v->bricks[i].local)
+                        r = want_brick(p, v, i, e);
         return r;
 }
 
@@ -147,6 +151,8 @@ static int wait_bricks(struct fibre *self, struct pool *p, const struct volume *
         uint64_t deadline = loop_now(p->loop) + SUPERVISOR_PATIENCE;
         for (size_t i = 0; i < v->n_bricks; i++) {
                 struct error why = {0};
+                if (!v->bricks[i].local)
+                        continue;
                 int r = supervisor_wait(self, p->supervisor, v->bricks[i].path, deadline, &why);
                 if (r < 0 && first == 0)
                         first = error_set(e, r, "Commit failed on localhost. Brick %s:%s could not be started: %s",
@@ -159,7 +165,7 @@ static void unwant_bricks(struct fibre *self, struct pool *p, const struct volum
 {
         uint64_t deadline = loop_now(p->loop) + SUPERVISOR_PATIENCE;
         for (size_t i = 0; i < v->n_bricks; i++)
-                if (supervisor_unwant(self, p->supervisor, v->bricks[i].path, deadline) < 0)
+                if (v->bricks[i].local && supervisor_unwant(self, p->supervisor, v->bricks[i].path, deadline) < 0)
                         log_warning(COMPONENT,
                                     "brick %s:%s does not stop yet; it is detached as soon as its process answers",
                                     v->bricks[i].host, v->bricks[i].path);
@@ -167,9 +173,9 @@ static void unwant_bricks(struct fibre *self, struct pool *p, const struct volum
 
 /* ---- the commands, under the lock -------------------------------------------------------------------------------- */
 
-static int create(struct fibre *self, struct pool *p, struct volume *v, bool force, struct error *e)
+static int create(struct fibre *self, struct pool *p, struct volume *v, unsigned flags, struct error *e)
 {
-        int r = work_do(self, p, (struct work){.step = STEP_CREATE, .volume = v, .force = force, .error = e});
+        int r = work_do(self, p, (struct work){.step = STEP_CREATE, .volume = v, .flags = flags, .error = e});
         if (r == 0) {
                 log_notice(COMPONENT, "volume %s created", v->name);
                 adopt(p, v);
@@ -235,10 +241,18 @@ static int with_copy(struct fibre *self, struct pool *p, const char *name, chang
 
 /* ---- interface --------------------------------------------------------------------------------------------------- */
 
-int operation_create(struct fibre *self, struct pool *p, struct volume *v, bool force, struct error *e)
+int operation_define(struct fibre *self, struct pool *p, struct volume *v, bool force, struct error *e)
 {
         fibre_mutex_lock(self, &p->changing);
-        int r = create(self, p, v, force, e);
+        int r = work_do(self, p, (struct work){.step = STEP_DEFINE, .volume = v, .force = force, .error = e});
+        fibre_mutex_unlock(self, &p->changing);
+        return r;
+}
+
+int operation_create(struct fibre *self, struct pool *p, struct volume *v, unsigned flags, struct error *e)
+{
+        fibre_mutex_lock(self, &p->changing);
+        int r = create(self, p, v, flags, e);
         fibre_mutex_unlock(self, &p->changing);
         if (r == 0)
                 serve_notify(p);

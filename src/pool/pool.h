@@ -28,8 +28,10 @@ struct pool {
 
 /* Each takes the lock, makes the change, tells the supervisor and all clients. 0, or -errno with stock's reason. */
 
-/* Takes V: name, hosts and paths are filled in. */
-int operation_create(struct fibre *self, struct pool *p, struct volume *v, bool force, struct error *e);
+/* Takes V: all but what is in its bricks' directories is filled in. FLAGS: enum check_flags. */
+int operation_create(struct fibre *self, struct pool *p, struct volume *v, unsigned flags, struct error *e);
+/* Checks V as a volume that other nodes are to import; changes nothing. */
+int operation_define(struct fibre *self, struct pool *p, struct volume *v, bool force, struct error *e);
 int operation_start(struct fibre *self, struct pool *p, const char *name, bool force, struct error *e);
 int operation_stop(struct fibre *self, struct pool *p, const char *name, bool force, struct error *e);
 int operation_delete(struct fibre *self, struct pool *p, const char *name, struct error *e);

@@ -220,10 +220,11 @@ static void note_attached(struct process *p, const char *path, const char *volum
         struct served *b = served_find(s, path);
         if (!b && s->config.keep && s->config.keep(s->config.arg, volume)) {
                 p->foreign++;
-                log_warning(COMPONENT,
-                            "brick %s of volume %s is served by process %u (pid %d), and there is no record of the volume "
-                            "that can be used: it is left alone",
-                            path, volume, p->number, (int)p->pid);
+                log_warning(
+                        COMPONENT,
+                        "brick %s of volume %s is served by process %u (pid %d), and there is no record of the volume "
+                        "that can be used: it is left alone",
+                        path, volume, p->number, (int)p->pid);
                 return;
         }
         if (!b)

@@ -235,10 +235,27 @@ def test_create_refusals(node):
           " the arbiter", "gv0", "replica", "4", "arbiter", "1", b("x"))
     usage("replicated-dispersed volume is not supported", "gv0", "replica", "2", "disperse", "3", b("x"), b("y"))
     usage("", "gv0", "transport", "foo", b("x"))
-    for words, kind in ((("replica", "3"), "replicate"), (("replica", "2", "arbiter", "1"), "arbiter"),
-                        (("disperse", "3"), "disperse"), (("redundancy", "1"), "disperse")):
-        code, out, err = node.mortar("volume", "create", "gv0", *words, b("x"), b("y"), b("z"))
-        assert (code, out) == (1, "") and err.startswith(f"mortar: {kind} volumes are not there yet: ") and err.count("\n") == 1
+    three = [b("x"), b("y"), b("z")]
+    usage("number of bricks is not a multiple of replica count", "gv0", "replica", "3", *three[:2])
+    usage("number of bricks is not a multiple of replica count", "gv0", "replica", "2", "arbiter", "1", *three[:2])
+    usage("disperse count must be greater than 2", "gv0", "disperse", "2", *three)
+    usage("number of bricks must be greater than 2", "gv0", "disperse", *three[:2])
+    usage("number of bricks is not a multiple of disperse count", "gv0", "disperse-data", "2", "redundancy", "1", *three[:2])
+    usage("redundancy must be greater than or equal to 1 and less than 2 for a disperse 3 volume", "gv0", "disperse", "3",
+          "redundancy", "2", *three)
+    usage("redundancy must be greater than or equal to 1 and less than 2 for a disperse 3 volume", "gv0", "disperse", "3",
+          "disperse-data", "3", *three)
+    usage("Disperse count(D) should be equal to sum of disperse-data count(K) and redundancy count(R)", "gv0", "disperse", "3",
+          "disperse-data", "3", "redundancy", "1", *three)
+    usage("Please provide redundancy count along with disperse-data count", "gv0", "disperse-data", "2", *three, b("u"))
+    usage("disperse-data must be greater than 1", "gv0", "disperse-data", "1", *three)
+    usage("redundancy must be greater than 0", "gv0", "redundancy", "0", *three)
+    usage("disperse option given twice", "gv0", "disperse", "3", "disperse", "3", *three)
+    node.refused("mortar: thin-arbiter volumes are not there yet; nothing was changed\n", "volume", "create", "gv0", "replica",
+                 "2", "thin-arbiter", "1", *three)
+    for kind, words in (("replicate", ("replica", "3")), ("disperse", ("disperse", "3"))):
+        failed(f"Multiple bricks of a {kind} volume are present on the same server. This setup is not optimal. Bricks should be"
+               f" on different nodes to have best fault tolerant configuration. {FORCE_TEXT} ", *words, *three)
     failed("Host 192.0.2.1 is not in 'Peer in Cluster' state", "192.0.2.1:/x")
     failed(f"Failed to create brick directory for brick {b('no/x')}. Reason : No such file or directory ", b("no/x"))
     failed(f"The brick {HOST}:/mortar-test-x is being created in the root partition. It is recommended that you don't use the"
@@ -249,6 +266,118 @@ def test_create_refusals(node):
     failed(f"Host 192.0.2.1 is not in 'Peer in Cluster' state", b("x"), "192.0.2.1:/x")
     assert os.listdir(root) == []
     assert os.listdir(f"{node.root}/state/volumes") == []
+
+
+def test_layouts(node):
+    """Replicate, arbiter, disperse and their distributed forms: `volume info`, volfiles."""
+    cases = ((("replica", "3"), 3, "Replicate", "1 x 3 = 3"), (("replica", "3"), 6, "Distributed-Replicate", "2 x 3 = 6"),
+             (("replica", "2"), 2, "Replicate", "1 x 2 = 2"), (("replica", "4"), 4, "Replicate", "1 x 4 = 4"),
+             (("replica", "3", "arbiter", "1"), 3, "Replicate", "1 x (2 + 1) = 3"),
+             (("replica", "2", "arbiter", "1"), 6, "Distributed-Replicate", "2 x (2 + 1) = 6"),
+             (("disperse", "3"), 3, "Disperse", "1 x (2 + 1) = 3"), (("disperse",), 6, "Disperse", "1 x (4 + 2) = 6"),
+             (("disperse", "3", "redundancy", "1"), 6, "Distributed-Disperse", "2 x (2 + 1) = 6"),
+             (("disperse-data", "2", "redundancy", "1"), 3, "Disperse", "1 x (2 + 1) = 3"),
+             (("disperse-data", "4"), 6, "Disperse", "1 x (4 + 2) = 6"), (("redundancy", "2"), 6, "Disperse", "1 x (4 + 2) = 6"),
+             (("disperse", "4"), 4, "Disperse", "1 x (3 + 1) = 4"))
+    for i, (words, n, kind, count) in enumerate(cases):
+        name, bricks = f"v{i}", [node.brick(f"v{i}-{k}") for k in range(n)]
+        node.ok("volume", "create", name, *words, *bricks, "force")
+        out = node.ok("volume", "info", name)
+        assert f"Type: {kind}\n" in out and f"Number of Bricks: {count}\n" in out, out
+        arbiter = "arbiter" in words
+        for k, brick in enumerate(bricks):
+            assert f"Brick{k + 1}: {brick}{' (arbiter)' if arbiter and k % 3 == 2 else ''}\n" in out, out
+        tail = "storage.fips-mode-rchecksum: on\ntransport.address-family: inet\nnfs.disable: on\n"
+        if "replica" in words:
+            tail = "cluster.granular-entry-heal: on\n" + tail + "performance.client-io-threads: off\n"
+        assert out.endswith("Options Reconfigured:\n" + tail), out
+        c = wire.Connection()
+        cluster = "cluster/replicate" if "replica" in words else "cluster/disperse"
+        for key in (name, f"shd/{name}"):
+            code, errno, text = c.getspec(key)
+            assert code > 0 and f"type {cluster}\n" in text and "option username" in text, (key, code, errno)
+            assert ("iam-self-heal-daemon" in text) == (key != name)
+            assert ("arbiter-count 1" in text) == arbiter
+    node.ok("volume", "start", "v0")
+    assert len(node.online("v0")) == 3
+
+
+def test_layout_questions(node):
+    """What is asked before a volume is made: no means usage."""
+    bricks = [node.brick(f"b{k}") for k in range(6)]
+    split_brain = ("Replica 2 volumes are prone to split-brain. Use Arbiter or Replica 3 to avoid this. See: "
+                   "http://docs.gluster.org/en/latest/Administrator-Guide/Split-brain-and-ways-to-deal-with-it/.\n"
+                   "Do you still want to continue?\n (y/n) ")
+    optimal = "The optimal redundancy for this configuration is 2. Do you want to create the volume with this value ? (y/n) "
+    data = "Redundancy for this configuration is 2. Do you want to create the volume with this value ? (y/n) "
+    for words, n, question in (
+            (("replica", "2"), 2, split_brain), (("disperse", "6"), 6, optimal), (("disperse-data", "4"), 6, data),
+            (("disperse", "4"), 4, "There isn't an optimal redundancy value for this configuration. Do you want to create the"
+             " volume with redundancy 1 ? (y/n) "),
+            (("disperse", "5", "redundancy", "2"), 5,
+             "This configuration is not optimal on most workloads. Do you want to use it ? (y/n) ")):
+        assert node.mortar("volume", "create", "gv0", *words, *bricks[:n], stdin="n\n") == (1, question, CREATE_USAGE)
+    code, out, err = node.mortar("volume", "create", "gv0", "replica", "2", *bricks[:2], "force")
+    assert (code, out) == (0, "volume create: gv0: success: please start the volume to access data\n"), err
+
+
+def test_records(node):
+    """A volume over several nodes without a pool: define, import on each, export."""
+    local, far = node.brick("b1"), "192.0.2.7:/bricks/b1"
+    node.refused("volume create: gv0: failed: Host 192.0.2.7 is not in 'Peer in Cluster' state\n", "volume", "create", "gv0",
+                 "replica", "3", local, far, "192.0.2.8:/b", "force")
+    words = ("replica", "3", local, far, "192.0.2.8:/bricks/b1")
+    record = json.loads(node.ok("record", "define", "gv0", *words))
+    assert record["set_size"] == 3 and [b["id"] for b in record["bricks"]] == [f"gv0-client-{i}" for i in range(3)]
+    assert record["id"] != json.loads(node.ok("record", "define", "gv0", *words))["id"]
+    node.refused("record define: gv0: failed: Multiple bricks of a replicate volume are present on the same server. This setup is"
+                 " not optimal. Bricks should be on different nodes to have best fault tolerant configuration. "
+                 f"{FORCE_TEXT} \n", "record", "define", "gv0", "replica", "2", far, far + "2")
+    assert os.listdir(f"{node.root}/data") == [] and node.mortar("volume", "list")[1] == ""
+    file = f"{node.root}/gv0.json"
+
+    def write(change=None):
+        copy = json.loads(json.dumps(record))
+        if change:
+            change(copy)
+        with open(file, "w") as f:
+            json.dump(copy, f)
+    for change, text in (
+            (lambda r: r.pop("id"), 'member "id"'), (lambda r: r.update(set_size=2), 'member "set_size"'),
+            (lambda r: r.update(schema=99), "a newer mortard wrote it"), (lambda r: r.update(name="a/b"), 'member "name"'),
+            (lambda r: r["bricks"][0].update(path="/x//y"), "not in its shortest form"),
+            (lambda r: r["bricks"][0].update(path="x"), 'member "path"'),
+            (lambda r: r["bricks"][0].update(host="a b"), "host or id has characters"),
+            (lambda r: r["bricks"][1].update(id="gv0-client-0"), "bricks 1 and 2 are the same"),
+            (lambda r: r["bricks"].pop(), 'member "set_size"'), (lambda r: r.update(arbiter_count=9), 'member "arbiter_count"'),
+            (lambda r: r["options"].append(["no.such", "1"]), "option no.such does not exist"),
+            (lambda r: r["options"].append(["cluster.eager-lock", "maybe"]), "is not a valid boolean value"),
+            (lambda r: r.update(type="disperse"), "redundancy 0 does not fit")):
+        write(change)
+        code, out, err = node.mortar("record", "import", file)
+        assert (code, out) == (1, "") and err.startswith("record import: failed: ") and text in err, (text, err)
+    assert node.mortar("record", "import", "/nosuch") == (1, "", "mortar: /nosuch: No such file or directory\n")
+    assert node.mortar("volume", "list")[1] == "" and os.listdir(f"{node.root}/data") == []
+    write()
+    assert node.ok("record", "import", file) == "record import: gv0: success: 1 of 3 bricks are on this node\n"
+    node.refused("record import: failed: Volume gv0 already exists\n", "record", "import", file)
+    assert os.getxattr(f"{node.root}/data/b1", "trusted.glusterfs.volume-id").hex() == record["id"].replace("-", "")
+    assert json.loads(node.ok("record", "export", "gv0")) == record
+    node.ok("volume", "start", "gv0")
+    assert [b["name"] for b in node.online("gv0")] == [local]
+    text = wire.Connection().getspec("gv0")[2]
+    assert text.count("option remote-host") == 3 and f"option password {record['password']}\n" in text
+    node.kill()
+    node.start()
+    assert [b["name"] for b in node.online("gv0")] == [local]
+    node.ok("volume", "stop", "gv0")
+    node.ok("volume", "delete", "gv0")
+    node.ok("record", "import", file)  # its own mark is no obstacle
+    write(lambda r: r.update(id="6b1e1e26-3e6c-4b2c-9d9a-000000000001", name="other"))
+    node.refused(f"record import: failed: Brick: {local} not available. Brick may be containing or be contained by an existing"
+                 " brick.\n", "record", "import", file)
+    node.ok("volume", "delete", "gv0")
+    node.refused(f"record import: failed: {node.root}/data/b1 is already part of a volume\n", "record", "import", file)
 
 
 def test_host_names(node):
