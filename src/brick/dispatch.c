@@ -5,6 +5,7 @@
  * The table is made from FOPS(), so a procedure cannot be forgotten. Replies are one buffer (mark, header, message); the data
  * of READ goes out as a piece of its own, from where the handler put it. Any thread; nothing is kept between calls.
  */
+#include "brick/arbiter.h"
 #include "brick/cache.h"
 #include "brick/groups.h"
 #include "brick/io.h"
@@ -229,7 +230,7 @@ static void run(struct op *op, const struct fop_desc *desc, void *req, void *rep
         if (r == 0)
                 r = xdata_parse(member(req, f->req_xdata), op->arena, &op->xdata);
         if (r == 0)
-                r = f->handle(op, req, rep);
+                r = arbiter_answers(op) ? arbiter_handle(op, req, rep) : f->handle(op, req, rep);
         if (r != OP_PARKED)
                 answer(op, desc, rep, r);
 }

@@ -79,6 +79,7 @@ static int parse_options(const struct volfile *v, struct export_config *c, struc
         size_t count;
         brick_options_init(&c->options);
         c->options.acl = section_of_type(v, "features/access-control", &count) != NULL;
+        c->options.arbiter = section_of_type(v, "features/arbiter", &count) != NULL;
         for (size_t i = 0; i < v->n_sections; i++) {
                 const struct volfile_section *s = v->sections[i];
                 for (size_t k = 0; k < s->n_options; k++) {

@@ -30,6 +30,7 @@
         O(anon_uid, u32, "anonuid", "65534")                                                                           \
         O(anon_gid, u32, "anongid", "65534")                                                                           \
         O(manage_gids, bool, "manage-gids", "off")                                                                     \
+        O(arbiter, bool, "arbiter", "off")                                                                             \
         O(read_only, bool, "read-only", "off")                                                                         \
         O(outstanding_limit, u32, "rpc.outstanding-rpc-limit", "64")                                                   \
         O(inode_lru_limit, u32, "inode-lru-limit", "16384")                                                            \
