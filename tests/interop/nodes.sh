@@ -11,12 +11,12 @@
 #   node_stop N, node_kill_brick N      SIGTERM, SIGKILL, and waits until it is gone
 #   node_cut N, node_heal N             the node's link down, up
 #   volume_mount NAME MOUNTPOINT [OPTION…]   Debian's FUSE client; log in $W/client-NAME.log
-#   shd_start, shd_stop                 Debian's self-heal daemon for the volume
+#   shd_start, shd_stop                 Debian's self-heal daemons, one per node
 #   volume_stop                         ends the bricks
 NODE_PORT=49152
-NODE_UUID=8f7be0cb-6b1f-4a4d-a2ac-5a4e3c1f7a0d # all nodes call themselves so: one self-heal daemon serves every brick
+NODE_UUID=8f7be0cb-6b1f-4a4d-a2ac-5a4e3c1f7a # and two digits for the node
 VOLUME_ID=3f0e3a5c-8d0b-4c62-9a51-6f6a1d0c7e42 # what volgen writes
-declare -A NODE_PID NODE_KIND BRICK_PID
+declare -A NODE_PID NODE_KIND BRICK_PID SHD_PID
 
 node_address() { echo "10.98.1.$1"; }
 
@@ -93,7 +93,7 @@ volume_make() {
         *) volfile shd | sed "s/^ *option remote-host.*/&\n    option remote-port $NODE_PORT/" >"$W/volfiles/$VOLUME.shd" || return 1 ;;
         esac
         for n in $(seq "$BRICKS"); do
-                volfile $((n - 1)) | sed "s/^ *type storage.posix/&\n    option glusterd-uuid $NODE_UUID/
+                volfile $((n - 1)) | sed "s/^ *type storage.posix/&\n    option glusterd-uuid ${NODE_UUID}0$n/
                         s/^ *type protocol.server/&\n    option transport.socket.listen-port $NODE_PORT/" >"$W/volfiles/$VOLUME.brick$n" || return 1
         done
 }
@@ -156,12 +156,17 @@ volume_mount() {
 client_sees() { until_true "$3" grep -q '^connected = 1' "$1/.meta/graphs/active/$VOLUME-client-$(($2 - 1))/private"; }
 client_lost() { until_true "$3" grep -q '^connected = 0' "$1/.meta/graphs/active/$VOLUME-client-$(($2 - 1))/private"; }
 
+# One daemon per node, each heals what the index of its own brick names; a brick is its own when it reports the host name.
 shd_start() {
-        /usr/sbin/glusterfs -N -f "$W/volfiles/$VOLUME.shd" --process-name glustershd --client-pid=-6 --log-file="$W/shd-$VOLUME.log" \
-                --xlator-option "*replicate*.node-uuid=$NODE_UUID" --xlator-option "*disperse*.node-uuid=$NODE_UUID" >"$W/shd.out" 2>&1 &
-        SHD_PID=$!
+        local n
+        for n in $(seq "$BRICKS"); do
+                nsenter -t "${NODE_PID[$n]}" --mount --net --uts /usr/sbin/glusterfs -N -f "$W/volfiles/$VOLUME.shd" --process-name glustershd \
+                        --client-pid=-6 --log-file="$W/shd$n-$VOLUME.log" --xlator-option "*replicate*.node-uuid=${NODE_UUID}0$n" \
+                        --xlator-option "*disperse*.node-uuid=${NODE_UUID}0$n" >>"$W/shd-$VOLUME.out" 2>&1 &
+                SHD_PID[$n]=$!
+        done
 }
 shd_stop() {
-        kill "$SHD_PID" 2>/dev/null
-        wait "$SHD_PID" 2>/dev/null
+        kill "${SHD_PID[@]}" 2>/dev/null
+        wait "${SHD_PID[@]}" 2>/dev/null
 }
