@@ -19,7 +19,8 @@
 #define LANDFILL ".glusterfs/landfill"
 #define LINK_ATTEMPTS 4 /* each but the last finds something missing and makes it */
 #define READ_SIZE 4096
-#define SCAN_SHARE 100 /* looking for entries takes at most one part of this of the time */
+#define SLOW_SCAN (20 * NS_PER_MSEC)
+#define SCAN_SHARE 100 /* slow scans take at most one part of this of the time */
 
 #define XATTROP_ADD32 0u
 #define XATTROP_ADD64 1u
@@ -247,7 +248,8 @@ static bool scan_pending(struct index *x, struct brick *b, uint64_t word)
         uint64_t found, begin = coarse_now();
         int r = count_class(b, INDEX_XATTROP, 1, &found);
         uint64_t end = coarse_now();
-        atomic_store(&x->next_scan, end + (end - begin) * SCAN_SHARE);
+        if (end - begin > SLOW_SCAN) /* a directory that was large once */
+                atomic_store(&x->next_scan, end + (end - begin) * SCAN_SHARE);
         if (r < 0)
                 return r != -ENOENT;
         (void)atomic_compare_exchange_strong(&x->pending, &word,
