@@ -4,6 +4,7 @@
  * .glusterfs. New directories get exactly the modes below whatever the process's umask is, as long as it leaves the owner
  * alone; clients' modes need a umask of 0, which the program sets.
  */
+#include "brick/barrier.h"
 #include "brick/cache.h"
 #include "brick/groups.h"
 #include "brick/index.h"
@@ -261,6 +262,8 @@ static int make_tables(struct brick *b)
                 r = index_new(&b->index);
         if (r == 0)
                 r = upcall_table_new(&b->upcalls);
+        if (r == 0)
+                r = barrier_new(&b->barrier);
         return r;
 }
 
@@ -380,6 +383,7 @@ int brick_open(struct disk *disk, const struct brick_config *config, struct bric
         r = prepare(b, e);
         if (r < 0)
                 return r;
+        barrier_follow_options(b);
         *ret = TAKE_PTR(b);
         return 0;
 }
@@ -396,6 +400,7 @@ struct brick *brick_close(struct brick *b)
         group_cache_free(b->groups);
         index_free(b->index);
         upcall_table_free(b->upcalls);
+        barrier_free(b->barrier);
         if (b->root_fd >= 0)
                 disk_close(b->disk, b->root_fd);
         for (size_t k = 0; k < BRICK_ENTRY_LOCKS; k++)
@@ -430,6 +435,7 @@ int brick_reconfigure(struct brick *b, const struct brick_options *options)
         pthread_mutex_lock(&b->lock);
         b->next_reserve_check = b->next_health = b->next_purge = 0;
         pthread_mutex_unlock(&b->lock);
+        barrier_follow_options(b);
         (void)own_root(b, NULL);
         (void)space_refresh(b);
         return 0;
@@ -449,6 +455,7 @@ static bool is_due(struct brick *b, uint64_t *next, uint64_t now, uint64_t every
 int brick_maintain(struct brick *b, uint64_t now_ns, struct error *e)
 {
         const struct brick_options *o = b->options;
+        barrier_maintain(b, now_ns);
         if (is_due(b, &b->next_reserve_check, now_ns, RESERVE_EVERY)) {
                 int r = space_refresh(b);
                 if (r < 0)

@@ -87,6 +87,7 @@ struct brick {
         struct group_cache *groups; /* server.manage-gids (groups.c) */
         atomic_bool no_new_locks;   /* graceful stop (brick.h) */
         struct upcall_table *upcalls;
+        struct barrier *barrier;
 };
 
 struct object;
@@ -163,6 +164,7 @@ struct op {
         struct dict reply;           /* xdata of the answer, being built; NULL dict if it stays empty */
         struct arena *arena;
         struct op_victim victim;
+        bool held_back; /* the answer waits for the barrier (barrier.h) */
 };
 
 /* Handlers return 0, a negative errno (the dispatcher then sends op_ret -1 with a zeroed body and op->reply), or OP_PARKED:

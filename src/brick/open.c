@@ -178,7 +178,9 @@ int fop_fsyncdir(struct op *op, const struct fsyncdir_fop_req *req, struct fsync
         int r = io_fd_get(op, &req->gfid, req->fd, O_RDONLY | O_DIRECTORY, &io);
         if (r < 0)
                 return r;
-        r = disk_sync(op->brick->disk, io.fd, req->data != 0);
+        r = read_only_check(op); /* as stock does */
+        if (r == 0)
+                r = disk_sync(op->brick->disk, io.fd, req->data != 0);
         if (r == 0)
                 r = fill_lock_counts(op, io.inode, &op->reply);
         io_fd_done(op->brick, &io);

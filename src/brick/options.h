@@ -32,6 +32,8 @@
         O(manage_gids, bool, "manage-gids", "off")                                                                     \
         O(arbiter, bool, "arbiter", "off")                                                                             \
         O(read_only, bool, "read-only", "off")                                                                         \
+        O(barrier, bool, "barrier", "off")                                                                             \
+        O(barrier_timeout, u32, "barrier-timeout", "120")                                                              \
         O(cache_invalidation, bool, "cache-invalidation", "off")                                                       \
         O(cache_invalidation_timeout, u32, "cache-invalidation-timeout", "60")                                         \
         O(outstanding_limit, u32, "rpc.outstanding-rpc-limit", "64")                                                   \

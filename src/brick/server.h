@@ -46,7 +46,7 @@ struct export_config {
         struct brick_options options;
 };
 
-/* -EINVAL with a sentence. */
+/* -EINVAL with a sentence; -EOPNOTSUPP: the volume uses what only stock bricks do (brick.md §19). */
 int export_config_parse(const char *text, size_t len, struct export_config *ret, struct error *e);
 
 struct export

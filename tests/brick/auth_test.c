@@ -142,6 +142,38 @@ static void test_volfile(void **state)
         free(c);
 }
 
+static void feature_refused(const char *type, const char *option, const char *value, const char *remedy)
+{
+        char text[1024];
+        struct error e = {0};
+        struct export_config *c = malloc(sizeof *c);
+        (void)snprintf(text, sizeof text,
+                       "volume vol-posix\n type storage/posix\n option directory /b\n"
+                       " option volume-id 11111111-2222-4333-8444-555555555555\nend-volume\n"
+                       "volume x\n type %s\n option %s %s\n subvolumes vol-posix\nend-volume\n", type, option, value);
+        int r = export_config_parse(text, strlen(text), c, &e);
+        free(c);
+        assert_int_equal(r, remedy ? -EOPNOTSUPP : 0);
+        if (remedy && !strstr(e.text, remedy))
+                fail_msg("'%s' does not say '%s'", e.text, remedy);
+}
+
+/* Features whose promise only a stock brick keeps. */
+static void test_absent_features(void **state)
+{
+        feature_refused("features/quota", "server-quota", "on", "gluster volume quota vol disable");
+        feature_refused("features/marker", "quota", "on", "gluster volume quota vol disable");
+        feature_refused("features/marker", "inode-quota", "enable", "gluster volume quota vol disable");
+        feature_refused("features/marker", "xtime", "on", "geo-replication.indexing off");
+        feature_refused("features/changelog", "changelog", "on", "changelog.changelog off");
+        feature_refused("features/bitrot-stub", "bitrot", "on", "gluster volume bitrot vol disable");
+        feature_refused("features/worm", "worm", "1", "features.worm off");
+        feature_refused("features/worm", "worm-file-level", "true", "features.worm-file-level off");
+        feature_refused("features/trash", "trash", "on", "features.trash off");
+        feature_refused("features/quota", "server-quota", "off", NULL);
+        feature_refused("features/bitrot-stub", "bitrot", "disable", NULL);
+}
+
 static void refused(const char *text, const char *because)
 {
         struct export_config *c = malloc(sizeof *c);
@@ -176,6 +208,7 @@ int main(void)
                 cmocka_unit_test(test_long_groups),
                 cmocka_unit_test(test_names),
                 cmocka_unit_test(test_volfile),
+                cmocka_unit_test(test_absent_features),
                 cmocka_unit_test(test_bad_volfiles),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
