@@ -21,6 +21,7 @@
 
 #include "base/log.h"
 #include "brick/control.h"
+#include "pool/transport_key.h"
 #include "rpc/client.h"
 
 #define COMPONENT "bricks"
@@ -35,6 +36,7 @@
 struct served {
         char *path;
         char *volfile;
+        uint64_t key; /* transport_key() of it */
         struct process *process;
         bool wanted;
         bool attached;       /* served by the process, as far as we know */
@@ -613,12 +615,21 @@ static unsigned free_number(const struct supervisor *s)
         return number;
 }
 
+/* Whether P's bricks have the TLS files and rules of B, or need none. */
+static bool process_suits(const struct process *p, const struct served *b)
+{
+        for (const struct served *o = b->key ? p->supervisor->bricks : NULL; o; o = o->next)
+                if (o->process == p && o->key && o->key != b->key)
+                        return false;
+        return true;
+}
+
 /* A process with room, a new one if there is none. */
-static struct process *process_for_brick(struct supervisor *s)
+static struct process *process_for_brick(struct supervisor *s, const struct served *b)
 {
         unsigned room = s->config.bricks_per_process;
         for (struct process *p = s->processes; p; p = p->next)
-                if (!p->ending && (room == 0 || process_load(p) < room))
+                if (!p->ending && (room == 0 || process_load(p) < room) && process_suits(p, b))
                         return p;
         return process_new(s, free_number(s), 0);
 }
@@ -637,7 +648,7 @@ static int assign(struct supervisor *s, struct served *b)
 {
         if (b->process)
                 return 0;
-        struct process *p = process_for_brick(s);
+        struct process *p = process_for_brick(s, b);
         if (!p)
                 return -ENOMEM;
         b->process = p;
@@ -731,6 +742,7 @@ int supervisor_want(struct supervisor *s, const char *path, const char *volfile)
         }
         free(b->volfile);
         b->volfile = text;
+        b->key = transport_key(text);
         b->wanted = true;
         b->current = b->orphan = false;
         b->not_before = 0;

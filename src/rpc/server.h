@@ -31,6 +31,8 @@ struct rpc_server_handler {
         /* The connection is gone, whoever ended it; replies to it are dropped. `rpc_conn_data` is still valid here.
          * Called once. May be NULL. */
         void (*on_close)(struct rpc_server_conn *c, void *arg);
+        /* The peer speaks TLS on a connection that is plain; the connection is closed afterwards. May be NULL. */
+        void (*on_tls)(struct rpc_server_conn *c, void *arg);
         /* Puts something around a stream that was accepted and takes it over; -errno: it is closed. NULL: plain. */
         int (*wrap)(struct stream *accepted, void *arg, struct stream **ret);
 };
