@@ -13,6 +13,7 @@
 struct pool {
         struct loop *loop;
         const char *hostname;
+        const char *run_dir;
         struct disk *disk;
         struct store *store;
         struct volume_set volumes;
