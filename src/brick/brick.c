@@ -242,11 +242,20 @@ static void free_options(struct brick *b)
 
 /* ---- opening --------------------------------------------------------------------------------------------------------- */
 
+/* "" only if the machine has no name. */
+static char *name_of_host(const char *configured)
+{
+        char name[NAME_LIMIT + 1] = "";
+        if ((!configured || !*configured) && gethostname(name, sizeof name - 1) < 0)
+                name[0] = '\0';
+        return strdup(configured && *configured ? configured : name);
+}
+
 static int copy_config(struct brick *b, const struct brick_config *c)
 {
         b->path = strdup(c->path);
         b->volume = strdup(c->volume ? c->volume : "");
-        b->hostname = strdup(c->hostname ? c->hostname : "");
+        b->hostname = name_of_host(c->hostname);
         b->volume_id = c->volume_id;
         b->node_uuid = c->node_uuid;
         int r = set_options(b, &c->options);

@@ -18,7 +18,7 @@ struct brick_config {
         const char *path;        /* absolute; also the remote-subvolume name */
         const char *volume;      /* name, for logs */
         struct gfid volume_id;   /* must equal trusted.glusterfs.volume-id of the directory */
-        const char *hostname;    /* in pathinfo */
+        const char *hostname;    /* in pathinfo; NULL or "": the machine's */
         struct gfid node_uuid;   /* null: node-uuid answers ENODATA */
         struct brick_options options;
 };
