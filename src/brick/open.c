@@ -5,6 +5,7 @@
  * never opened. Any thread.
  */
 #include "brick/index.h"
+#include "brick/io.h"
 #include "brick/names.h"
 
 #define FMODE_EXEC 040u /* wire.md §3.7 */
@@ -77,6 +78,13 @@ static int open_object(struct op *op, struct object *o, unsigned flags, struct o
         r = open_fd_open(op->brick, o, (int)(flags & OPEN_FLAGS_PASSED), (int)flags, &of);
         if (r < 0)
                 return r;
+        if (flags & O_TRUNC) {
+                r = io_drop_privileges(op, &(struct place){.dirfd = of->fd}, o->st.st_mode);
+                if (r < 0) {
+                        open_fd_unref(op->brick, of);
+                        return r;
+                }
+        }
         uint32_t times = attr_object_times(op) & (flags & O_TRUNC ? UINT32_MAX : TIMES_ATIME);
         if (times)
                 (void)attr_touch(op, o->inode, &o->at, times); /* the file is open: its times are not worth failing */
