@@ -660,7 +660,8 @@ def test_broken_brick_at_start():
             assert r.returncode == 1 and brick.path in r.stderr and words in r.stderr, (r.returncode, r.stderr)
 
 
-SHARED = [test_announced_lengths, test_first_bytes, test_endless_fragments, test_unfinished_records, test_memory_is_given_back,
+SHARED = [test_announced_lengths, test_first_bytes, test_endless_fragments, test_unfinished_records,
+          test_memory_is_given_back,
           test_trickle, test_records_before_the_handshake, test_damaged_records, test_never_reads,
           test_unknown_programs, test_rpc_credentials, test_wrong_credentials, test_damaged_handshakes,
           test_fops_before_the_handshake, test_damaged_fops, test_names, test_attribute_names,
