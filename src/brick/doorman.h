@@ -1,6 +1,6 @@
 /* The doorman: TLS handshakes of clients, on a thread and loop of its own.
  *
- * A handshake signs and verifies, some milliseconds of processor time, so it has no place on the control loop nor on a
+ * A handshake signs and verifies, up to some milliseconds of processor time, so it has no place on the control loop nor on a
  * lane. The greeter hands over a connection whose first byte is TLS's; when the handshake is done the connection comes
  * back to the greeter, for SETVOLUME. Who does not finish in time is dropped, and when too many are at it at once, the
  * one that has been for longest. The doorman also sees to it that certificates that were replaced are read again.

@@ -3,6 +3,8 @@
 
 #include <sys/socket.h>
 
+#include "base/log.h"
+
 ssize_t transport_send(struct conn *c, const struct iovec *iov, int n)
 {
         struct msghdr m = {.msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)n};
@@ -50,6 +52,9 @@ static ssize_t read_encrypted(struct conn *c, size_t want, struct buf *scratch)
         tls_session_feed(c->tls, scratch->data, (size_t)n);
         int r = transport_decrypt(c);
         bool answers = c->out.len > before; /* an alert, or new keys */
+        if (r < 0 && r != -EAGAIN)
+                log_info("transport", "The TLS connection of the client at %s is given up: %s.", c->peer,
+                         r == -ENOMEM ? "out of memory" : tls_session_error(c->tls));
         pthread_mutex_unlock(&c->lock);
         if (answers)
                 conn_flush(c);
