@@ -83,6 +83,7 @@ struct brick {
         uid_t uid;                  /* of the process: what new objects belong to */
         gid_t gid;
         struct group_cache *groups; /* server.manage-gids (groups.c) */
+        atomic_bool no_new_locks;   /* graceful stop (brick.h) */
 };
 
 struct object;
