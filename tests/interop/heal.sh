@@ -146,8 +146,8 @@ heal_test() {
                 load_resume && load_phase normal || { fail "$name: $e: the load does not go on"; break; }
         done
         if load_stop; then pass "$name: the load saw no error and reads back what it wrote"; else fail "$name: the load"; fi
+        settle_closed "$name" # before the mount goes: a stock client does not finish its delayed changes when it is unmounted
         umount "$MNT" || fail "$name: umount"
-        settle_closed "$name"
         shd_stop
         read_degraded "$name"
         volume_stop
