@@ -216,6 +216,12 @@ int change_revert(const struct change *c, struct volume *v, struct error *e)
         return write_intent(c, v, INTENT_NONE, e);
 }
 
+int change_options(const struct change *c, struct volume *v, struct error *e)
+{
+        v->version++;
+        return store_write(c->store, v, e);
+}
+
 int change_delete(const struct change *c, const struct volume *v, struct error *e)
 {
         if (v->status == VOLUME_STARTED)

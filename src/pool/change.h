@@ -29,6 +29,8 @@ int change_stop(const struct change *c, struct volume *v, bool force, struct err
 int change_settle(const struct change *c, struct volume *v, enum volume_status status, struct error *e);
 /* The effects of the intent were taken back: V is what it was. */
 int change_revert(const struct change *c, struct volume *v, struct error *e);
+/* V has new options. */
+int change_options(const struct change *c, struct volume *v, struct error *e);
 /* Checks and removes the record; bricks stay as they are. */
 int change_delete(const struct change *c, const struct volume *v, struct error *e);
 

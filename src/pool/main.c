@@ -243,6 +243,7 @@ static int run(const struct config *c, struct error *e)
         static struct pool pool;
         struct pool *p = &pool;
         p->hostname = c->hostname;
+        p->run_dir = c->run_dir;
         int r = prepare_directories(c, e);
         if (r < 0)
                 return r;

@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "pool/options.h"
 #include "pool/pool.h"
 #include "pool/request.h"
 
@@ -122,6 +123,63 @@ static int command_volume_create(struct fibre *self, struct pool *p, const json_
         memcpy(name, v->name, sizeof name);
         r = operation_create(self, p, v, argument_force(args) ? CHECK_FORCE : 0, e);
         return r < 0 ? r : show_after(p, name, ret, e);
+}
+
+static int apply_set(struct volume *v, void *arg, struct error *e)
+{
+        return options_set(v, json_object_get(arg, "options"), e);
+}
+
+static int command_volume_set(struct fibre *self, struct pool *p, const json_t *args, json_t **ret, struct error *e)
+{
+        const char *name = NULL;
+        int r = argument_volume(args, &name, e);
+        const struct option_change change = {.apply = apply_set, .arg = (void *)(uintptr_t)args};
+        if (r == 0)
+                r = operation_options(self, p, name, &change, e);
+        return r < 0 ? r : show_after(p, name, ret, e);
+}
+
+struct reset {
+        const json_t *args;
+        bool kept;
+};
+
+static int apply_reset(struct volume *v, void *arg, struct error *e)
+{
+        struct reset *reset = arg;
+        const char *option = json_string_value(json_object_get(reset->args, "option"));
+        return options_reset(v, option, argument_force(reset->args), &reset->kept, e);
+}
+
+static int command_volume_reset(struct fibre *self, struct pool *p, const json_t *args, json_t **ret, struct error *e)
+{
+        const char *name = NULL;
+        struct reset reset = {.args = args};
+        int r = argument_volume(args, &name, e);
+        if (r == 0)
+                r = operation_options(self, p, name, &(struct option_change){apply_reset, &reset}, e);
+        if (r == 0)
+                r = show_after(p, name, ret, e);
+        if (r == 0)
+                (void)json_object_set_new(*ret, "kept", json_boolean(reset.kept));
+        return r;
+}
+
+static int command_volume_get(struct fibre *self, struct pool *p, const json_t *args, json_t **ret, struct error *e)
+{
+        (void)self;
+        const char *name = NULL;
+        struct volume *v = NULL;
+        json_t *options = NULL;
+        int r = argument_volume(args, &name, e);
+        if (r == 0)
+                r = pool_find(p, name, &v, e);
+        if (r == 0)
+                r = options_show(v, json_string_value(json_object_get(args, "option")), &options, e);
+        if (r == 0)
+                *ret = json_pack("{s:o}", "options", options);
+        return r;
 }
 
 static int show_record(const struct volume *v, json_t **ret, struct error *e)

@@ -13,6 +13,7 @@
 struct pool {
         struct loop *loop;
         const char *hostname;
+        const char *run_dir;
         struct disk *disk;
         struct store *store;
         struct volume_set volumes;
@@ -34,6 +35,13 @@ int operation_create(struct fibre *self, struct pool *p, struct volume *v, unsig
 int operation_define(struct fibre *self, struct pool *p, struct volume *v, bool force, struct error *e);
 int operation_start(struct fibre *self, struct pool *p, const char *name, bool force, struct error *e);
 int operation_stop(struct fibre *self, struct pool *p, const char *name, bool force, struct error *e);
+/* APPLY changes the options of a copy, which then becomes the volume. */
+struct option_change {
+        int (*apply)(struct volume *v, void *arg, struct error *e);
+        void *arg;
+};
+int operation_options(struct fibre *self, struct pool *p, const char *name, const struct option_change *change,
+                      struct error *e);
 int operation_delete(struct fibre *self, struct pool *p, const char *name, struct error *e);
 
 /* The volume, or the reason why not ("Volume V does not exist"). */

@@ -1,17 +1,10 @@
 /* From the arguments of a request to a volume (pool/request.h). */
 #include "pool/request.h"
 
+#include "pool/options.h"
 #include "pool/path.h"
 
-static const struct {
-        const char *word;
-        unsigned client_op_version; /* cli.md §17.4 */
-} types[VOLUME_TYPE_MAX] = {
-        [VOLUME_DISTRIBUTE] = {"distribute", 2},
-        [VOLUME_REPLICATE] = {"replicate", 30800},
-        [VOLUME_DISPERSE] = {"disperse", 30600},
-};
-#define OP_VERSION 40000u
+static const char *const type_words[VOLUME_TYPE_MAX] = {"distribute", "replicate", "disperse"};
 
 /* ---- bricks ------------------------------------------------------------------------------------------------------ */
 
@@ -49,7 +42,7 @@ static int read_type(const json_t *args, enum volume_type *ret, struct error *e)
 {
         const char *word = json_string_value(json_object_get(args, "type"));
         for (unsigned i = 0; i < VOLUME_TYPE_MAX; i++)
-                if (streq(word ? word : "distribute", types[i].word)) {
+                if (streq(word ? word : "distribute", type_words[i])) {
                         *ret = (enum volume_type)i;
                         return 0;
                 }
@@ -82,7 +75,7 @@ static int read_layout(struct volume *v, const json_t *args, struct error *e)
         if ((v->type == VOLUME_DISTRIBUTE) != (v->set_size == 1))
                 return error_set(e, -EINVAL, "the request's set_size does not fit its type");
         if (v->n_bricks % v->set_size != 0)
-                return error_set(e, -EINVAL, "number of bricks is not a multiple of %s count", types[v->type].word);
+                return error_set(e, -EINVAL, "number of bricks is not a multiple of %s count", type_words[v->type]);
         return 0;
 }
 
@@ -95,22 +88,6 @@ static int check_layout(const struct volume *v, struct error *e)
 }
 
 /* ---- the rest ---------------------------------------------------------------------------------------------------- */
-
-static int default_options(struct volume *v, struct error *e)
-{
-        static const struct volume_setting fresh[] = {
-                {"cluster.granular-entry-heal", "on"}, /* first and last: of replicate volumes */
-                {"storage.fips-mode-rchecksum", "on"},    {"transport.address-family", "inet"}, {"nfs.disable", "on"},
-                {"performance.client-io-threads", "off"},
-        };
-        size_t skip = v->type == VOLUME_REPLICATE ? 0 : 1, n = ELEMENTSOF(fresh) - 2 * skip;
-        v->options = arena_alloc_array(&v->memory, n, sizeof *v->options);
-        if (!v->options)
-                return error_set(e, -ENOMEM, "out of memory");
-        memcpy(v->options, fresh + skip, n * sizeof *v->options);
-        v->n_options = n;
-        return 0;
-}
 
 static struct gfid fresh_uuid(struct loop *loop)
 {
@@ -125,8 +102,6 @@ static void make_identity(struct volume *v, struct loop *loop)
         v->id = fresh_uuid(loop);
         gfid_format(&username, v->username);
         gfid_format(&password, v->password);
-        v->op_version = OP_VERSION;
-        v->client_op_version = types[v->type].client_op_version;
 }
 
 int volume_of_request(struct loop *loop, const json_t *args, struct volume **ret, struct error *e)
@@ -151,9 +126,10 @@ int volume_of_request(struct loop *loop, const json_t *args, struct volume **ret
         if (r < 0)
                 return r;
         make_identity(v, loop);
-        r = default_options(v, e);
-        if (r == 0)
-                r = check_layout(v, e);
+        if (options_init(v) < 0)
+                return error_set(e, -ENOMEM, "out of memory");
+        options_weigh(v);
+        r = check_layout(v, e);
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(v);

@@ -664,6 +664,10 @@ int supervisor_want(struct supervisor *s, const char *path, const char *volfile)
 {
         char *text = strdup(volfile);
         struct served *b = served_find(s, path);
+        if (b && text && b->wanted && b->attached && b->current && streq(b->volfile, text)) {
+                free(text);
+                return 0;
+        }
         if (!b)
                 b = served_new(s, path);
         if (!b || !text) {

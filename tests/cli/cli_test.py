@@ -184,7 +184,7 @@ def test_words(node):
     node.refused("timeout value should be a positive integer\n", "--timeout=abc", "volume", "info", code=254)
     node.refused("No volumes present\n", "volume", "--timeout=30", "info", code=0)
     node.refused("mortar: 'volume heal' is not there yet\n", "vol", "heal", "gv0", "info")
-    node.refused("mortar: 'volume set' is not there yet\n", "volume", "set", "gv0", "a", "b")
+    node.refused("mortar: 'volume set all' is not there yet\n", "volume", "set", "all", "a", "b")
     node.refused("mortar: 'peer probe' is not there yet\n", "peer", "probe", "x")
     node.refused("mortar: '--xml' is not there yet\n", "volume", "info", "--xml")
     for words, usage in ((("start",), "start <VOLNAME> [force]"), (("start", "v", "foo"), "start <VOLNAME> [force]"),
@@ -319,6 +319,98 @@ def test_layout_questions(node):
         assert node.mortar("volume", "create", "gv0", *words, *bricks[:n], stdin="n\n") == (1, question, CREATE_USAGE)
     code, out, err = node.mortar("volume", "create", "gv0", "replica", "2", *bricks[:2], "force")
     assert (code, out) == (0, "volume create: gv0: success: please start the volume to access data\n"), err
+
+
+def test_options(node):
+    """volume set, get, reset: texts, order, what is refused; bricks and clients hear of it."""
+    bricks = [node.brick(f"b{i}") for i in range(3)]
+    node.ok("volume", "create", "gv0", "replica", "3", *bricks, "force")
+    node.ok("volume", "create", "dist", node.brick("d"))
+    node.ok("volume", "start", "gv0")
+    node.online("gv0")
+    usage = "\nUsage:\nvolume set <VOLNAME> group <GROUP>\n\n"
+    for words in ((), ("gv0",), ("gv0", "cache-size"), ("gv0", "a", "b", "c"), ("gv0", "performance.quick-read", "")):
+        node.refused(usage, "volume", "set", *words)
+
+    def failed(text, *words, volume="gv0"):
+        node.refused(f"volume set: failed: {text}\n", "volume", "set", volume, *words)
+    elsewhere = "'gluster volume set <VOLNAME>"
+    for words, text in (
+            (("performance.cache-sise", "1"), "option : performance.cache-sise does not exist\nDid you mean performance.cache-size?"),
+            (("foo", "bar"), "option : foo does not exist\nDid you mean acl or drc?"),
+            (("performance.cache-size", "abc"), 'invalid number format "abc" in option "cache-size"'),
+            (("performance.io-thread-count", "99"), "'99' in 'option thread-count 99' is out of range [1 - 64]"),
+            (("performance.write-behind", "maybe"), "Error, Validation Failed"),
+            (("cluster.quorum-count", "9"), "9 in cluster.quorum-count 9 is out of range [1 - 3]"),
+            (("auth.allow", "bad_addr!"), f"option auth.addr.{node.root}/data/b0.allow bad_addr!: 'bad_addr!' is not a valid"
+             " internet-address-list"),
+            (("features.quota", "on"), f" {elsewhere} features.quota on' is deprecated. Use 'gluster volume quota <VOLNAME> enable'"
+             " instead."),
+            (("features.inode-quota", "off"), f" {elsewhere} features.inode-quota off' is deprecated. Use 'gluster volume"
+             " inode-quota <VOLNAME> disable' instead."),
+            (("features.bitrot", "on"), f" {elsewhere} features.bitrot' is invalid command. Use 'gluster volume bitrot <VOLNAME>"
+             " {enable|disable}' instead."),
+            (("features.scrub", "Active"), f" {elsewhere} features.scrub' is invalid command. Use 'gluster volume bitrot <VOLNAME>"
+             " scrub {pause|resume}' instead."),
+            (("cluster.granular-entry-heal", "off"), f" {elsewhere} cluster.granular-entry-heal {{enable, disable}}' is not"
+             " supported. Use 'gluster volume heal <VOLNAME> granular-entry-heal {enable, disable}' instead."),
+            (("cluster.server-quorum-ratio", "51"), "Not a valid option for single volume"),
+            (("cluster.op-version", "100000"), 'Option "cluster.op-version" is not valid for a single volume'),
+            (("features.trash", "on"), "features.trash: what this turns on is not there yet; it can only be off"),
+            (("features.worm", "on"), "features.worm: what this turns on is not there yet; it can only be off"),
+            (("changelog.changelog", "on"), "changelog.changelog: what this turns on is not there yet; it can only be off"),
+            (("performance.read-ahead", "off", "bogus.x", "1"), "option : bogus.x does not exist\nDid you mean locks.trace?"),
+            (("cluster.disperse-self-heal-daemon", "off"), "Volume gv0 is not of disperse type")):
+        failed(text, *words)
+    failed("Volume dist is not of replicate type", "cluster.self-heal-daemon", "off", volume="dist")
+    failed("Volume nosuch does not exist", "cache-size", "1", volume="nosuch")
+    fresh = ["cluster.granular-entry-heal: on", "storage.fips-mode-rchecksum: on", "transport.address-family: inet",
+             "nfs.disable: on", "performance.client-io-threads: off"]
+
+    def options():
+        return node.ok("volume", "info", "gv0").split("Options Reconfigured:\n")[1].splitlines()
+    assert options() == fresh
+
+    # the records of bricks and clients follow
+    c = wire.Connection()
+    before = c.getspec("gv0")[2]
+    pids_before = [b["pid"] for b in node.status("gv0")]
+    assert node.mortar("volume", "set", "gv0", "cache-size", "64 MB", "user.foo", "any thing") == (0, "volume set: success\n", "")
+    assert c.wait_callback() == (52743234, 1, 1)
+    assert options() == ["user.foo: any thing", "performance.cache-size: 64MB", *fresh]
+    assert "option cache-size 64MB" in c.getspec("gv0")[2] and "option cache-size 64MB" not in before
+    node.ok("volume", "set", "gv0", "features.trash", "off", "storage.reserve", "5", "performance.cache-size", "32MB")
+    assert options() == ["storage.reserve: 5", "features.trash: off", "user.foo: any thing", "performance.cache-size: 32MB", *fresh]
+    assert [b["pid"] for b in node.status("gv0")] == pids_before
+    if not node.programs["real"]:
+        text = open(f"{node.root}/data/b0/.attached").read()
+        assert text.count("type protocol/server") == 2 and text.count("option reserve 5\n") == 1, text
+
+    head = f"{'Option':<40} {'Value':<39}\n{'------':<40} {'-----':<39}\n"
+    for words, rows in ((("cache-size",), [("performance.cache-size", "32MB")]), (("user.foo",), [("user.foo", "any thing")]),
+                        (("cluster.min-free-disk",), [("cluster.min-free-disk", "10% (DEFAULT)")]),
+                        (("auth.allow",), [("auth.allow", "*")]), (("auth.reject",), [("auth.reject", "(null) (DEFAULT)")])):
+        assert node.mortar("volume", "get", "gv0", *words) == (0, head + "".join(f"{k:<40} {v:<39}\n" for k, v in rows), "")
+    rows = node.ok("volume", "get", "gv0", "all").splitlines()
+    assert len(rows) > 300 and f"{'storage.reserve':<40} {'5':<39}" in rows
+    node.refused("volume get option: failed: Did you mean performance.cache-size?\n", "volume", "get", "gv0", "performance.cache-sise")
+    node.refused("volume get option: failed\n", "volume", "get", "gv0", "user.bar", code=2)
+    node.refused("\nUsage:\nvolume get <VOLNAME|all> <key|all>\n\n", "volume", "get", "gv0")
+
+    done = "volume reset: success: reset volume successful\n"
+    assert node.ok("volume", "reset", "gv0", "performance.cache-size") == done
+    assert node.ok("volume", "reset", "gv0", "performance.cache-size") == done
+    assert node.ok("volume", "reset", "gv0", "user.foo") == done
+    assert node.ok("volume", "reset", "gv0", "nfs.disable") == done
+    assert options() == ["nfs.disable: on", "storage.reserve: 5", "features.trash: off", *fresh[:3], fresh[4]]
+    node.refused("volume reset: failed: Option nosuch does not exist\nDid you mean anonuid or nfs?\n", "volume", "reset", "gv0", "nosuch")
+    node.refused("\nUsage:\nvolume reset <VOLNAME> [option] [force]\n\n", "volume", "reset", "gv0", "foo", "bar")
+    assert node.ok("volume", "reset", "gv0") == done
+    assert sorted(options()) == sorted(fresh[1:4])
+    node.kill()
+    node.start()
+    assert sorted(options()) == sorted(fresh[1:4])
+    assert "Option: cluster.lookup-optimize\nDefault Value: on\nDescription: " in node.ok("volume", "set", "help")
 
 
 def test_records(node):
