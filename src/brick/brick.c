@@ -6,11 +6,11 @@
  */
 #include "brick/cache.h"
 #include "brick/groups.h"
+#include "brick/index.h"
 #include "brick/janitor.h"
 #include "brick/names.h"
 
 #include <stdio.h>
-#include <sys/random.h>
 #include <sys/xattr.h>
 #include <time.h>
 
@@ -251,24 +251,13 @@ static int copy_config(struct brick *b, const struct brick_config *c)
         return b->path && b->volume && b->hostname ? r : -ENOMEM;
 }
 
-static int random_gfids(struct brick *b)
-{
-        for (size_t k = 0; k < ELEMENTSOF(b->index_gfids); k++) {
-                uint8_t raw[16];
-                if (getrandom(raw, sizeof raw, 0) != (ssize_t)sizeof raw)
-                        return -EIO;
-                b->index_gfids[k] = gfid_from_random(raw);
-        }
-        return 0;
-}
-
 static int make_tables(struct brick *b)
 {
         int r = inode_table_new(b, b->options->inode_lru_limit, &b->inodes);
         if (r == 0)
                 r = group_cache_new(&b->groups);
         if (r == 0)
-                r = random_gfids(b);
+                r = index_new(&b->index);
         return r;
 }
 
@@ -402,6 +391,7 @@ struct brick *brick_close(struct brick *b)
                 inode_table_free(b->inodes);
         }
         group_cache_free(b->groups);
+        index_free(b->index);
         if (b->root_fd >= 0)
                 disk_close(b->disk, b->root_fd);
         for (size_t k = 0; k < BRICK_ENTRY_LOCKS; k++)
