@@ -3,7 +3,8 @@
 
 Three bricks are a set. Compared for every name: type, mode, owner, gfid, link count, device or target, size, content, extended
 attributes. What belongs to one brick is left out: trusted.afr.* and trusted.ec.dirty must be zero instead, the index of pending
-work must be empty. Times and gfid2path (brick_check.py) are left out. An arbiter's files have no content; fragments of a disperse set have the same length, version and size.
+work must be empty. Times and gfid2path (brick_check.py) are left out. An arbiter's files have no content; fragments of a disperse set have the same length, version and size
+(a counter that is absent is zero).
 """
 import hashlib, os, stat, sys
 
@@ -87,7 +88,8 @@ def compare(bricks, trees, problems):
             problems.append(f'{name}: not on {" ".join(lacking)}')
             continue
         for key in sorted(set().union(*versions)):
-            values = [v.get(key) for v in versions if key not in ('size', 'content') or key in v]
+            nothing = '0' * len(next(v[key] for v in versions if key in v)) if key.startswith('trusted.ec.') else None
+            values = [v.get(key, nothing) for v in versions if key not in ('size', 'content') or key in v]
             if any(v != values[0] for v in values):
                 problems.append(f'{name}: {key} differs: {" | ".join(str(v) for v in values)}')
 
