@@ -4,7 +4,7 @@
  * everything of a brick goes through this one process, so the page cache is coherent. Devices, sockets and pipes are
  * never opened. Any thread.
  */
-#include "brick/internal.h"
+#include "brick/index.h"
 #include "brick/names.h"
 
 #define FMODE_EXEC 040u /* wire.md §3.7 */
@@ -108,6 +108,9 @@ static int opendir_object(struct op *op, struct object *o, struct opendir_fop_re
 
 int fop_opendir(struct op *op, const struct opendir_fop_req *req, struct opendir_fop_rep *rep)
 {
+        struct index_dir dir;
+        if (index_find(op, &req->gfid, &dir))
+                return index_opendir(op, &dir, rep);
         struct object o;
         int r = object_by_gfid(op, &req->gfid, &o);
         if (r < 0)
@@ -175,7 +178,9 @@ int fop_fsyncdir(struct op *op, const struct fsyncdir_fop_req *req, struct fsync
         int r = io_fd_get(op, &req->gfid, req->fd, O_RDONLY | O_DIRECTORY, &io);
         if (r < 0)
                 return r;
-        r = disk_sync(op->brick->disk, io.fd, req->data != 0);
+        r = read_only_check(op); /* as stock does */
+        if (r == 0)
+                r = disk_sync(op->brick->disk, io.fd, req->data != 0);
         if (r == 0)
                 r = fill_lock_counts(op, io.inode, &op->reply);
         io_fd_done(op->brick, &io);

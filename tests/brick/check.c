@@ -82,6 +82,32 @@ static int open_dir(struct check *c, int fd, const char *path)
         return disk_open(c->d, fd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
 }
 
+/* ---- pending work -------------------------------------------------------------------------------------------------- */
+
+static bool has_non_zero(struct check *c, int fd, const char *name, const char *attr)
+{
+        uint8_t value[64];
+        ssize_t n = disk_getxattr(c->d, fd, name, attr, value, sizeof value);
+        for (ssize_t k = 0; k < n; k++)
+                if (value[k])
+                        return true;
+        return false;
+}
+
+/* Self-heal finds what is pending by the index alone. */
+static void check_pending(struct check *c, int fd, const char *name, const struct gfid *g)
+{
+        static const char *const attrs[][2] = {
+                {"trusted.afr.dirty", "dirty"}, {"trusted.afr.v-client-1", "xattrop"}, {"trusted.ec.dirty", "xattrop"}};
+        for (size_t k = 0; k < ELEMENTSOF(attrs); k++) {
+                char path[128], text[GFID_TEXT_LEN + 1];
+                struct stat st;
+                snprintf(path, sizeof path, ".glusterfs/indices/%s/%s", attrs[k][1], gfid_format(g, text));
+                if (has_non_zero(c, fd, name, attrs[k][0]) && disk_stat(c->d, c->root, path, &st) < 0)
+                        complain(c, "%s: %s is not zero, and there is no %s", name, attrs[k][0], path);
+        }
+}
+
 /* ---- names --------------------------------------------------------------------------------------------------------- */
 
 static void check_dir_handle(struct check *c, const struct gfid *g, const struct gfid *parent, const char *name)
@@ -134,6 +160,7 @@ static void check_entry(struct check *c, int fd, const char *name, void *arg)
                         complain(c, "%s has no gfid", name);
                 return;
         }
+        check_pending(c, fd, name, &g);
         if (!S_ISDIR(st.st_mode)) {
                 note_name(c, st.st_ino, parent, name);
                 check_file_handle(c, &g, &st, name);

@@ -51,6 +51,22 @@ static int set_attr(struct client *c, const struct gfid *g, const char *key, con
         return CALL(c, SETXATTR, &req, &rep);
 }
 
+/* One counter of a changelog. NAME: recorded as changed (may be NULL). PURGE: those recorded before are done with. */
+static int add_pending(struct client *c, const struct gfid *g, int by, const char *name, bool purge)
+{
+        uint8_t value[12] = {0};
+        struct xattrop_fop_rep rep;
+        struct xattrop_fop_req req = {.gfid = *g};
+        memset(value, by < 0 ? 0xff : 0, 4);
+        value[3] = (uint8_t)by;
+        assert_int_equal(dict_add_ptr(&req.dict, &c->arena, "trusted.afr.v-client-1", value, sizeof value), 0);
+        if (name)
+                assert_int_equal(dict_add_str(&req.xdata, &c->arena, "glusterfs.xattrop-entry-create", name), 0);
+        if (purge)
+                assert_int_equal(dict_add_int(&req.xdata, &c->arena, "glusterfs.xattrop-purge-index", 1), 0);
+        return CALL(c, XATTROP, &req, &rep);
+}
+
 static struct gfid file_with(struct client *c, const struct gfid *parent, const char *name, const char *text)
 {
         struct gfid g = make_file(c, parent, name);
@@ -100,6 +116,8 @@ static void scene_open(struct scene *s, uint64_t seed)
         s->empty = make_dir(c, &root, "empty");
         s->full = make_dir(c, &root, "full");
         s->below = file_with(c, &s->full, "below", "the text of below");
+        assert_int_equal(add_pending(c, &s->other, 1, NULL, false), 0);
+        assert_int_equal(add_pending(c, &s->full, 1, "below", false), 0);
         s->raw = harness_gfid(&s->h);
         s->fresh = harness_gfid(&s->h);
         assert_int_equal(disk_mknod(s->h.disk, AT_FDCWD, on_disk(&s->h, "raw"), S_IFREG | 0644, 0), 0);
@@ -408,6 +426,47 @@ static int run_xattrop(struct scene *s)
         return CALL(s->c, XATTROP, &req, &rep);
 }
 
+static int run_xattrop_first(struct scene *s)
+{
+        return add_pending(s->c, &s->file, 1, NULL, false);
+}
+
+static int run_xattrop_last(struct scene *s)
+{
+        return add_pending(s->c, &s->other, -1, NULL, false);
+}
+
+static int run_xattrop_name(struct scene *s)
+{
+        return add_pending(s->c, &s->dir, 1, "new", false);
+}
+
+static int run_xattrop_purge(struct scene *s)
+{
+        return add_pending(s->c, &s->full, -1, NULL, true);
+}
+
+static struct gfid index_gfid(struct scene *s, const char *name)
+{
+        struct gfid g;
+        struct getxattr_fop_rep rep;
+        const struct getxattr_fop_req req = {.gfid = root, .namelen = (uint32_t)strlen(name), .name = str_of(name)};
+        assert_int_equal(CALL(s->c, GETXATTR, &req, &rep), 0);
+        assert_int_equal(dict_get_gfid(&rep.dict, name, &g), 0);
+        return g;
+}
+
+/* As self-heal does with names of directories that are gone; it comes again if one is left. */
+static int run_remove_names(struct scene *s)
+{
+        char name[GFID_TEXT_LEN + 1];
+        struct rmdir_fop_rep rep;
+        const struct rmdir_fop_req req = {.pargfid = index_gfid(s, "glusterfs.xattrop_entry_changes_gfid"),
+                                          .bname = str_of(gfid_format(&s->full, name)),
+                                          .xflags = 1};
+        return CALL(s->c, RMDIR, &req, &rep);
+}
+
 /* ---- operations: contents ---------------------------------------------------------------------------------------- */
 
 static int write_to(struct scene *s, uint32_t flag)
@@ -537,6 +596,11 @@ static const struct operation operations[] = {
         {"setxattr of many", run_setxattr_many, "file", .crash = TREE_ATTRS, .failed = TREE_ATTRS},
         {"removexattr", run_removexattr},
         {"xattrop", run_xattrop, "file", .crash = TREE_ATTRS, .failed = TREE_ATTRS},
+        {"xattrop of the first entry", run_xattrop_first},
+        {"xattrop of the last entry", run_xattrop_last},
+        {"xattrop with a name", run_xattrop_name},
+        {"xattrop that purges", run_xattrop_purge},
+        {"rmdir of names in the index", run_remove_names, .once = true},
         {"write", run_write, "file", .power = DATA_PARTLY},
         {"write with O_SYNC", run_write_sync, "file", .failed = DATA_PARTLY, .power = DATA_PARTLY},
         {"truncate to less", run_truncate_short},
@@ -640,8 +704,21 @@ static void judge_gfids(struct trial *t)
                 look_by_gfid(t, all[k]);
 }
 
+/* What is pending in a directory is pending for a name. */
+static void judge_names(struct trial *t)
+{
+        uint8_t pending[12] = {0};
+        struct harness *h = &t->s->h;
+        char dir[GFID_TEXT_LEN + 1];
+        (void)disk_getxattr(h->disk, AT_FDCWD, on_disk(h, "dir"), "trusted.afr.v-client-1", pending, sizeof pending);
+        if (pending[3] &&
+            !exists_on_disk(h, on_disk(h, ".glusterfs/indices/entry-changes/%s/new", gfid_format(&t->s->dir, dir))))
+                condemn(t, "a directory has something pending, and no name is recorded");
+}
+
 static void judge_layout(struct trial *t)
 {
+        judge_names(t);
         struct harness *h = &t->s->h;
         if (t->o->parks) {
                 scene_die(t->s, false);
