@@ -725,7 +725,7 @@ static void judge_layout(struct trial *t)
                 scene_return(t->s);
         }
         purge_landfill(h);
-        if (check_brick(h->disk, h->path, 0) != 0)
+        if (check_brick(h->disk, h->path, CHECK_PENDING) != 0)
                 condemn(t, "the layout is damaged");
 }
 
