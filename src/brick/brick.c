@@ -7,12 +7,12 @@
 #include "brick/barrier.h"
 #include "brick/cache.h"
 #include "brick/groups.h"
+#include "brick/index.h"
 #include "brick/janitor.h"
 #include "brick/names.h"
 #include "brick/upcall.h"
 
 #include <stdio.h>
-#include <sys/random.h>
 #include <sys/xattr.h>
 #include <time.h>
 
@@ -242,26 +242,24 @@ static void free_options(struct brick *b)
 
 /* ---- opening --------------------------------------------------------------------------------------------------------- */
 
+/* "" only if the machine has no name. */
+static char *name_of_host(const char *configured)
+{
+        char name[NAME_LIMIT + 1] = "";
+        if ((!configured || !*configured) && gethostname(name, sizeof name - 1) < 0)
+                name[0] = '\0';
+        return strdup(configured && *configured ? configured : name);
+}
+
 static int copy_config(struct brick *b, const struct brick_config *c)
 {
         b->path = strdup(c->path);
         b->volume = strdup(c->volume ? c->volume : "");
-        b->hostname = strdup(c->hostname ? c->hostname : "");
+        b->hostname = name_of_host(c->hostname);
         b->volume_id = c->volume_id;
         b->node_uuid = c->node_uuid;
         int r = set_options(b, &c->options);
         return b->path && b->volume && b->hostname ? r : -ENOMEM;
-}
-
-static int random_gfids(struct brick *b)
-{
-        for (size_t k = 0; k < ELEMENTSOF(b->index_gfids); k++) {
-                uint8_t raw[16];
-                if (getrandom(raw, sizeof raw, 0) != (ssize_t)sizeof raw)
-                        return -EIO;
-                b->index_gfids[k] = gfid_from_random(raw);
-        }
-        return 0;
 }
 
 static int make_tables(struct brick *b)
@@ -270,11 +268,11 @@ static int make_tables(struct brick *b)
         if (r == 0)
                 r = group_cache_new(&b->groups);
         if (r == 0)
+                r = index_new(&b->index);
+        if (r == 0)
                 r = upcall_table_new(&b->upcalls);
         if (r == 0)
                 r = barrier_new(&b->barrier);
-        if (r == 0)
-                r = random_gfids(b);
         return r;
 }
 
@@ -409,6 +407,7 @@ struct brick *brick_close(struct brick *b)
                 inode_table_free(b->inodes);
         }
         group_cache_free(b->groups);
+        index_free(b->index);
         upcall_table_free(b->upcalls);
         barrier_free(b->barrier);
         if (b->root_fd >= 0)

@@ -173,8 +173,25 @@ static int parse_auth(const struct volfile *v, struct export_config *c, struct e
                 r = set_if_given(o, "auth-user", user, e);
         if (r == 0 && user)
                 r = set_if_given(o, "auth-password", option_with(server, "auth.login", user, "password"), e);
+        if (r == 0)
+                r = set_if_given(o, "auth-ssl-allow", option_with(server, "auth.login", c->path, "ssl-allow"), e);
         c->strict_auth = word_is_true(section_option(server, "strict-auth-accept"));
         return r;
+}
+
+static int parse_tls(const struct volfile *v, struct export_config *c, struct error *e)
+{
+        size_t count;
+        const struct volfile_section *server = section_of_type(v, "protocol/server", &count);
+        if (!server)
+                return 0;
+        c->tls = word_is_true(section_option(server, TLS_OPTION_ENABLED));
+        for (size_t k = 0; k < server->n_options; k++) {
+                int r = tls_settings_set(&c->tls_settings, server->options[k].key, server->options[k].value, e);
+                if (r < 0 && r != -ENOENT)
+                        return r;
+        }
+        return 0;
 }
 
 int export_config_parse(const char *text, size_t len, struct export_config *ret, struct error *e)
@@ -189,5 +206,7 @@ int export_config_parse(const char *text, size_t len, struct export_config *ret,
                 r = refuse_absent_features(v, ret, e);
         if (r == 0)
                 r = parse_options(v, ret, e);
-        return r == 0 ? parse_auth(v, ret, e) : r;
+        if (r == 0)
+                r = parse_auth(v, ret, e);
+        return r == 0 ? parse_tls(v, ret, e) : r;
 }

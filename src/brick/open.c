@@ -4,6 +4,7 @@
  * everything of a brick goes through this one process, so the page cache is coherent. Devices, sockets and pipes are
  * never opened. Any thread.
  */
+#include "brick/index.h"
 #include "brick/io.h"
 #include "brick/names.h"
 
@@ -115,6 +116,9 @@ static int opendir_object(struct op *op, struct object *o, struct opendir_fop_re
 
 int fop_opendir(struct op *op, const struct opendir_fop_req *req, struct opendir_fop_rep *rep)
 {
+        struct index_dir dir;
+        if (index_find(op, &req->gfid, &dir))
+                return index_opendir(op, &dir, rep);
         struct object o;
         int r = object_by_gfid(op, &req->gfid, &o);
         if (r < 0)

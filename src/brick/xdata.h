@@ -62,7 +62,7 @@
         K(index_type, flag, "glusterfs.index-ia-type-get-req")                                                         \
         K(entry_create, text, "glusterfs.xattrop-entry-create")                                                        \
         K(entry_delete, text, "glusterfs.xattrop-entry-delete")                                                        \
-        K(purge_index, flag, "glusterfs.xattrop-purge-index")                                                          \
+        K(purge_index, number, "glusterfs.xattrop-purge-index")                                                        \
         K(marker_skip, flag, "glusters.marker.dont-account")                                                           \
         K(cloud_status, flag, "trusted.glusterfs.cs.status")                                                           \
         K(cloud_repair, flag, "trusted.glusterfs.cs.repair")                                                           \

@@ -28,6 +28,7 @@ static void prepare(struct harness *h)
 {
         umask(0);
         brick_options_init(&h->options);
+        assert_int_equal(brick_options_set(&h->options, "xattrop-pending-watchlist", "trusted.afr.v-", NULL), 0);
         h->volume_id = (struct gfid){.b = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}};
         int r = disk_setxattr(h->disk, AT_FDCWD, h->path, "trusted.glusterfs.volume-id", h->volume_id.b, 16, 0);
         assert_int_equal(r, 0);

@@ -466,7 +466,6 @@ static void other_virtual_names(void **state)
         assert_int_equal(fget(f, fd, "trusted.glusterfs.lockinfo", &d), 0); /* observed */
         assert_int_equal(d.count, 0);
         static const char *const none[] = {
-                "glusterfs.xattrop_index_gfid",    "glusterfs.xattrop_dirty_gfid", "glusterfs.xattrop_index_count",
                 "trusted.glusterfs.get-signature", "trusted.bit-rot.version",      "trusted.glusterfs.list-node-uuids",
         };
         for (size_t i = 0; i < ELEMENTSOF(none); i++)
@@ -615,27 +614,6 @@ static void content_of_small_files(void **state)
         assert_int_equal(dict_add_uint(&fx.xdata, &fx.arena, "glusterfs.content", 65536), 0);
         assert_int_equal(look_up(GFID_ROOT, "d"), 0);
         assert_false(dict_has(&fx.reply, "glusterfs.content"));
-}
-
-static void pending_work(void **state)
-{
-        (void)state;
-        fixture_file(&fx, GFID_ROOT, "f", 0644);
-        for (int expected = 0; expected < 2; expected++) {
-                assert_int_equal(dict_add_str(&fx.xdata, &fx.arena, "link-count", "glusterfs.xattrop_index_count"), 0);
-                assert_int_equal(look_up(GFID_ROOT, "f"), 0);
-                assert_int_equal(reply_int(&fx, "link-count"), expected);
-                char path[200];
-                snprintf(path, sizeof path, "%s/.glusterfs/indices", fx.path);
-                mkdir(path, 0700);
-                snprintf(path, sizeof path, "%s/.glusterfs/indices/xattrop", fx.path);
-                mkdir(path, 0700);
-                snprintf(path, sizeof path, "%s/.glusterfs/indices/xattrop/2ec30d0c-e774-43b0-9272-b34b8b46dc5d",
-                         fx.path);
-                int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0);
-                assert_true(fd >= 0);
-                close(fd);
-        }
 }
 
 /* ---- XATTROP --------------------------------------------------------------------------------------------------- */
@@ -815,11 +793,11 @@ int main(void)
                 WITH_BRICK(stored_times),        WITH_BRICK(acl_texts),
                 WITH_BRICK(backend_sync),        WITH_BRICK(removals),
                 WITH_BRICK(bulk_removal),        WITH_BRICK(lists_and_filters),
-                WITH_BRICK(path_names), WITH_BRICK(records_of_layers), WITH_BRICK(keys_that_are_echoed),
-                WITH_BRICK(xfs_acls_are_not_written),          WITH_BRICK(real_file_name),
+                WITH_BRICK(path_names),          WITH_BRICK(records_of_layers),
+                WITH_BRICK(keys_that_are_echoed), WITH_BRICK(xfs_acls_are_not_written),
+                WITH_BRICK(real_file_name),
                 WITH_BRICK(other_virtual_names), WITH_BRICK(keys_of_a_request),
-                WITH_BRICK(listing_for_heal),    WITH_BRICK(content_of_small_files),
-                WITH_BRICK(pending_work),        WITH_BRICK(adding),
+                WITH_BRICK(listing_for_heal),    WITH_BRICK(content_of_small_files),        WITH_BRICK(adding),
                 WITH_BRICK(other_kinds),         WITH_BRICK(order_and_rights),
                 WITH_BRICK(no_addition_is_lost),
         };
