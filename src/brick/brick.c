@@ -4,13 +4,15 @@
  * .glusterfs. New directories get exactly the modes below whatever the process's umask is, as long as it leaves the owner
  * alone; clients' modes need a umask of 0, which the program sets.
  */
+#include "brick/barrier.h"
 #include "brick/cache.h"
 #include "brick/groups.h"
+#include "brick/index.h"
 #include "brick/janitor.h"
 #include "brick/names.h"
+#include "brick/upcall.h"
 
 #include <stdio.h>
-#include <sys/random.h>
 #include <sys/xattr.h>
 #include <time.h>
 
@@ -261,24 +263,17 @@ static int copy_config(struct brick *b, const struct brick_config *c)
         return b->path && b->volume && b->hostname ? r : -ENOMEM;
 }
 
-static int random_gfids(struct brick *b)
-{
-        for (size_t k = 0; k < ELEMENTSOF(b->index_gfids); k++) {
-                uint8_t raw[16];
-                if (getrandom(raw, sizeof raw, 0) != (ssize_t)sizeof raw)
-                        return -EIO;
-                b->index_gfids[k] = gfid_from_random(raw);
-        }
-        return 0;
-}
-
 static int make_tables(struct brick *b)
 {
         int r = inode_table_new(b, b->options->inode_lru_limit, &b->inodes);
         if (r == 0)
                 r = group_cache_new(&b->groups);
         if (r == 0)
-                r = random_gfids(b);
+                r = index_new(&b->index);
+        if (r == 0)
+                r = upcall_table_new(&b->upcalls);
+        if (r == 0)
+                r = barrier_new(&b->barrier);
         return r;
 }
 
@@ -399,6 +394,7 @@ int brick_open(struct disk *disk, const struct brick_config *config, struct bric
         r = prepare(b, e);
         if (r < 0)
                 return r;
+        barrier_follow_options(b);
         *ret = TAKE_PTR(b);
         return 0;
 }
@@ -413,6 +409,9 @@ struct brick *brick_close(struct brick *b)
                 inode_table_free(b->inodes);
         }
         group_cache_free(b->groups);
+        index_free(b->index);
+        upcall_table_free(b->upcalls);
+        barrier_free(b->barrier);
         if (b->root_fd >= 0)
                 disk_close(b->disk, b->root_fd);
         for (size_t k = 0; k < BRICK_ENTRY_LOCKS; k++)
@@ -447,6 +446,7 @@ int brick_reconfigure(struct brick *b, const struct brick_options *options)
         pthread_mutex_lock(&b->lock);
         b->next_reserve_check = b->next_health = b->next_purge = 0;
         pthread_mutex_unlock(&b->lock);
+        barrier_follow_options(b);
         (void)own_root(b, NULL);
         (void)space_refresh(b);
         return 0;
@@ -466,6 +466,7 @@ static bool is_due(struct brick *b, uint64_t *next, uint64_t now, uint64_t every
 int brick_maintain(struct brick *b, uint64_t now_ns, struct error *e)
 {
         const struct brick_options *o = b->options;
+        barrier_maintain(b, now_ns);
         if (is_due(b, &b->next_reserve_check, now_ns, RESERVE_EVERY)) {
                 int r = space_refresh(b);
                 if (r < 0)

@@ -47,9 +47,20 @@ void brick_purge(struct brick *b, uint64_t now_ns);
 struct brick_stats {
         uint64_t ops, errors;
         uint64_t by_fop[64];
-        uint32_t sessions, fds, inodes, locks, locks_waiting;
+        uint32_t sessions, fds, inodes;
+        uint32_t locks, locks_waiting; /* of all kinds and clients: held, and requests that wait for one */
 };
 void brick_get_stats(struct brick *b, struct brick_stats *ret);
+
+/* ---- graceful stop: the brick's part ------------------------------------------------------------------------------- */
+
+/* From now on every request for a lock is refused with -ENOTCONN, those that wait are answered so, and holders of inode
+ * and entry locks are told of contention, so that they finish what they do under them and let go. Unlocking and all other
+ * operations go on. ENOTCONN is what clients take for a brick that is down: replicate and disperse go on with the others.
+ * May be called again to remind the holders. It is not undone. Any thread; does not block. */
+void brick_refuse_new_locks(struct brick *b);
+/* Inode and entry locks that clients hold now; when there are none, no client is in the middle of a transaction. */
+uint32_t brick_held_locks(struct brick *b);
 
 /* ---- sessions ----------------------------------------------------------------------------------------------------- */
 

@@ -53,6 +53,9 @@ static const char *attach_error(int r)
                 return "The brick is being opened already.";
         case -EEXIST:
                 return "The brick is served for another volume: detach it first.";
+        case -EXDEV:
+                return "The brick has other TLS files or rules than the other bricks of this process: give the volumes "
+                       "the same ssl options, or stop and start this one, so that a process of its own serves it.";
         case -ESHUTDOWN:
                 return "The brick process is shutting down.";
         }
@@ -171,7 +174,7 @@ static void describe(struct export *x, struct buf *b)
                          gfid_format(&x->config.volume_id, id), clients, stats.fds, (unsigned long long)stats.ops,
                          (unsigned long long)stats.errors);
         json_text(b, export_trouble(x));
-        (void)buf_append_str(b, "}");
+        (void)buf_printf(b, ",\"failed\":%s}", x->state == EXPORT_DOWN ? "true" : "false");
 }
 
 static void serve_status(struct process *p, struct rpc_server_conn *c, uint32_t xid)
@@ -234,6 +237,17 @@ static void on_call(struct rpc_server_conn *c, const struct rpc_call *call, void
                 return;
         }
         rpc_conn_reject(c, call->xid, RPC_PROC_UNAVAIL);
+}
+
+static void tell_changed(struct rpc_server_conn *c, void *arg)
+{
+        rpc_conn_callback(c, CONTROL_PROGRAM, CONTROL_VERSION, CONTROL_CHANGED, NULL, NULL);
+}
+
+void control_changed(struct process *p)
+{
+        if (p->control)
+                rpc_server_each(p->control, tell_changed, NULL);
 }
 
 int control_start(struct process *p, const char *path)

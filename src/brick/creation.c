@@ -187,7 +187,7 @@ static int set_names(struct creation *c)
 static bool is_stored(const struct creation *c, const char *key)
 {
         if (!name_in_namespace(key) || name_is_identity(key) || streq(key, ACL_ACCESS) || streq(key, ACL_DEFAULT) ||
-            streq(key, XATTR_MDATA) || starts_with(key, XATTR_GFID2PATH))
+            streq(key, XATTR_MDATA) || name_is_xfs_acl(key) || starts_with(key, XATTR_GFID2PATH))
                 return false;
         return !c->preop_key || !streq(key, c->preop_key);
 }

@@ -5,9 +5,12 @@
  * The table is made from FOPS(), so a procedure cannot be forgotten. Replies are one buffer (mark, header, message); the data
  * of READ goes out as a piece of its own, from where the handler put it. Any thread; nothing is kept between calls.
  */
+#include "brick/arbiter.h"
+#include "brick/barrier.h"
 #include "brick/cache.h"
 #include "brick/groups.h"
 #include "brick/io.h"
+#include "brick/upcall.h"
 #include "rpc/record.h"
 
 #define REPLY_FIRST 768 /* holds most answers at once */
@@ -157,9 +160,9 @@ static void send_status(struct session *s, uint32_t xid, enum rpc_status status)
                 s->send(s->conn, &(struct iovec){b.data, b.len}, 1);
 }
 
-/* PAYLOAD: bytes that follow the message, NULL for none. */
+/* PAYLOAD: bytes that follow the message, NULL for none. HELD_BACK: not before the barrier is down. */
 static int send_message(struct session *s, uint32_t xid, const struct msg_desc *desc, const void *rep,
-                        const struct slice *payload)
+                        const struct slice *payload, bool held_back)
 {
         _cleanup_buf_ struct buf b = BUF_INIT(RECORD_LIMIT);
         uint32_t more = payload ? payload->len : 0;
@@ -171,7 +174,9 @@ static int send_message(struct session *s, uint32_t xid, const struct msg_desc *
         if (b.error)
                 return b.error;
         struct iovec iov[2] = {{b.data, b.len}, {(void *)(payload ? payload->data : NULL), more}};
-        s->send(s->conn, iov, more > 0 ? 2 : 1);
+        int n = more > 0 ? 2 : 1;
+        if (!held_back || barrier_hold(s, iov, n) < 0)
+                s->send(s->conn, iov, n);
         return 0;
 }
 
@@ -179,11 +184,11 @@ static int send_message(struct session *s, uint32_t xid, const struct msg_desc *
 static int send_reply(struct op *op, const struct fop_desc *desc, void *rep)
 {
         if (op->fop != FOP_READ)
-                return send_message(op->session, op->xid, desc->rep, rep, NULL);
+                return send_message(op->session, op->xid, desc->rep, rep, NULL, op->held_back);
         struct read_fop_rep *read = rep;
         struct slice data = read->data;
         read->data = (struct slice){0};
-        return send_message(op->session, op->xid, desc->rep, read, &data);
+        return send_message(op->session, op->xid, desc->rep, read, &data, false);
 }
 
 static void answer_error(struct op *op, const struct fop_desc *desc, void *rep, int error)
@@ -229,7 +234,11 @@ static void run(struct op *op, const struct fop_desc *desc, void *req, void *rep
         if (r == 0)
                 r = xdata_parse(member(req, f->req_xdata), op->arena, &op->xdata);
         if (r == 0)
-                r = f->handle(op, req, rep);
+                r = arbiter_answers(op) ? arbiter_handle(op, req, rep) : f->handle(op, req, rep);
+        if (r == 0) {
+                upcall_after(op, req, rep);
+                op->held_back = barrier_applies(op, req);
+        }
         if (r != OP_PARKED)
                 answer(op, desc, rep, r);
 }
@@ -306,5 +315,5 @@ void op_answer_parked(const struct parked *p, int error, const struct flock_rang
         *(int32_t *)member(&rep, f->op_ret) = error ? -1 : 0;
         *(int32_t *)member(&rep, f->op_errno) = error < 0 ? -error : error;
         *(struct dict *)member(&rep, f->rep_xdata) = DICT_NULL;
-        (void)send_message(p->session, p->xid, desc->rep, &rep, NULL);
+        (void)send_message(p->session, p->xid, desc->rep, &rep, NULL, false);
 }

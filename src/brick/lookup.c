@@ -5,6 +5,7 @@
  */
 #include "brick/cache.h"
 #include "brick/gfid2path.h"
+#include "brick/index.h"
 #include "brick/names.h"
 
 #define LOOKUP_ATTEMPTS 10 /* each fails only if the name comes to mean another object meanwhile */
@@ -138,6 +139,9 @@ static int lookup_by_gfid(struct op *op, const struct lookup_fop_req *req, struc
 
 int fop_lookup(struct op *op, const struct lookup_fop_req *req, struct lookup_fop_rep *rep)
 {
+        struct index_dir dir;
+        if (index_find(op, req->bname.len > 0 ? &req->pargfid : &req->gfid, &dir))
+                return index_lookup(op, &dir, req->bname.len > 0 ? req->bname.s : "", rep);
         if (req->bname.len > 0)
                 return lookup_by_name(op, req, rep);
         return lookup_by_gfid(op, req, rep);

@@ -440,6 +440,10 @@ int io_fd_get(struct op *op, const struct gfid *gfid, int64_t number, int flags,
         struct open_fd *of = session_fd_get(op->session, number);
         if (!of)
                 return -EBADF;
+        if (of->is_index) {
+                open_fd_unref(op->brick, of);
+                return -EINVAL;
+        }
         *ret = (struct io_fd){.of = of, .inode = inode_ref(of->inode), .fd = of->fd, .ino = of->ino};
         return 0;
 }

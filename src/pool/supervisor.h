@@ -19,7 +19,7 @@ struct supervisor;
 
 struct supervisor_config {
         struct process_config process;
-        struct blocking *worker; /* starts processes: posix_spawn(3) waits until the program is loaded */
+        struct blocking *worker;     /* starts processes: posix_spawn(3) waits until the program is loaded */
         unsigned bricks_per_process; /* 0: all in one */
         /* Whether a brick that is found served and was not wanted is left alone (there is no record of its volume that
          * can be read, so nobody knows). May be NULL. */

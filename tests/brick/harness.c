@@ -28,6 +28,7 @@ static void prepare(struct harness *h)
 {
         umask(0);
         brick_options_init(&h->options);
+        assert_int_equal(brick_options_set(&h->options, "xattrop-pending-watchlist", "trusted.afr.v-", NULL), 0);
         h->volume_id = (struct gfid){.b = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}};
         int r = disk_setxattr(h->disk, AT_FDCWD, h->path, "trusted.glusterfs.volume-id", h->volume_id.b, 16, 0);
         assert_int_equal(r, 0);
@@ -123,6 +124,13 @@ struct client_record {
         uint8_t data[];
 };
 
+/* The word behind mark and xid says whether a record is a call. */
+static bool is_callback(const struct client_record *rec)
+{
+        static const uint8_t call[4];
+        return rec->len >= RECORD_MARK_SIZE + 8 && memcmp(rec->data + RECORD_MARK_SIZE + 4, call, sizeof call) == 0;
+}
+
 static void on_send(void *conn, const struct iovec *iov, int n)
 {
         struct client *c = conn;
@@ -138,7 +146,7 @@ static void on_send(void *conn, const struct iovec *iov, int n)
                 rec->len += (uint32_t)iov[k].iov_len;
         }
         pthread_mutex_lock(&c->lock);
-        struct client_record **at = &c->records;
+        struct client_record **at = is_callback(rec) ? &c->callbacks : &c->records;
         while (*at)
                 at = &(*at)->next;
         *at = rec;
@@ -171,14 +179,20 @@ struct client *client_open(struct harness *h)
         return client_open_subdir(h, NULL, false);
 }
 
+static void records_free(struct client_record *rec)
+{
+        while (rec) {
+                struct client_record *next = rec->next;
+                free(rec);
+                rec = next;
+        }
+}
+
 struct client *client_close(struct client *c)
 {
         session_close(c->session);
-        while (c->records) {
-                struct client_record *next = c->records->next;
-                free(c->records);
-                c->records = next;
-        }
+        records_free(c->records);
+        records_free(c->callbacks);
         arena_done(&c->arena);
         arena_done(&c->reply_arena);
         pthread_cond_destroy(&c->arrived);
@@ -263,6 +277,29 @@ int client_call(struct client *c, enum fop fop, const void *req, void *rep)
         int r = client_call_raw(c, fop, (struct slice){b.data, (uint32_t)b.len}, rep);
         arena_reset(&c->arena);
         return r;
+}
+
+uint32_t client_take_callback(struct client *c, const struct msg_desc *desc, void *msg)
+{
+        struct rpc_call call;
+        enum rpc_status status;
+        pthread_mutex_lock(&c->lock);
+        struct client_record *rec = c->callbacks;
+        if (rec)
+                c->callbacks = rec->next;
+        pthread_mutex_unlock(&c->lock);
+        if (!rec)
+                return 0;
+        uint8_t *copy = arena_alloc(&c->reply_arena, rec->len);
+        assert_non_null(copy);
+        struct slice body = record_body(rec);
+        memcpy(copy, body.data, body.len);
+        assert_int_equal(rpc_call_decode((struct slice){copy, body.len}, &call, &status), 0);
+        free(rec);
+        struct xdr_reader r = xdr_reader_of(call.args.data, call.args.len);
+        assert_int_equal(msg_decode(desc, &r, &c->reply_arena, msg), 0);
+        assert_int_equal(xdr_left(&r), 0);
+        return call.proc;
 }
 
 uint32_t client_last_xid(const struct client *c)
