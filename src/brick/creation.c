@@ -8,6 +8,7 @@
  */
 #include "brick/creation.h"
 #include "brick/gfid2path.h"
+#include "brick/confine.h"
 #include "brick/names.h"
 
 #include <sys/random.h>
@@ -255,7 +256,7 @@ static int take_dir_handle(struct creation *c)
         int r = handle_stat(b, &c->gfid, &old);
         if (r < 0)
                 return r;
-        if (!handle_stat_is_dir(&old))
+        if (!handle_stat_is_dir(&old) || confine_check_dir(c->op, &c->gfid) < 0)
                 return -EEXIST;
         return handle_move_dir(b, &c->gfid, &c->parent.inode->gfid, c->name);
 }

@@ -38,6 +38,8 @@ struct inode {
         uint8_t index_known;        /* entries of the index that are known to exist or not; under lock */
         atomic_uint generation;     /* changes when the handle is made for another object; written under lock */
         struct xattr_snapshot *xattrs;
+        struct gfid inside; /* confine.c: below this directory, as long as brick.moves is `inside_at`; under lock */
+        uint64_t inside_at;
         _Atomic(struct lock_table *) locks; /* owned by lock.c; NULL = no lock was ever taken */
 };
 
@@ -75,6 +77,7 @@ struct brick {
         pthread_mutex_t lock;       /* sessions list, maintenance */
         pthread_rwlock_t dir_moves; /* read: a directory is being renamed; write: none is (object.c) */
         struct session *sessions;
+        atomic_uint_fast64_t moves; /* names that were taken away (confine.c) */
         atomic_bool full;           /* the space reserve is reached (brick.md §16.2) */
         struct index *index; /* of pending work (index.h) */
         uint64_t next_reserve_check, next_purge, next_health;

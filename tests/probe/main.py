@@ -15,7 +15,7 @@ sys.path[:0] = [HERE, os.path.join(HERE, "../brick")]
 import probe
 import servers
 
-SECTIONS = sorted(f[:-3] for f in os.listdir(HERE) if f[:2] == "p0" or f[:2] == "p1" or f[:2] == "p2")
+SECTIONS = sorted(f[:-3] for f in os.listdir(HERE) if f[0] == "p" and f[1].isdigit())
 
 
 def read_known():

@@ -130,8 +130,9 @@ class Conn:
 
 KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "dir", stat.S_IFLNK: "link", stat.S_IFCHR: "char", stat.S_IFBLK: "block",
          stat.S_IFIFO: "fifo", stat.S_IFSOCK: "socket"}
-# what stock's layers ask one another and let through to the client
+# what stock's layers ask one another and let through to the client, and what they add to failures, where it means nothing
 CHATTER = {"get-link-count"}
+ADDED_TO_FAILURES = {"dht-get-iatt-in-xattr", "virt-gf-prestat", "virt-gf-poststat"}
 # of a real clock; smaller ones were chosen by a probe
 NOW = 1 << 30
 
@@ -255,7 +256,8 @@ class Trial:
 
     def render(self, m, asked=()):
         if m.err:  # with its keys, but those it only echoes
-            return errno_name(m.err) + "".join(" " + k for k in sorted(m.values.get("xdata") or {}) if k not in asked)
+            return errno_name(m.err) + "".join(" " + k for k in sorted(m.values.get("xdata") or {})
+                                              if k not in asked and k not in ADDED_TO_FAILURES)
         out = []
         for k, v in m.values.items():
             if k == "op_errno":
