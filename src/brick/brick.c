@@ -496,10 +496,9 @@ void brick_purge(struct brick *b, uint64_t now_ns)
 
 void brick_get_stats(struct brick *b, struct brick_stats *ret)
 {
-        struct brick_stats s = {.ops = atomic_load_explicit(&b->ops, memory_order_relaxed),
-                                .errors = atomic_load_explicit(&b->errors, memory_order_relaxed)};
-        for (size_t k = 0; k < ELEMENTSOF(s.by_fop); k++)
-                s.by_fop[k] = atomic_load_explicit(&b->by_fop[k], memory_order_relaxed);
+        struct brick_stats s = {0};
+        meter_read(&b->meter, &s);
+        upcall_count(b, &s);
         pthread_mutex_lock(&b->lock);
         for (struct session *i = b->sessions; i; i = i->next) {
                 s.sessions++;

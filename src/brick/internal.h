@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 
 #include "brick/brick.h"
+#include "brick/meter.h"
 #include "brick/xdata.h"
 #include "proto/fop.h"
 
@@ -40,6 +41,7 @@ struct inode {
         struct xattr_snapshot *xattrs;
         struct gfid inside; /* confine.c: below this directory, as long as brick.moves is `inside_at`; under lock */
         uint64_t inside_at;
+        atomic_uint xattr_bytes; /* of memory for it */
         _Atomic(struct lock_table *) locks; /* owned by lock.c; NULL = no lock was ever taken */
 };
 
@@ -81,8 +83,7 @@ struct brick {
         atomic_bool full;           /* the space reserve is reached (brick.md §16.2) */
         struct index *index; /* of pending work (index.h) */
         uint64_t next_reserve_check, next_purge, next_health;
-        atomic_uint_fast64_t ops, errors;
-        atomic_uint_fast64_t by_fop[64];
+        struct meter meter;
         struct inode *root;         /* referenced while the brick is open */
         bool bare_creations;        /* the file system gives new objects no attributes of its own (security labels) */
         uid_t uid;                  /* of the process: what new objects belong to */

@@ -815,6 +815,22 @@ int supervisor_state(const struct supervisor *s, const char *path, struct brick_
         return 0;
 }
 
+int supervisor_sockets(const struct supervisor *s, struct supervisor_socket **ret)
+{
+        int n = 0;
+        for (const struct process *p = s->processes; p; p = p->next)
+                n += p->client != NULL;
+        struct supervisor_socket *v = n > 0 ? calloc((size_t)n, sizeof *v) : NULL;
+        if (n > 0 && !v)
+                return -ENOMEM;
+        n = 0;
+        for (const struct process *p = s->processes; p; p = p->next)
+                if (p->client && process_socket(&s->config.process, p->number, v[n].path, sizeof v[n].path) == 0)
+                        n++;
+        *ret = v;
+        return n;
+}
+
 void supervisor_reaped(struct supervisor *s, pid_t pid, int wait_status)
 {
         for (struct process *p = s->processes; p; p = p->next) {
