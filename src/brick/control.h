@@ -1,8 +1,8 @@
 /* How mortard steers a brick process: an RPC program on the process's unix socket.
  *
  * One process serves many bricks on one TCP port; a client names its brick at SETVOLUME. mortard starts
- * `mortar-brick --control PATH`, connects, attaches bricks by their volfiles, and after a restart of its own asks STATUS to
- * find again what is running. Nothing here touches I/O of other bricks.
+ * `mortar-brick --control PATH`, connects, attaches bricks by their volfiles, and after a restart of its own asks
+ * STATUS to find again what is running. Nothing here touches I/O of other bricks.
  */
 #pragma once
 
@@ -12,21 +12,23 @@
 #define CONTROL_VERSION 1u
 
 enum {
-        CONTROL_STATUS = 1, /* what runs here */
-        CONTROL_ATTACH = 2, /* open and serve a brick; again with the same path: reconfigure */
-        CONTROL_DETACH = 3, /* stop serving a brick, disconnect its clients */
+        CONTROL_STATUS = 1,   /* what runs here */
+        CONTROL_ATTACH = 2,   /* open and serve a brick; again with the same path: reconfigure */
+        CONTROL_DETACH = 3,   /* drain a brick (drain.h), stop serving it, disconnect its clients */
         CONTROL_SHUTDOWN = 4, /* detach all and exit 0 */
+        CONTROL_DRAIN = 5,    /* begin to drain a brick that is to be detached; answered at once */
 };
 
 /* volfile: the brick's volfile text (volfile layer); path and volume are taken from it. */
 #define MSG_CONTROL_ATTACH_REQ(F) F(text, volfile, SPEC_LIMIT)
+/* Of DETACH and DRAIN. */
 #define MSG_CONTROL_DETACH_REQ(F) F(text, path, PATH_LIMIT)
 /* op_ret 0, or -1 with op_errno and a sentence. */
 #define MSG_CONTROL_REP(F) F(i32, op_ret, 0) F(i32, op_errno, 0) F(text, error, 4096) F(i32, port, 0)
 /* bricks: JSON array of {"path","volume","volume_id","clients","fds","ops","errors","down"}; down: reason or "". */
 #define MSG_CONTROL_STATUS_REP(F)                                                                                      \
-        F(i32, op_ret, 0) F(i32, op_errno, 0) F(i32, port, 0) F(i32, pid, 0) F(text, version, 64)                      \
-        F(text, bricks, SPEC_LIMIT)
+        F(i32, op_ret, 0)                                                                                              \
+        F(i32, op_errno, 0) F(i32, port, 0) F(i32, pid, 0) F(text, version, 64) F(text, bricks, SPEC_LIMIT)
 
 #define CONTROL_MESSAGES(M)                                                                                            \
         M(control_attach_req, MSG_CONTROL_ATTACH_REQ)                                                                  \

@@ -177,6 +177,9 @@ static void unwant_bricks(struct fibre *self, struct pool *p, const struct volum
 {
         uint64_t deadline = loop_now(p->loop) + SUPERVISOR_PATIENCE;
         for (size_t i = 0; i < v->n_bricks; i++)
+                if (v->bricks[i].local)
+                        supervisor_release(p->supervisor, v->bricks[i].path);
+        for (size_t i = 0; i < v->n_bricks; i++)
                 if (v->bricks[i].local && supervisor_unwant(self, p->supervisor, v->bricks[i].path, deadline) < 0)
                         log_warning(COMPONENT,
                                     "brick %s:%s does not stop yet; it is detached as soon as its process answers",

@@ -29,7 +29,9 @@
 #define END_LIMIT (10 * NS_PER_SEC)   /* from CONTROL_SHUTDOWN to the end of the process */
 #define CALL_LIMIT (120 * NS_PER_SEC) /* opening a brick may wait for a slow disk */
 #define PAUSE_MAX (30 * NS_PER_SEC)
-#define STEADY (60 * NS_PER_SEC) /* up this long: the next failure is the first one again */
+#define STEADY (60 * NS_PER_SEC)        /* up this long: the next failure is the first one again */
+#define CLIENTS_LIMIT (10 * NS_PER_SEC) /* for clients to come back after their brick moved */
+#define CLIENTS_POLL (50 * NS_PER_MSEC)
 #define ANSWER_MAX (64 * MIB)
 
 struct served {
@@ -37,13 +39,15 @@ struct served {
         char *volfile;
         struct process *process;
         bool wanted;
-        bool attached;       /* served by the process, as far as we know */
-        bool current;        /* with this volfile text */
-        bool busy;           /* the keeper is attaching it */
-        bool orphan;         /* unwanted, and nobody waits any more */
-        unsigned failures;   /* refused attaches in a row */
-        uint64_t not_before; /* of the next attach */
-        struct error why;    /* of the last refusal */
+        bool attached;           /* served by the process, as far as we know */
+        bool current;            /* with this volfile text */
+        bool busy;               /* the keeper is attaching it */
+        bool orphan;             /* unwanted, and nobody waits any more */
+        bool draining;           /* the process was told that a detach will follow */
+        struct process *move_to; /* it is to be served there */
+        unsigned failures;       /* refused attaches in a row */
+        uint64_t not_before;     /* of the next attach */
+        struct error why;        /* of the last refusal */
         struct fibre_event settled;
         struct served *next;
 };
@@ -59,6 +63,7 @@ struct process {
         bool kept;        /* its keeper runs */
         unsigned foreign; /* bricks it serves that are left alone: see supervisor_config.keep */
         bool ending;      /* takes no more bricks */
+        unsigned holds;   /* it stays although it may have no bricks: a renewal works on it */
         unsigned failures;
         uint64_t not_before; /* of the next start */
         uint64_t up_since;
@@ -113,9 +118,9 @@ static void served_free(struct supervisor *s, struct served *b)
 
 static unsigned process_load(const struct process *p)
 {
-        unsigned n = p->foreign;
+        unsigned n = p->foreign + p->holds;
         for (const struct served *b = p->supervisor->bricks; b; b = b->next)
-                if (b->process == p)
+                if (b->process == p || b->move_to == p)
                         n++;
         return n;
 }
@@ -292,7 +297,7 @@ static void process_kill(struct fibre *self, struct process *p)
                   "brick process %u (pid %d) does not answer on its control socket: it is ended and started again",
                   p->number, (int)p->pid);
         process_signal(config, p->number, p->pid, SIGTERM);
-        if (process_gone(self, p, END_LIMIT))
+        if (process_gone(self, p, END_LIMIT + config->drain_seconds * NS_PER_SEC))
                 return;
         process_signal(config, p->number, p->pid, SIGKILL);
         (void)process_gone(self, p, END_LIMIT);
@@ -307,7 +312,7 @@ static void forget_attached(struct process *p)
                 next = b->next;
                 if (b->process != p)
                         continue;
-                b->attached = b->current = false;
+                b->attached = b->current = b->draining = false;
                 if (!b->wanted)
                         served_settle(b);
                 if (b->orphan)
@@ -465,11 +470,48 @@ static void try_detach(struct fibre *self, struct process *p, struct served *b)
                 log_warning(COMPONENT, "brick %s: detaching: %.*s", b->path, (int)rep.error.len, rep.error.s);
         else
                 log_info(COMPONENT, "brick %s is not served any more", b->path);
-        b->attached = b->current = false;
+        b->attached = b->current = b->draining = false;
         if (!b->wanted) /* else it was wanted again meanwhile: whoever waits, waits for the attach */
                 served_settle(b);
         if (b->orphan)
                 served_free(p->supervisor, b);
+}
+
+/* Several bricks are drained together and then detached one by one: clients hold locks on all bricks of a set. */
+static struct served *next_to_drain(const struct process *p)
+{
+        for (struct served *b = p->supervisor->bricks; b; b = b->next)
+                if (b->process == p && !b->wanted && b->attached && !b->draining)
+                        return b;
+        return NULL;
+}
+
+static void start_drains(struct fibre *self, struct process *p)
+{
+        for (struct served *b; !p->lost && (b = next_to_drain(p));) {
+                _cleanup_arena_ struct arena a = ARENA_INIT(ANSWER_MAX);
+                struct control_rep rep;
+                struct control_detach_req req = {.path = str_of(b->path)};
+                b->draining = true; /* a process that does not know the call drains at the detach */
+                (void)process_call(self, p, CONTROL_DRAIN, &control_detach_req_desc, &req, &control_rep_desc, &rep, &a);
+        }
+}
+
+/* The brick belongs to the process it is to be moved to; it is attached nowhere. */
+static void served_move(struct served *b)
+{
+        b->process = TAKE_PTR(b->move_to);
+        b->failures = 0;
+        b->not_before = 0;
+        b->why = (struct error){0};
+        process_kick(b->process);
+}
+
+static void move_detached(struct process *p)
+{
+        for (struct served *b = p->supervisor->bricks; b; b = b->next)
+                if (b->process == p && b->move_to && !b->attached)
+                        served_move(b);
 }
 
 static bool wants_attach(const struct served *b, uint64_t now)
@@ -482,7 +524,7 @@ static struct served *next_difference(const struct process *p)
 {
         uint64_t now = loop_now(p->supervisor->loop);
         for (struct served *b = p->supervisor->bricks; b; b = b->next)
-                if (b->process == p && (wants_attach(b, now) || (!b->wanted && b->attached)))
+                if (b->process == p && (wants_attach(b, now) || ((!b->wanted || b->move_to) && b->attached)))
                         return b;
         return NULL;
 }
@@ -508,6 +550,7 @@ static void keeper_turn(struct fibre *self, struct process *p)
         struct error why = {0};
         if (p->lost) {
                 process_drop(p);
+                move_detached(p);
                 if (process_gone(self, p, NS_PER_SEC)) {
                         error_set(&why, -EPIPE, "it ended unexpectedly, see %s/brick-%u.log",
                                   p->supervisor->config.process.log_dir, p->number);
@@ -515,6 +558,9 @@ static void keeper_turn(struct fibre *self, struct process *p)
                         return;
                 }
         }
+        move_detached(p);
+        if (process_load(p) == 0)
+                return;
         if (!p->client) {
                 if (p->not_before > loop_now(p->supervisor->loop))
                         return;
@@ -524,10 +570,12 @@ static void keeper_turn(struct fibre *self, struct process *p)
                 }
         }
         for (struct served *b; !p->lost && (b = next_difference(p));) {
-                if (b->wanted)
+                start_drains(self, p);
+                if (b->wanted && !b->move_to)
                         try_attach(self, p, b);
                 else
                         try_detach(self, p, b);
+                move_detached(p);
         }
 }
 
@@ -714,12 +762,12 @@ int supervisor_unwant(struct fibre *self, struct supervisor *s, const char *path
         if (!b)
                 return 0;
         b->wanted = false;
-        struct process *p = b->process;
         while ((b->attached || b->busy) && until(s, deadline) > 0) {
                 b->settled = (struct fibre_event){0};
-                process_kick(p);
+                process_kick(b->process);
                 (void)fibre_event_wait(self, &b->settled, until(s, deadline));
         }
+        struct process *p = b->process;
         bool stuck = b->attached || b->busy;
         if (stuck)
                 b->orphan = true;
@@ -729,6 +777,152 @@ int supervisor_unwant(struct fibre *self, struct supervisor *s, const char *path
                 process_kick(p);
         return stuck ? -ETIMEDOUT : 0;
 }
+
+void supervisor_release(struct supervisor *s, const char *path)
+{
+        struct served *b = served_find(s, path);
+        if (!b)
+                return;
+        b->wanted = false;
+        if (b->process)
+                process_kick(b->process);
+}
+
+/* ---- renewal ----------------------------------------------------------------------------------------------------- */
+
+struct renewal {
+        struct supervisor *supervisor;
+        struct process *old, *new;
+        bool (*careful)(void *arg, const char *path);
+        void *arg;
+};
+
+/* Clients of the brick PATH; 0 when that cannot be found out. */
+static unsigned count_clients(struct fibre *self, struct process *p, const char *path)
+{
+        _cleanup_arena_ struct arena a = ARENA_INIT(ANSWER_MAX);
+        struct control_status_rep rep;
+        unsigned n = 0;
+        if (!p->client || process_call(self, p, CONTROL_STATUS, NULL, NULL, &control_status_rep_desc, &rep, &a) < 0)
+                return 0;
+        json_t *bricks = json_loadb(rep.bricks.s, rep.bricks.len, 0, NULL);
+        for (size_t i = 0; i < json_array_size(bricks); i++) {
+                const json_t *brick = json_array_get(bricks, i);
+                const char *found = json_string_value(json_object_get(brick, "path"));
+                if (found && streq(found, path))
+                        n = (unsigned)json_integer_value(json_object_get(brick, "clients"));
+        }
+        json_decref(bricks);
+        return n;
+}
+
+/* Waits until as many clients have come back; stock's take three seconds. */
+static void wait_clients(struct fibre *self, struct renewal *w, const char *path, unsigned clients)
+{
+        uint64_t limit = loop_now(w->supervisor->loop) + CLIENTS_LIMIT;
+        while (count_clients(self, w->new, path) < clients && loop_now(w->supervisor->loop) < limit)
+                fibre_sleep(self, CLIENTS_POLL);
+}
+
+/* Waits until B is served by P or was refused there. */
+static int wait_moved(struct fibre *self, struct renewal *w, struct served *b, struct process *p, struct error *e)
+{
+        uint64_t deadline = loop_now(w->supervisor->loop) + SUPERVISOR_PATIENCE +
+                            w->supervisor->config.process.drain_seconds * NS_PER_SEC;
+        for (;;) {
+                if (b->process == p && b->attached)
+                        return 0;
+                if (b->process == p && b->why.code)
+                        return error_set(e, b->why.code, "%s", b->why.text);
+                if (until(w->supervisor, deadline) == 0)
+                        return error_set(e, -ETIMEDOUT, "the brick processes take too long");
+                (void)fibre_event_wait(self, &b->settled, until(w->supervisor, deadline));
+                b->settled = (struct fibre_event){0};
+        }
+}
+
+static void move(struct served *b, struct process *to)
+{
+        struct process *from = b->process;
+        b->settled = (struct fibre_event){0};
+        b->why = (struct error){0};
+        b->move_to = to;
+        process_kick(from);
+}
+
+static int move_brick(struct fibre *self, struct renewal *w, struct served *b, struct error *e)
+{
+        struct error why = {0};
+        bool careful = w->careful(w->arg, b->path);
+        unsigned clients = careful ? count_clients(self, w->old, b->path) : 0;
+        move(b, w->new);
+        int r = wait_moved(self, w, b, w->new, &why);
+        if (r == 0) {
+                wait_clients(self, w, b->path, clients);
+                return 0;
+        }
+        if (b->process == w->old)
+                b->move_to = NULL;
+        else
+                move(b, w->old);
+        if (wait_moved(self, w, b, w->old, NULL) < 0)
+                log_error(COMPONENT, "brick %s: neither its new process nor its old one serves it", b->path);
+        return error_set(e, r, "brick %s: the new process does not serve it, it stays with the old one: %s", b->path,
+                         why.text);
+}
+
+static struct served *next_to_move(const struct renewal *w)
+{
+        for (struct served *b = w->supervisor->bricks; b; b = b->next)
+                if (b->process == w->old && b->wanted)
+                        return b;
+        return NULL;
+}
+
+static int renew(struct fibre *self, struct renewal *w, struct error *e)
+{
+        struct error why = {0};
+        int r = process_up(self, w->new, &why);
+        if (r < 0)
+                return error_set(e, r, "the new brick process: %s; the old one goes on", why.text);
+        r = keeper_start(w->new);
+        if (r < 0)
+                return error_set(e, r, "out of memory; the old brick process goes on");
+        for (struct served *b; r == 0 && (b = next_to_move(w));)
+                r = move_brick(self, w, b, e);
+        return r;
+}
+
+int supervisor_renew(struct fibre *self, struct supervisor *s, const char *path,
+                     bool (*careful)(void *arg, const char *path), void *arg, struct error *e)
+{
+        struct served *b = served_find(s, path);
+        struct process *old = b ? b->process : NULL, *new = NULL;
+        if (!old || !b->attached || !old->client)
+                return error_set(e, -ENOTCONN, "brick %s is not served now; it is started by itself", path);
+        new = process_new(s, free_number(s), 0);
+        if (!new)
+                return error_set(e, -ENOMEM, "out of memory");
+        struct renewal w = {.supervisor = s, .old = old, .new = new, .careful = careful, .arg = arg};
+        old->holds++;
+        new->holds++;
+        old->ending = true;
+        int r = renew(self, &w, e);
+        old->ending = r == 0;
+        old->holds--;
+        new->holds--;
+        process_kick(old);
+        if (new->kept) {
+                process_kick(new);
+                return r;
+        }
+        if (new->client)
+                process_end(self, new);
+        process_free(new);
+        return r;
+}
+
+/* ---- what is asked ----------------------------------------------------------------------------------------------- */
 
 int supervisor_state(const struct supervisor *s, const char *path, struct brick_state *ret)
 {
