@@ -251,7 +251,7 @@ static int copy_config(struct brick *b, const struct brick_config *c)
         return b->path && b->volume && b->hostname ? r : -ENOMEM;
 }
 
-static int random_gfids(struct brick *b)
+static int random_numbers(struct brick *b)
 {
         for (size_t k = 0; k < ELEMENTSOF(b->index_gfids); k++) {
                 uint8_t raw[16];
@@ -259,7 +259,7 @@ static int random_gfids(struct brick *b)
                         return -EIO;
                 b->index_gfids[k] = gfid_from_random(raw);
         }
-        return 0;
+        return getrandom(&b->lock_secret, sizeof b->lock_secret, 0) == (ssize_t)sizeof b->lock_secret ? 0 : -EIO;
 }
 
 static int make_tables(struct brick *b)
@@ -268,7 +268,7 @@ static int make_tables(struct brick *b)
         if (r == 0)
                 r = group_cache_new(&b->groups);
         if (r == 0)
-                r = random_gfids(b);
+                r = random_numbers(b);
         return r;
 }
 
@@ -483,7 +483,7 @@ void brick_get_stats(struct brick *b, struct brick_stats *ret)
         pthread_mutex_lock(&b->lock);
         for (struct session *i = b->sessions; i; i = i->next) {
                 s.sessions++;
-                s.locks += lock_count_session(i);
+                lock_stats_session(i, &s);
         }
         pthread_mutex_unlock(&b->lock);
         inode_table_count(b, &s);

@@ -7,6 +7,7 @@
  */
 #include "brick/cache.h"
 #include "brick/groups.h"
+#include "brick/guard.h"
 #include "brick/io.h"
 #include "rpc/record.h"
 
@@ -236,8 +237,6 @@ static void run(struct op *op, const struct fop_desc *desc, void *req, void *rep
 
 static void serve_fop(struct op *op, const struct fop_desc *desc, struct slice args)
 {
-        atomic_fetch_add_explicit(&op->brick->ops, 1, memory_order_relaxed);
-        atomic_fetch_add_explicit(&op->brick->by_fop[op->fop], 1, memory_order_relaxed);
         void *req = arena_alloc(op->arena, desc->req->size);
         void *rep = arena_alloc(op->arena, desc->rep->size);
         if (!req || !rep) {
@@ -267,6 +266,20 @@ static void serve_null(struct session *s, uint32_t xid)
                 s->send(s->conn, &(struct iovec){b.data, b.len}, 1);
 }
 
+static void serve_call(struct session *s, const struct rpc_call *call, const struct fop_desc *desc, struct arena *arena)
+{
+        struct op op = {.brick = s->brick,
+                        .session = s,
+                        .xid = call->xid,
+                        .fop = (enum fop)call->proc,
+                        .call = call,
+                        .cred = &call->cred,
+                        .xdata = {.others = DICT_NULL},
+                        .reply = DICT_NULL,
+                        .arena = arena};
+        serve_fop(&op, desc, call->args);
+}
+
 #define PROC_COMPOUND 49u
 
 void session_serve(struct session *s, const struct rpc_call *call, struct arena *arena)
@@ -280,15 +293,17 @@ void session_serve(struct session *s, const struct rpc_call *call, struct arena 
                 send_status(s, call->xid, call->proc == PROC_COMPOUND ? RPC_GARBAGE_ARGS : RPC_PROC_UNAVAIL);
                 return;
         }
-        struct op op = {.brick = s->brick,
-                        .session = s,
-                        .xid = call->xid,
-                        .fop = (enum fop)call->proc,
-                        .cred = &call->cred,
-                        .xdata = {.others = DICT_NULL},
-                        .reply = DICT_NULL,
-                        .arena = arena};
-        serve_fop(&op, desc, call->args);
+        struct brick *b = s->brick;
+        atomic_fetch_add_explicit(&b->ops, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&b->by_fop[call->proc], 1, memory_order_relaxed);
+        serve_call(s, call, desc, arena);
+}
+
+void session_resume(struct parked_call *p, struct arena *arena)
+{
+        const struct rpc_call *call = parked_call_of(p);
+        serve_call(parked_session(p), call, desc_of(call->proc), arena);
+        session_forget(p);
 }
 
 void op_answer_parked(const struct parked *p, int error, const struct flock_range *flock)

@@ -84,6 +84,7 @@ struct brick {
         gid_t gid;
         struct group_cache *groups; /* server.manage-gids (groups.c) */
         atomic_bool no_new_locks;   /* graceful stop (brick.h) */
+        uint64_t lock_secret;       /* random: what lockinfo numbers are made with */
 };
 
 struct object;
@@ -109,6 +110,7 @@ struct session {
         uint32_t op_version;
         struct gfid subdir_root; /* null: whole volume */
         void (*send)(void *conn, const struct iovec *iov, int n);
+        bool (*resume)(void *conn, struct parked_call *p);
         void *conn;
         pthread_mutex_t lock; /* the fd table */
         struct open_fd **fds;
@@ -147,6 +149,7 @@ struct op {
         uint32_t xid;
         enum fop fop;
         struct caller caller;
+        const struct rpc_call *call; /* as it came, in case it has to be parked; NULL in tests of handlers */
         const struct rpc_cred *cred; /* times and their flags, lock owner */
         struct xdata xdata;          /* the request's known keys, typed; the others as pairs */
         struct dict reply;           /* xdata of the answer, being built; NULL dict if it stays empty */
@@ -154,7 +157,7 @@ struct op {
 };
 
 /* Handlers return 0, a negative errno (the dispatcher then sends op_ret -1 with a zeroed body and op->reply), or OP_PARKED:
- * the answer will be sent by lock.c through op_answer_parked(). */
+ * the answer will be sent by lock_table.c through op_answer_parked(), or the call will be served again (guard.h). */
 #define OP_PARKED 1
 
 /* fop_NAME(op, request, zeroed reply) for every fop; table in dispatch.c. */
@@ -339,8 +342,8 @@ uint32_t lock_count_inode(struct inode *inode, const char *domain);
 uint32_t lock_count_entry(struct inode *inode);
 uint32_t lock_count_posix(struct inode *inode);
 bool lock_has_entry(struct inode *inode, const char *name);
-/* What a session has on all objects, granted and waiting. */
-uint32_t lock_count_session(const struct session *s);
+/* Adds to RET what a session holds and waits for. */
+void lock_stats_session(const struct session *s, struct brick_stats *ret);
 
 /* Sends the answer of a parked lock request: op_ret 0 or -1/ERROR; FLOCK for LK. */
 struct parked {

@@ -34,7 +34,8 @@
 struct job {
         struct job *next;
         struct conn *conn; /* referenced */
-        enum { JOB_CALL, JOB_WELCOME, JOB_END } kind; /* a record, a session to open, the last reference */
+        enum { JOB_CALL, JOB_RESUME, JOB_WELCOME, JOB_END } kind; /* JOB_END: the last reference */
+        struct parked_call *parked;
         struct welcome *welcome;
         size_t promised;   /* when it runs */
         uint32_t len;
@@ -213,7 +214,7 @@ static void lane_depose(struct lane *l, struct worker *w)
                 c->missing = 0;
                 if (c->in.in.error)
                         conn_shutdown(c);
-                if (c->in.in.len > 0 || atomic_load(&c->unwatched))
+                if (c->in.in.len > 0 || atomic_load(&c->unwatched) || conn_has_resumed(c))
                         pending_push_locked(l, c);
         }
         l->leader = NULL;
@@ -406,12 +407,23 @@ static void welcome_run(struct worker *w, struct conn *c, struct welcome *asked)
                 .trusted = welcome->trusted,
                 .op_version = welcome->op_version,
                 .send = conn_send,
+                .resume = conn_resume_call,
                 .conn = c,
         };
         struct session *s = NULL;
         int r = session_open(c->export->brick, &config, &s);
         atomic_store(&c->session, s);
         handshake_finish(c, welcome, r, &w->arena);
+        arena_reset(&w->arena);
+}
+
+/* Serves a call that was parked; for nobody if the client has gone. */
+static void resume_run(struct worker *w, struct conn *c, struct parked_call *p)
+{
+        if (atomic_load(&c->closed))
+                session_forget(p);
+        else
+                session_resume(p, &w->arena);
         arena_reset(&w->arena);
 }
 
@@ -424,6 +436,8 @@ static void job_run(struct worker *w, struct job *j)
         if (j->kind != JOB_CALL) {
                 if (j->kind == JOB_WELCOME)
                         welcome_run(w, c, TAKE_PTR(j->welcome));
+                else if (j->kind == JOB_RESUME)
+                        resume_run(w, c, j->parked);
                 free(j);
                 conn_unref(c);
                 return;
@@ -487,11 +501,32 @@ static enum verdict leader_welcome(struct worker *w, struct conn *c)
         return leader_end(w);
 }
 
+/* Parked calls of C that may go on. */
+static enum verdict leader_resumed(struct worker *w, struct conn *c)
+{
+        enum verdict v = LED;
+        struct parked_call *p;
+        while (v == LED && (p = conn_take_resumed(c)) != NULL) {
+                struct job *j = all_are_busy(w->lane) ? malloc(sizeof *j) : NULL;
+                if (j) {
+                        *j = (struct job){.conn = conn_ref(c), .kind = JOB_RESUME, .parked = p};
+                        lane_queue(w->lane, j);
+                        continue;
+                }
+                leader_begin(w, c, 0);
+                resume_run(w, c, p);
+                v = leader_end(w);
+        }
+        return v;
+}
+
 /* Sees to C whatever epoll says about it. */
 static enum verdict leader_pending(struct worker *w, struct conn *c)
 {
         bool open = !atomic_load(&c->closed);
         enum verdict v = open && c->welcome ? leader_welcome(w, c) : LED;
+        if (v == LED)
+                v = leader_resumed(w, c);
         if (v == LED && atomic_exchange(&c->unwatched, false))
                 v = CLOSED;
         else if (open && v == LED)
@@ -707,11 +742,11 @@ static void lane_doze(void *arg)
         struct lane *l = arg;
         pthread_mutex_lock(&l->lock);
         l->doze_posted = false;
-        bool awake = l->awake;
+        bool awake = l->awake, over = atomic_load(&l->conns) == 0 && !l->pending;
         pthread_mutex_unlock(&l->lock);
         if (awake || l->doze || timer_running(&l->retry))
                 return;
-        if (atomic_load(&l->conns) == 0) {
+        if (over) {
                 lane_free(l);
                 return;
         }
@@ -784,6 +819,12 @@ int lane_add(struct lane *l, struct conn *c)
         lane_poke(l);
         lane_keep_awake(l);
         return 0;
+}
+
+void lane_resume(struct lane *l, struct conn *c)
+{
+        pending_push(l, c);
+        conn_unref(c);
 }
 
 void lane_stop(struct lane *l)

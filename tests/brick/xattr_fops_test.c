@@ -169,7 +169,7 @@ static void names_with_a_meaning(void **state)
         assert_int_equal(set(f, "nonsense", "x"), -ENOTSUP);
         assert_int_equal(set(f, "glusterfs.whatever", "x"), -ENOTSUP);
         assert_int_equal(fset(f, fd, "trusted.gfid", "0123456789abcdef", 16), 0);
-        assert_int_equal(fset(f, fd, "trusted.glusterfs.lockinfo", "x", 1), -ENOTSUP);
+        assert_int_equal(fset(f, fd, "trusted.glusterfs.lockinfo", "x", 1), -EINVAL);
 
         assert_int_equal(set(f, "security.selinux", "label"), 0); /* observed */
         assert_int_equal(on_disk("f", "trusted.glusterfs.selinux", gfid, 16), 5);
