@@ -93,9 +93,9 @@ for n in 1 2 3; do
 done
 
 # ---- the same with SIGKILL, for comparison --------------------------------------------------------------------------------
+times=$(connected_times 2) pid=$(brick_pid 2)
 start_hold
-times=$(connected_times 2)
-kill -9 "$(brick_pid 2)"
+kill -9 "$pid"
 until_true 20 brick_online && until_true 20 clients_back 2 $((times + 1)) || fail "brick 2 comes back after SIGKILL"
 end_hold
 echo "# after SIGKILL of brick 2: $(pending_objects) of $HELD files need healing"
