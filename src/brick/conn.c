@@ -202,6 +202,8 @@ bool conn_has_resumed(struct conn *c)
 static bool below_limits(const struct conn *c)
 {
         uint32_t limit = c->export ? atomic_load(&c->export->outstanding_limit) : 0;
+        if (c->export && atomic_load(&c->export->quiet))
+                return false;
         return (limit == 0 || atomic_load(&c->outstanding) < limit) && atomic_load(&c->queued) < CONN_QUEUED_HIGH &&
                atomic_load(&c->unsent) + atomic_load(&c->promised) < CONN_OUTPUT_HIGH;
 }

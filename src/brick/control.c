@@ -6,10 +6,10 @@
 #include <sys/stat.h>
 
 #include "base/log.h"
+#include "brick/drain.h"
 #include "brick/report.h"
-#include "brick/server.h"
 
-#define DETACH_SECONDS 10 /* how long a DETACH waits for the brick's storage to be closed */
+#define DETACH_SECONDS 10 /* how long a DETACH waits for the brick's storage to be closed, beyond draining */
 
 /* A call that is answered later. */
 struct pending_call {
@@ -122,8 +122,20 @@ static void serve_detach(struct process *p, struct rpc_server_conn *c, uint32_t 
                 return;
         }
         memcpy(call->path, req->path.s, req->path.len + 1);
-        timer_start(p->loop, &call->timer, DETACH_SECONDS * NS_PER_SEC, detach_late);
-        export_detach(x, detach_done, call);
+        timer_start(p->loop, &call->timer, (DETACH_SECONDS + p->config->drain_limit) * NS_PER_SEC, detach_late);
+        drain_detach(x, detach_done, call);
+}
+
+static void serve_drain(struct process *p, struct rpc_server_conn *c, uint32_t xid,
+                        const struct control_detach_req *req)
+{
+        struct export *x = export_find(p, req->path.s);
+        if (!x) {
+                reply(c, xid, p, -ENOENT, "This process does not serve such a brick.");
+                return;
+        }
+        drain_start(x);
+        reply(c, xid, p, 0, "");
 }
 
 /* ---- STATUS, METRICS --------------------------------------------------------------------------------------------- */
@@ -169,8 +181,10 @@ static void serve_request(struct process *p, struct rpc_server_conn *c, const st
                 rpc_conn_reject(c, call->xid, RPC_GARBAGE_ARGS);
         else if (call->proc == CONTROL_ATTACH)
                 serve_attach(p, c, call->xid, &req.attach);
-        else
+        else if (call->proc == CONTROL_DETACH)
                 serve_detach(p, c, call->xid, &req.detach);
+        else
+                serve_drain(p, c, call->xid, &req.detach);
 }
 
 static void on_call(struct rpc_server_conn *c, const struct rpc_call *call, void *arg)
@@ -189,12 +203,13 @@ static void on_call(struct rpc_server_conn *c, const struct rpc_call *call, void
                 return;
         case CONTROL_ATTACH:
         case CONTROL_DETACH:
+        case CONTROL_DRAIN:
                 serve_request(p, c, call, &p->arena);
                 arena_reset(&p->arena);
                 return;
         case CONTROL_SHUTDOWN:
                 reply(c, call->xid, p, 0, "");
-                process_stop(p);
+                process_retire(p);
                 return;
         }
         rpc_conn_reject(c, call->xid, RPC_PROC_UNAVAIL);

@@ -835,3 +835,13 @@ void lane_stop(struct lane *l)
         else if (l->doze)
                 lane_free(l);
 }
+
+bool lane_is_idle(struct lane *l)
+{
+        if ((atomic_load(&l->watched.serving) & 1) != 0 || atomic_load(&l->running) > 0)
+                return false;
+        pthread_mutex_lock(&l->lock);
+        bool idle = !l->queue && !l->pending;
+        pthread_mutex_unlock(&l->lock);
+        return idle;
+}

@@ -33,7 +33,7 @@ static const char *export_trouble(const struct export *x)
         case EXPORT_UP:
                 break;
         }
-        return "";
+        return x->drain ? "being stopped" : "";
 }
 
 static void describe_status(struct export *x, struct buf *b)

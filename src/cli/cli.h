@@ -73,6 +73,7 @@ int call_mortard(const struct cli *cli, json_t *request, struct answer *ret);
 int run_help(const struct cli *cli, const struct command *command, int argc, char **argv);
 int run_volume_help(const struct cli *cli, const struct command *command, int argc, char **argv);
 int run_volume_create(const struct cli *cli, const struct command *command, int argc, char **argv);
+int run_brick_restart(const struct cli *cli, const struct command *command, int argc, char **argv);
 int run_volume_set(const struct cli *cli, const struct command *command, int argc, char **argv);
 int run_volume_reset(const struct cli *cli, const struct command *command, int argc, char **argv);
 int run_volume_get(const struct cli *cli, const struct command *command, int argc, char **argv);

@@ -11,6 +11,7 @@
 #include "pool/metrics.h"
 #include "pool/options.h"
 #include "pool/pool.h"
+#include "pool/renew.h"
 #include "pool/request.h"
 
 #define COMPONENT "management"
@@ -180,6 +181,15 @@ static int command_volume_get(struct fibre *self, struct pool *p, const json_t *
                 r = options_show(v, json_string_value(json_object_get(args, "option")), &options, e);
         if (r == 0)
                 *ret = json_pack("{s:o}", "options", options);
+        return r;
+}
+
+static int command_brick_restart(struct fibre *self, struct pool *p, const json_t *args, json_t **ret, struct error *e)
+{
+        json_t *bricks = NULL;
+        int r = renew_bricks(self, p, json_object_get(args, "bricks"), &bricks, e);
+        if (r == 0)
+                *ret = json_pack("{s:o}", "bricks", bricks);
         return r;
 }
 
