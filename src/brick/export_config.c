@@ -72,6 +72,8 @@ static int parse_storage(const struct volfile *v, struct export_config *c, struc
         const char *hostname = option_anywhere(v, "hostname"), *node = option_anywhere(v, "glusterd-uuid");
         if (r == 0 && hostname)
                 r = copy_text(c->hostname, sizeof c->hostname, hostname, "hostname", e);
+        else if (gethostname(c->hostname, sizeof c->hostname - 1) < 0) /* as stock bricks say, and self-heal daemons expect */
+                c->hostname[0] = '\0';
         if (r == 0 && node)
                 r = parse_id(node, "glusterd-uuid", &c->node_uuid, e);
         if (r < 0)
