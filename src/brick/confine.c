@@ -2,18 +2,13 @@
  *
  * A directory is, if the chain of its handles comes by the mounted directory; anything else, if one of the directories that
  * its gfid2path attributes name is. The answer "inside" is kept in the inode together with the brick's count of moves:
- * every change that takes a name away counts, so an answer is believed only while nothing moved at all. What is outside is
- * looked at each time. Sessions that have mounted the whole volume pass with one comparison. Any thread; inode.lock only.
+ * an answer is believed only while no object got or lost a name. What is outside is looked at each time. Sessions that
+ * have mounted the whole volume pass with one comparison. Any thread; inode.lock only.
  */
 #include "brick/confine.h"
 #include "brick/names.h"
 
 #define DEPTH_MAX 4096
-
-void confine_moved(struct brick *b)
-{
-        atomic_fetch_add(&b->moves, 1);
-}
 
 static bool is_confined(const struct op *op)
 {

@@ -9,5 +9,3 @@
 int confine_check(struct op *op, struct object *o);
 /* The same for a directory of which only the gfid is known. */
 int confine_check_dir(struct op *op, const struct gfid *g);
-/* A name was taken from an object: what was found out about where objects are has to be found out again. */
-void confine_moved(struct brick *b);

@@ -2,7 +2,7 @@
  *
  * Output goes to the socket at once if nothing waits before it; the rest is kept and sent when the socket takes more.
  * With TLS it is encrypted into `out` first and sent from there, so what is kept is always as it goes to the socket. A
- * connection that does not read is not read from beyond CONN_OUTPUT_HIGH, and given up at CONN_OUTPUT_MAX.
+ * connection that does not read is not read from beyond unread_limit(), and given up at CONN_OUTPUT_MAX.
  * Flags that decide whether it is read (`stalled`, `armed`) change under `lock` only; what they depend on are atomics,
  * and whoever lowers one of those looks at `stalled` afterwards, so no wake-up is lost.
  */
@@ -17,6 +17,7 @@
 
 #include "brick/lane.h"
 #include "brick/transport.h"
+#include "brick/unread.h"
 #include "proto/handshake.h"
 
 #define GREETING_RECORD_LIMIT (64 * KIB) /* a SETVOLUME is a few KiB */
@@ -100,6 +101,7 @@ static void conn_free(struct conn *c)
                 close_fd(c->fd);
         tls_session_free(c->tls);
         record_reader_done(&c->in);
+        unread_set(c, 0);
         buf_done(&c->out);
         welcome_free(c->welcome);
         free(c->subdir);
@@ -205,7 +207,7 @@ static bool below_limits(const struct conn *c)
         if (c->export && atomic_load(&c->export->quiet))
                 return false;
         return (limit == 0 || atomic_load(&c->outstanding) < limit) && atomic_load(&c->queued) < CONN_QUEUED_HIGH &&
-               atomic_load(&c->unsent) + atomic_load(&c->promised) < CONN_OUTPUT_HIGH;
+               atomic_load(&c->unsent) + atomic_load(&c->promised) < unread_limit(c);
 }
 
 /* Under the lock. */
@@ -289,11 +291,11 @@ static void output_keep(struct conn *c, const struct iovec *iov, int n, size_t s
                 if (skip < iov[i].iov_len)
                         (void)buf_append(&c->out, (const uint8_t *)iov[i].iov_base + skip, iov[i].iov_len - skip);
         }
-        if (c->out.error || !c->lane) {
+        if (c->out.error || !c->lane || unread_is_full(c)) {
                 output_fail(c);
                 return;
         }
-        atomic_store(&c->unsent, c->out.len - c->out_start);
+        unread_set(c, c->out.len - c->out_start);
         arm_locked(c);
 }
 
@@ -306,6 +308,8 @@ static void flush_locked(struct conn *c)
                 return;
         }
         c->out_start += (size_t)sent;
+        if (sent > 0)
+                unread_progress(c);
         if (c->out_start == c->out.len) {
                 buf_reset(&c->out, OUTPUT_KEPT);
                 c->out_start = 0;
@@ -313,7 +317,7 @@ static void flush_locked(struct conn *c)
                 buf_consume(&c->out, c->out_start);
                 c->out_start = 0;
         }
-        atomic_store(&c->unsent, c->out.len - c->out_start);
+        unread_set(c, c->out.len - c->out_start);
         if (c->out.len == 0)
                 buf_done(&c->out);
         else if (!c->lane)
@@ -340,7 +344,7 @@ static void send_encrypted(struct conn *c, const struct iovec *iov, int n)
         else if (atomic_load(&c->unsent) == 0)
                 flush_locked(c);
         else
-                atomic_store(&c->unsent, c->out.len - c->out_start);
+                unread_set(c, c->out.len - c->out_start);
 }
 
 void conn_send(void *conn, const struct iovec *iov, int n)

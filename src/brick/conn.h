@@ -63,7 +63,8 @@ struct conn {
         atomic_uint outstanding; /* requests that run beside the leader or wait */
         atomic_size_t promised;  /* bytes that the answers of those that run may have */
         atomic_size_t queued;    /* bytes of those that wait */
-        atomic_size_t unsent;    /* bytes of `out` */
+        atomic_size_t unsent;    /* bytes of `out`: unread.h */
+        atomic_uint_fast64_t taken_at; /* when the client last took some of it, or there was none; coarse monotonic ns */
 
         pthread_mutex_t lock;
         struct buf out; /* unsent bytes begin at out_start */

@@ -79,7 +79,7 @@ struct brick {
         pthread_mutex_t lock;       /* sessions list, maintenance */
         pthread_rwlock_t dir_moves; /* read: a directory is being renamed; write: none is (object.c) */
         struct session *sessions;
-        atomic_uint_fast64_t moves; /* names that were taken away (confine.c) */
+        atomic_uint_fast64_t moves; /* names and handles that were given or taken: brick_names_changed() */
         atomic_bool full;           /* the space reserve is reached (brick.md §16.2) */
         struct index *index; /* of pending work (index.h) */
         uint64_t next_reserve_check, next_purge, next_health;
@@ -94,6 +94,13 @@ struct brick {
         struct barrier *barrier;
         uint64_t lock_secret;       /* random: what lockinfo numbers are made with */
 };
+
+/* Whoever gives an object a name or a handle, or takes one, says so: under its inode.lock, after the change. What was found
+ * out about links or about where objects are is true while the number of moves is the same. */
+static inline void brick_names_changed(struct brick *b)
+{
+        atomic_fetch_add(&b->moves, 1);
+}
 
 struct object;
 
@@ -210,6 +217,7 @@ struct object {
         struct place at;
         struct stat st;      /* valid after every successful resolve */
         unsigned generation; /* of the inode, before the stat */
+        uint64_t moves;      /* of the brick, before the stat of an entry */
 };
 
 void object_done(struct brick *b, struct object *o);

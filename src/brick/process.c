@@ -16,6 +16,7 @@
 #include "brick/doorman.h"
 #include "brick/drain.h"
 #include "brick/lane.h"
+#include "brick/unread.h"
 
 #define STOP_SECONDS 10
 #define CONNECTIONS_MAX 16384
@@ -228,7 +229,7 @@ static void raise_limits(struct process *p)
                 l = (struct rlimit){.rlim_cur = 1024};
         l.rlim_cur = l.rlim_max > l.rlim_cur ? l.rlim_max : l.rlim_cur;
         (void)setrlimit(RLIMIT_NOFILE, &l);
-        p->conn_max = (uint32_t)MIN(l.rlim_cur / 2, (rlim_t)CONNECTIONS_MAX);
+        p->conn_max = (uint32_t)MIN(l.rlim_cur - l.rlim_cur / 4, (rlim_t)CONNECTIONS_MAX); /* the rest is for files */
 }
 
 static void make_uuid(struct process *p)
@@ -260,6 +261,8 @@ static int process_start(struct process *p)
                 log_error("process", "Cannot start: %s.", strerror(-r));
         if (r == 0)
                 r = start_listening(p);
+        if (r == 0)
+                unread_watch(p);
         if (r == 0 && c->control) {
                 r = control_start(p, c->control);
                 if (r < 0)
@@ -273,6 +276,7 @@ static int process_start(struct process *p)
 static void process_done(struct process *p)
 {
         timer_stop(&p->stop_timer);
+        timer_stop(&p->unread_timer);
         p->control = rpc_server_free(p->control);
         p->listener = listener_free(p->loop, p->listener);
         greeter_close_all(p);

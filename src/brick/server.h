@@ -155,6 +155,8 @@ struct process {
         struct conn *greeting;  /* connections without a brick; control loop only */
         struct arena arena;     /* of the control loop */
         atomic_uint conn_count;
+        atomic_size_t unread; /* bytes of answers that clients have not read yet: unread.h */
+        struct timer unread_timer;
         uint32_t conn_max;
         unsigned lanes_per_brick;
         struct watchdog *watchdog;

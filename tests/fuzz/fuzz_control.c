@@ -14,13 +14,15 @@ static void fuzz_config(const uint8_t *data, size_t size)
         struct export_config *c = malloc(sizeof *c);
         struct error e = {0};
         FUZZ_CHECK(c);
-        bool trusted;
         int r = export_config_parse((const char *)data, size, c, &e);
         FUZZ_CHECK(r == 0 || e.text[0] != '\0');
         if (r == 0) {
                 FUZZ_CHECK(c->path[0] == '/' && strlen(c->path) <= PATH_LIMIT);
-                (void)auth_check(c, "10.0.0.1:1023", "/a", "user", "password", &trusted);
-                (void)auth_check(c, "unix", NULL, NULL, NULL, &trusted);
+                const struct auth_client peers[] = {{.peer = "10.0.0.1:1023", .subdir = "/a", .certificate = "name"},
+                                                    {.peer = "unix", .trusted = true}};
+                (void)auth_login(c, "user", "password");
+                for (size_t k = 0; k < ELEMENTSOF(peers); k++)
+                        (void)auth_check(c, &peers[k]);
         }
         free(c);
 }

@@ -41,6 +41,8 @@ def mark(t, gfid, xdata=None, **counts):
 
 def virtual(t, kind):
     r = t.ok(t.c.getxattr(gfid=ROOT, name=NAMES[kind], namelen=len(NAMES[kind])))
+    t.lines[-2:] = []
+    t.unsteady.add(kind)  # other probes' entries are links of it
     return t.know(r.dict[NAMES[kind]], kind)
 
 
@@ -253,7 +255,7 @@ def _(t):
     t.mknod("f")
     for name in ("f", "nothing", "..%2f..", "x" * 36):
         t.err(t.c.lookup(pargfid=v, bname=name), ENOENT)
-        t.err(t.c.unlink(pargfid=v, bname=name), ENOENT)
+        t.err(t.c.unlink(pargfid=v, bname=name), ENOENT, EINVAL)
     t.true("the file is there", os.path.exists(t.disk("f")))
 
 

@@ -142,7 +142,7 @@ class Trial:
 
     def __init__(self, server, name):
         self.server, self.name, self.lines, self.wrong, self.names, self.connections = server, name, [], [], {}, []
-        self.counter = itertools.count(1)
+        self.counter, self.unsteady = itertools.count(1), {"root"}
         self.names[ROOT], self.names[NULL_GFID] = "root", "null"
         self.c = self.connect()
         self.place = "p" + hashlib.sha1(name.encode()).hexdigest()[:10]
@@ -297,7 +297,7 @@ class Trial:
         kind = KINDS.get(stat.S_IFMT(i["mode"]), "none")
         size = "" if kind == "dir" else " size %d" % i["size"]
         flags = "" if i.get("flags", 0x17ff) == 0x17ff else " flags %#x" % i["flags"]
-        links = "" if i["gfid"] == ROOT else " n%d" % i["nlink"]
+        links = "" if self.names.get(i["gfid"]) in self.unsteady else " n%d" % i["nlink"]
         return "(%s %s %o%s u%d g%d%s%s%s%s)" % (self.show(i["gfid"]), kind, stat.S_IMODE(i["mode"]), links, i["uid"],
                                                  i["gid"], size, ino, times, flags)
 
