@@ -514,7 +514,7 @@ def test_memory(p):
     keep += [p.client(brick, tls=tls) for _ in range(200)]
     each = (p.rss() - before) // 200
     print("     an idle client with TLS: %d bytes" % each)
-    assert SANITIZED or each < 64 << 10, each
+    assert SANITIZED or each < 32 << 10, each
 
 
 if __name__ == "__main__":
