@@ -6,6 +6,8 @@ usage: tls_test.py MORTAR_BRICK HANG_PRELOAD [TEST…]
 """
 import os
 import random
+import resource
+import select
 import shutil
 import socket
 import ssl
@@ -282,6 +284,58 @@ def test_first_call_with_the_handshake(p):
     assert struct.unpack_from(">I", got, 4)[0] == 7 and struct.unpack_from(">I", got, 44)[0] == 8
 
 
+class Ending:
+    """In place of a context: its connection can send its last calls and good-bye in one segment."""
+
+    def wrap_socket(self, s):
+        self.s, self.i, self.o = s, ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context().wrap_bio(self.i, self.o)
+        InMemory.step(self, self.tls.do_handshake, s.sendall)
+        self.flush()
+        return self
+
+    def flush(self):
+        self.s.sendall(self.o.read())
+
+    def sendall(self, data):
+        self.tls.write(data)
+        self.flush()
+
+    def recv(self, size):
+        return InMemory.step(self, lambda: self.tls.read(size), lambda data: self.s.sendall(data))
+
+    def end_with(self, data):
+        self.tls.write(data)
+        try:
+            self.tls.unwrap()
+        except ssl.SSLWantReadError:
+            pass
+        self.flush()
+
+
+def test_last_calls(p):
+    """Calls that come with the good-bye are served, as those of a plain connection are."""
+    brick = tls_brick(p, "last")
+    end = Ending()
+    c = Client(p.port, tls=end)
+    end.end_with(record(call(7, DUMP, 1, 2)))
+    assert struct.unpack_from(">I", end.recv(1000), 4)[0] == 7
+    end = Ending()
+    c = p.client(brick, tls=end)
+    gfid = c.create("file")
+    sent, end.sendall = [], lambda data: sent.append(data)
+    c.write_send(gfid, b"the last words")
+    end.end_with(b"".join(sent))
+    try:
+        assert end.recv(1) != b""
+        while end.recv(1 << 16):
+            pass
+    except (Closed, ssl.SSLError):
+        pass
+    with open(os.path.join(brick.path, "file"), "rb") as f:
+        assert f.read() == b"the last words"
+
+
 def test_cut_handshakes(p):
     """The connection ends at every stage; nothing is kept."""
     brick = tls_brick(p, "cut")
@@ -395,6 +449,34 @@ def test_crowd(p):
     assert slowest < (20 if SANITIZED else 2), slowest
     for s in stuck:
         s.close()
+
+
+def test_oldest_goes(p):
+    """With too many handshakes at once the oldest ones make room, and who means it gets through."""
+    most, more = 2048, 5
+    resource.setrlimit(resource.RLIMIT_NOFILE, (4096, max(4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1])))
+    brick = tls_brick(p, "oldest")
+    begin, stuck = time.monotonic(), []
+
+    def get_stuck(n):
+        for _ in range(n):
+            s = socket.create_connection(("127.0.0.1", p.port))
+            s.sendall(b"\x16")
+            s.settimeout(20)
+            stuck.append(s)
+    get_stuck(more)
+    assert p.client(brick, tls=context()).stat()[0] == 0  # the first ones have got to where handshakes are done
+    get_stuck(most)
+    for s in stuck[:more]:
+        assert s.recv(1) == b""
+    readable = select.select(stuck[more:900], [], [], 0)[0]
+    assert SANITIZED or time.monotonic() - begin < 8, "dropped for being late"
+    assert SANITIZED or not readable, len(readable)
+    says(p, "too many are in the middle of a handshake")
+    assert p.client(brick, tls=context()).stat()[0] == 0
+    for s in stuck:
+        s.close()
+    assert p.client(brick, tls=context()).stat()[0] == 0
 
 
 def test_slow_handshake(p):
@@ -524,8 +606,8 @@ if __name__ == "__main__":
                               test_switched_at_run_time, test_names, test_name_patterns,
                               test_without_list_addresses_count, test_change_of_names_disconnects,
                               test_certificates_of_clients, test_old_versions, test_fragments,
-                              test_first_call_with_the_handshake, test_cut_handshakes, test_garbage, test_renegotiation,
+                              test_first_call_with_the_handshake, test_last_calls, test_cut_handshakes, test_garbage, test_renegotiation,
                               test_crowd, test_other_certificate],
-                      alone=[test_files_at_attach, test_files_are_read_again, test_memory, test_slow_handshake]))
+                      alone=[test_files_at_attach, test_files_are_read_again, test_memory, test_slow_handshake, test_oldest_goes]))
     finally:
         shutil.rmtree(CERTS)
