@@ -557,6 +557,23 @@ def test_other_certificate(p):
     assert (ret, errno) == (-1, EXDEV) and "other TLS files" in error, (errno, error)
 
 
+def test_believed_by_former_rules(p):
+    """Who was let through the handshake by one volume's authority does not get another one's brick."""
+    brick = tls_brick(p, "former")
+    early, again = Client(p.port, tls=context()), Client(p.port, tls=context())
+
+    def ask(c, b):
+        return c.setvolume({"remote-subvolume": b.path, "process-uuid": str(uuid.uuid4()), "fops-version": FOP,
+                            "opversion": 100000})
+    assert p.attach(brick)[0] == 0
+    assert ask(again, brick)[0] == 0  # the same rules, read again
+    assert p.detach(brick)[0] == 0
+    other = p.serve(Brick(os.path.join(p.work, "latter"), options(cert="unknown", ca="stranger")))
+    ret, errno, d = ask(early, other)
+    assert (ret, errno) == (-1, EINVAL) and "no longer in use" in d["ERROR"], (ret, errno, d)
+    assert p.client(other, tls=context("unknown", ca="stranger")).stat()[0] == 0
+
+
 def peer_name(p):
     c = Client(p.port, tls=context())
     der = c.s.getpeercert()
@@ -608,6 +625,6 @@ if __name__ == "__main__":
                               test_certificates_of_clients, test_old_versions, test_fragments,
                               test_first_call_with_the_handshake, test_last_calls, test_cut_handshakes, test_garbage, test_renegotiation,
                               test_crowd, test_other_certificate],
-                      alone=[test_files_at_attach, test_files_are_read_again, test_memory, test_slow_handshake, test_oldest_goes]))
+                      alone=[test_files_at_attach, test_believed_by_former_rules, test_files_are_read_again, test_memory, test_slow_handshake, test_oldest_goes]))
     finally:
         shutil.rmtree(CERTS)
