@@ -21,7 +21,7 @@ import uuid
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from process import SANITIZED, Brick, eventually, main
-from rpcwire import DUMP, FOP, Client, Closed, call, opaque, record
+from rpcwire import CONTROL, DUMP, FOP, Client, Closed, call, opaque, record
 
 MIB = 1 << 20
 EACCES, EINVAL, EXDEV = 13, 22, 18
@@ -557,6 +557,15 @@ def test_other_certificate(p):
     assert (ret, errno) == (-1, EXDEV) and "other TLS files" in error, (errno, error)
 
 
+def test_rules_that_change_at_once(p):
+    """One brick gets other files while another one comes with the former ones: never both."""
+    first, second = tls_brick(p, "changes"), Brick(os.path.join(p.work, "comes"), options())
+    first.options[-len(options()):] = options(cert="client2")
+    sent = [p.control.send(CONTROL, 1, 2, opaque(b.volfile().encode())) for b in (first, second)]
+    results = [struct.unpack_from(">ii", p.control.wait(x)[1]) for x in sent]
+    assert sorted(r[0] for r in results) == [-1, 0] and (-1, EXDEV) in results, results
+
+
 def test_believed_by_former_rules(p):
     """Who was let through the handshake by one volume's authority does not get another one's brick."""
     brick = tls_brick(p, "former")
@@ -625,6 +634,7 @@ if __name__ == "__main__":
                               test_certificates_of_clients, test_old_versions, test_fragments,
                               test_first_call_with_the_handshake, test_last_calls, test_cut_handshakes, test_garbage, test_renegotiation,
                               test_crowd, test_other_certificate],
-                      alone=[test_files_at_attach, test_believed_by_former_rules, test_files_are_read_again, test_memory, test_slow_handshake, test_oldest_goes]))
+                      alone=[test_files_at_attach, test_believed_by_former_rules, test_rules_that_change_at_once,
+                             test_files_are_read_again, test_memory, test_slow_handshake, test_oldest_goes]))
     finally:
         shutil.rmtree(CERTS)
