@@ -293,6 +293,53 @@ def test_waiter_goes_away(p):
     assert c.fop_wait(second)[0] == 0 and first
 
 
+def unlink_send(c, name):
+    return c.fop_send(5, ROOT + opaque(name.encode()) + struct.pack(">I", 0) + NULL_DICT)
+
+
+def test_removals_wait_for_locks(p):
+    """They hold no thread, go on when the locks are gone, and end with their client."""
+    brick = p.serve(Brick(p.work + "/removals"))
+    holder, remover, leaver = (p.client(brick) for _ in range(3))
+    files = {"f%d" % i: holder.create("f%d" % i) for i in range(60)}
+    for g in files.values():
+        assert holder.inodelk(g, 1, 1, b"H")[0] == 0
+    names = sorted(files)
+    waiting = {n: unlink_send(remover, n) for n in names[:40]}
+    left = [unlink_send(leaver, n) for n in names[20:]]
+    assert remover.stat()[0] == 0 and leaver.ping() and left
+    assert not set(waiting.values()) & set(remover.replies)
+    assert holder.ping() and len(holder.callbacks) == 60, len(holder.callbacks)
+    for n in names[:10]:
+        assert holder.inodelk(files[n], 1, 2, b"H")[0] == 0
+    for n in names[:10]:
+        assert remover.fop_wait(waiting[n])[0] == 0, n
+    leaver.close()
+    eventually("the leaver is gone", lambda: p.status()[brick.path]["clients"] == 2)
+    holder.close()  # lets all others go at once
+    for n in names[10:40]:
+        assert remover.fop_wait(waiting[n])[0] == 0, n
+    assert sorted(n for n in os.listdir(brick.path) if n.startswith("f")) == names[40:]
+
+
+def test_leaving_while_resumed(p):
+    """The locks go at the moment the remover goes."""
+    brick = p.serve(Brick(p.work + "/leaving"))
+    for i in range(30):
+        holder, remover = p.client(brick), p.client(brick)
+        g = holder.create("g%d" % i)
+        assert holder.inodelk(g, 1, 1, b"H")[0] == 0
+        unlink_send(remover, "g%d" % i)
+        remover.ping()
+        (holder if i % 2 else remover).close()
+        (remover if i % 2 else holder).close()
+    eventually("all are gone", lambda: p.status()[brick.path]["clients"] == 0)
+    c = p.client(brick)
+    for name in os.listdir(brick.path):
+        if name.startswith("g"):
+            assert c.fop_wait(unlink_send(c, name))[0] == 0
+
+
 # ---- many bricks, control ------------------------------------------------------------------------------------------
 
 
@@ -656,7 +703,8 @@ def test_command_line():
 SHARED = [test_small_programs, test_rpc_errors, test_fop_before_handshake, test_handshake_errors, test_setvolume_again,
           test_credentials, test_auth_change_disconnects, test_insecure_port, test_subdir, test_fragments,
           test_hostile_streams, test_pipelined, test_large_records, test_slow_reader, test_idle_connections,
-          test_disconnect_releases_locks, test_metadata_range_is_a_domain, test_waiter_goes_away, test_many_bricks,
+          test_disconnect_releases_locks, test_metadata_range_is_a_domain, test_waiter_goes_away,
+          test_removals_wait_for_locks, test_leaving_while_resumed, test_many_bricks,
           test_control_errors, test_metrics, test_one_process_a_directory]
 PRELOADED = [test_hung_disk, test_outstanding_limit, test_disconnect_while_hung, test_leaving_a_hung_disk,
              test_detach_while_hung, test_disconnect_meets_detach, test_threads_run_out, test_watches_run_out,
