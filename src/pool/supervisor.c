@@ -21,6 +21,7 @@
 
 #include "base/log.h"
 #include "brick/control.h"
+#include "pool/transport_key.h"
 #include "rpc/client.h"
 
 #define COMPONENT "bricks"
@@ -35,14 +36,17 @@
 struct served {
         char *path;
         char *volfile;
+        uint64_t key; /* transport_key() of it */
         struct process *process;
         bool wanted;
         bool attached;       /* served by the process, as far as we know */
+        bool down;           /* … but its storage failed: it is attached again after a pause */
         bool current;        /* with this volfile text */
         bool busy;           /* the keeper is attaching it */
         bool orphan;         /* unwanted, and nobody waits any more */
-        unsigned failures;   /* refused attaches in a row */
+        unsigned failures;   /* refused attaches and failures of the storage in a row */
         uint64_t not_before; /* of the next attach */
+        uint64_t up_since;
         struct error why;    /* of the last refusal */
         struct fibre_event settled;
         struct served *next;
@@ -56,6 +60,7 @@ struct process {
         int port;
         struct rpc_client *client;
         bool lost;        /* the connection broke */
+        bool news;        /* it said that the state of a brick changed */
         bool kept;        /* its keeper runs */
         unsigned foreign; /* bricks it serves that are left alone: see supervisor_config.keep */
         bool ending;      /* takes no more bricks */
@@ -178,12 +183,24 @@ static void process_lost(struct rpc_client *c, int error, void *arg)
         process_kick(p);
 }
 
+static void process_told(struct rpc_client *c, const struct rpc_call *call, void *arg)
+{
+        struct process *p = arg;
+        if (call->prog != CONTROL_PROGRAM || call->proc != CONTROL_CHANGED)
+                return;
+        p->news = true;
+        process_kick(p);
+}
+
 /* Connects to the control socket, trying while the process lives. */
 static int process_connect(struct fibre *self, struct process *p)
 {
         const struct process_config *config = &p->supervisor->config.process;
-        struct rpc_client_config client = {
-                .call_timeout = CALL_LIMIT, .connect_timeout = CONNECT_LIMIT, .on_disconnect = process_lost, .arg = p};
+        struct rpc_client_config client = {.call_timeout = CALL_LIMIT,
+                                           .connect_timeout = CONNECT_LIMIT,
+                                           .on_callback = process_told,
+                                           .on_disconnect = process_lost,
+                                           .arg = p};
         char socket[256], text[300];
         int r = process_socket(config, p->number, socket, sizeof socket);
         if (r < 0)
@@ -213,6 +230,29 @@ static int process_call(struct fibre *self, struct process *p, uint32_t proc, co
                                rep, a);
 }
 
+/* One more failure of B: the next try comes after a pause, which grows until the brick was up for a while. */
+static void served_failed(struct served *b, uint64_t now, const struct error *why)
+{
+        if (b->up_since && now - b->up_since >= STEADY)
+                b->failures = 0;
+        b->up_since = 0;
+        b->failures++;
+        b->not_before = now + pause_after(b->failures);
+        b->why = *why;
+}
+
+/* The process took B down by itself. */
+static void note_down(struct process *p, struct served *b, const char *reason)
+{
+        struct error why;
+        if (b->down)
+                return;
+        b->down = true;
+        error_set(&why, -EIO, "%s", reason);
+        served_failed(b, loop_now(p->supervisor->loop), &why);
+        log_error(COMPONENT, "brick %s is down: %s It is tried again from time to time.", b->path, reason);
+}
+
 /* A brick the process says it serves. */
 static void note_attached(struct process *p, const char *path, const char *volume)
 {
@@ -220,10 +260,11 @@ static void note_attached(struct process *p, const char *path, const char *volum
         struct served *b = served_find(s, path);
         if (!b && s->config.keep && s->config.keep(s->config.arg, volume)) {
                 p->foreign++;
-                log_warning(COMPONENT,
-                            "brick %s of volume %s is served by process %u (pid %d), and there is no record of the volume "
-                            "that can be used: it is left alone",
-                            path, volume, p->number, (int)p->pid);
+                log_warning(
+                        COMPONENT,
+                        "brick %s of volume %s is served by process %u (pid %d), and there is no record of the volume "
+                        "that can be used: it is left alone",
+                        path, volume, p->number, (int)p->pid);
                 return;
         }
         if (!b)
@@ -241,8 +282,24 @@ static void note_attached(struct process *p, const char *path, const char *volum
         b->orphan = !b->wanted;
 }
 
-/* Asks what the process serves. */
-static int process_ask(struct fibre *self, struct process *p)
+/* What the process says of each of its bricks. */
+static void note_bricks(struct process *p, const json_t *bricks, bool only_state)
+{
+        for (size_t i = 0; i < json_array_size(bricks); i++) {
+                const json_t *brick = json_array_get(bricks, i);
+                const char *path = json_string_value(json_object_get(brick, "path"));
+                const char *volume = json_string_value(json_object_get(brick, "volume"));
+                const char *down = json_string_value(json_object_get(brick, "down"));
+                if (path && !only_state)
+                        note_attached(p, path, volume ? volume : "");
+                struct served *b = path ? served_find(p->supervisor, path) : NULL;
+                if (b && b->process == p && b->attached && json_is_true(json_object_get(brick, "failed")))
+                        note_down(p, b, down ? down : "its storage failed.");
+        }
+}
+
+/* Asks what the process serves; ONLY_STATE: what has become of that. */
+static int process_ask(struct fibre *self, struct process *p, bool only_state)
 {
         _cleanup_arena_ struct arena a = ARENA_INIT(ANSWER_MAX);
         struct control_status_rep rep;
@@ -254,19 +311,15 @@ static int process_ask(struct fibre *self, struct process *p)
                 json_decref(bricks);
                 return -EPROTO;
         }
-        p->child = p->child && p->pid == rep.pid;
-        p->pid = rep.pid;
-        p->foreign = 0;
-        p->port = rep.port;
-        for (size_t i = 0; i < json_array_size(bricks); i++) {
-                const json_t *brick = json_array_get(bricks, i);
-                const char *path = json_string_value(json_object_get(brick, "path"));
-                const char *volume = json_string_value(json_object_get(brick, "volume"));
-                if (path)
-                        note_attached(p, path, volume ? volume : "");
+        if (!only_state) {
+                p->child = p->child && p->pid == rep.pid;
+                p->pid = rep.pid;
+                p->foreign = 0;
+                p->port = rep.port;
+                p->up_since = loop_now(p->supervisor->loop);
         }
+        note_bricks(p, bricks, only_state);
         json_decref(bricks);
-        p->up_since = loop_now(p->supervisor->loop);
         return 0;
 }
 
@@ -306,7 +359,7 @@ static void forget_attached(struct process *p)
                 next = b->next;
                 if (b->process != p)
                         continue;
-                b->attached = b->current = false;
+                b->attached = b->current = b->down = false;
                 if (!b->wanted)
                         served_settle(b);
                 if (b->orphan)
@@ -376,7 +429,7 @@ static int process_up(struct fibre *self, struct process *p, struct error *e)
                 return r;
         r = process_connect(self, p);
         if (r == 0)
-                r = process_ask(self, p);
+                r = process_ask(self, p, false);
         if (r == 0)
                 return 0;
         process_drop(p);
@@ -434,18 +487,18 @@ static int attach(struct fibre *self, struct process *p, struct served *b, struc
 static void try_attach(struct fibre *self, struct process *p, struct served *b)
 {
         struct error why = {0};
+        if (b->down) /* the process lets go of it before it tries again */
+                b->attached = b->down = false;
         b->busy = true;
         int r = attach(self, p, b, &why);
         b->busy = false;
         if (r == 0) {
                 b->attached = true;
-                b->failures = 0;
+                b->up_since = loop_now(p->supervisor->loop);
                 b->why = (struct error){0};
                 log_info(COMPONENT, "brick %s is served by process %u on port %d", b->path, p->number, p->port);
         } else {
-                b->failures++;
-                b->not_before = loop_now(p->supervisor->loop) + pause_after(b->failures);
-                b->why = why;
+                served_failed(b, loop_now(p->supervisor->loop), &why);
                 log_error(COMPONENT, "brick %s cannot be served: %s", b->path, why.text);
         }
         served_settle(b);
@@ -464,16 +517,21 @@ static void try_detach(struct fibre *self, struct process *p, struct served *b)
                 log_warning(COMPONENT, "brick %s: detaching: %.*s", b->path, (int)rep.error.len, rep.error.s);
         else
                 log_info(COMPONENT, "brick %s is not served any more", b->path);
-        b->attached = b->current = false;
+        b->attached = b->current = b->down = false;
         if (!b->wanted) /* else it was wanted again meanwhile: whoever waits, waits for the attach */
                 served_settle(b);
         if (b->orphan)
                 served_free(p->supervisor, b);
 }
 
+static bool is_as_wanted(const struct served *b)
+{
+        return b->attached && b->current && !b->down;
+}
+
 static bool wants_attach(const struct served *b, uint64_t now)
 {
-        return b->wanted && (!b->attached || !b->current) && b->not_before <= now;
+        return b->wanted && !is_as_wanted(b) && b->not_before <= now;
 }
 
 /* The next brick whose state is not what it should be. */
@@ -495,7 +553,7 @@ static uint64_t keeper_pause(const struct process *p)
         if (!p->client)
                 due = p->not_before;
         for (const struct served *b = p->supervisor->bricks; b && p->client; b = b->next)
-                if (b->process == p && b->wanted && (!b->attached || !b->current))
+                if (b->process == p && b->wanted && !is_as_wanted(b))
                         due = MIN(due, b->not_before);
         if (due == UINT64_MAX)
                 return due;
@@ -521,6 +579,10 @@ static void keeper_turn(struct fibre *self, struct process *p)
                         process_failed(p, &why);
                         return;
                 }
+        }
+        if (p->news) {
+                p->news = false;
+                (void)process_ask(self, p, true);
         }
         for (struct served *b; !p->lost && (b = next_difference(p));) {
                 if (b->wanted)
@@ -553,12 +615,21 @@ static unsigned free_number(const struct supervisor *s)
         return number;
 }
 
+/* Whether P's bricks have the TLS files and rules of B, or need none. */
+static bool process_suits(const struct process *p, const struct served *b)
+{
+        for (const struct served *o = b->key ? p->supervisor->bricks : NULL; o; o = o->next)
+                if (o->process == p && o->key && o->key != b->key)
+                        return false;
+        return true;
+}
+
 /* A process with room, a new one if there is none. */
-static struct process *process_for_brick(struct supervisor *s)
+static struct process *process_for_brick(struct supervisor *s, const struct served *b)
 {
         unsigned room = s->config.bricks_per_process;
         for (struct process *p = s->processes; p; p = p->next)
-                if (!p->ending && (room == 0 || process_load(p) < room))
+                if (!p->ending && (room == 0 || process_load(p) < room) && process_suits(p, b))
                         return p;
         return process_new(s, free_number(s), 0);
 }
@@ -577,7 +648,7 @@ static int assign(struct supervisor *s, struct served *b)
 {
         if (b->process)
                 return 0;
-        struct process *p = process_for_brick(s);
+        struct process *p = process_for_brick(s, b);
         if (!p)
                 return -ENOMEM;
         b->process = p;
@@ -603,7 +674,7 @@ static void ask_found(struct fibre *self, void *arg)
         struct process *p = arg;
         int r = process_connect(self, p);
         if (r == 0)
-                r = process_ask(self, p);
+                r = process_ask(self, p, false);
         if (r == 0) {
                 log_notice(COMPONENT, "brick process %u found running, pid %d, port %d", p->number, (int)p->pid,
                            p->port);
@@ -663,6 +734,10 @@ int supervisor_want(struct supervisor *s, const char *path, const char *volfile)
 {
         char *text = strdup(volfile);
         struct served *b = served_find(s, path);
+        if (b && text && b->wanted && b->attached && b->current && streq(b->volfile, text)) {
+                free(text);
+                return 0;
+        }
         if (!b)
                 b = served_new(s, path);
         if (!b || !text) {
@@ -671,6 +746,7 @@ int supervisor_want(struct supervisor *s, const char *path, const char *volfile)
         }
         free(b->volfile);
         b->volfile = text;
+        b->key = transport_key(text);
         b->wanted = true;
         b->current = b->orphan = false;
         b->not_before = 0;
@@ -696,7 +772,7 @@ int supervisor_wait(struct fibre *self, struct supervisor *s, const char *path, 
         if (!b)
                 return error_set(e, -ENOENT, "no such brick");
         (void)fibre_event_wait(self, &b->settled, until(s, deadline));
-        if (b->attached)
+        if (b->attached && !b->down)
                 return 0;
         if (b->why.code)
                 return error_set(e, b->why.code, "%s", b->why.text);
@@ -731,12 +807,28 @@ int supervisor_state(const struct supervisor *s, const char *path, struct brick_
         if (!b || !b->wanted)
                 return -ENOENT;
         *ret = (struct brick_state){.error = b->why.text};
-        if (b->process && b->attached && b->process->port > 0) {
+        if (b->process && b->attached && !b->down && b->process->port > 0) {
                 ret->online = true;
                 ret->port = b->process->port;
                 ret->pid = b->process->pid;
         }
         return 0;
+}
+
+int supervisor_sockets(const struct supervisor *s, struct supervisor_socket **ret)
+{
+        int n = 0;
+        for (const struct process *p = s->processes; p; p = p->next)
+                n += p->client != NULL;
+        struct supervisor_socket *v = n > 0 ? calloc((size_t)n, sizeof *v) : NULL;
+        if (n > 0 && !v)
+                return -ENOMEM;
+        n = 0;
+        for (const struct process *p = s->processes; p; p = p->next)
+                if (p->client && process_socket(&s->config.process, p->number, v[n].path, sizeof v[n].path) == 0)
+                        n++;
+        *ret = v;
+        return n;
 }
 
 void supervisor_reaped(struct supervisor *s, pid_t pid, int wait_status)

@@ -19,7 +19,7 @@ struct supervisor;
 
 struct supervisor_config {
         struct process_config process;
-        struct blocking *worker; /* starts processes: posix_spawn(3) waits until the program is loaded */
+        struct blocking *worker;     /* starts processes: posix_spawn(3) waits until the program is loaded */
         unsigned bricks_per_process; /* 0: all in one */
         /* Whether a brick that is found served and was not wanted is left alone (there is no record of its volume that
          * can be read, so nobody knows). May be NULL. */
@@ -51,6 +51,13 @@ struct brick_state {
 };
 /* -ENOENT: not wanted. */
 int supervisor_state(const struct supervisor *s, const char *path, struct brick_state *ret);
+
+/* The control sockets of the processes that are there: their number, and *RET (for the caller to free; NULL for none), or
+ * -ENOMEM. */
+struct supervisor_socket {
+        char path[256];
+};
+int supervisor_sockets(const struct supervisor *s, struct supervisor_socket **ret);
 
 /* A child of ours ended (SIGCHLD). */
 void supervisor_reaped(struct supervisor *s, pid_t pid, int wait_status);
