@@ -25,6 +25,8 @@ int lane_watch(struct lane *l, struct conn *c, uint32_t events, bool known);
 void lane_resume(struct lane *l, struct conn *c);
 /* The brick closes: threads of L end as soon as they can. Control loop. */
 void lane_stop(struct lane *l);
+/* No request runs or waits for a thread; one that was just read may be missed. Any thread. */
+bool lane_is_idle(struct lane *l);
 
 /* ---- watchdog.c -------------------------------------------------------------------------------------------------- */
 

@@ -174,6 +174,7 @@ static int move_held(struct rename *m)
         if (r < 0)
                 return r;
         r = disk_rename(d, m->old_parent.at.dirfd, m->old_name, m->new_parent.at.dirfd, m->new_name, 0);
+        brick_names_changed(m->op->brick);
         if (r < 0) {
                 unpark_target(m);
                 return r == -EEXIST ? -ENOTEMPTY : r;
@@ -197,6 +198,8 @@ static int move(struct rename *m)
         unlock_inodes(m);
         if (dir)
                 pthread_rwlock_unlock(&b->dir_moves);
+        if (r == 0 && m->target_exists)
+                op_set_victim(m->op, m->target.inode, m->target_gone);
         if (r == 0 && m->target_gone)
                 inode_forget(b, m->target.inode);
         return r;

@@ -7,7 +7,10 @@
         " [force]"
 
 /* A command of the grammar that is not there yet. */
-#define LATER(words) {words, "", "", EFFECT_CHANGES, NULL}
+#define LATER(words)                                                                                                   \
+        {                                                                                                              \
+                words, "", "", EFFECT_CHANGES, NULL                                                                    \
+        }
 
 static const struct command table[] = {
         {"help", "[all]", "list the commands", EFFECT_NONE, run_help},
@@ -21,13 +24,31 @@ static const struct command table[] = {
         {"volume list", "", "list the names of all volumes", EFFECT_READS, run_volume_list},
         {"volume status", "[all | <VOLNAME>]", "show bricks, their ports and processes", EFFECT_READS,
          run_volume_status},
+        {"volume set", "<VOLNAME> group <GROUP>",
+         "set options of a volume: pairs of KEY and VALUE; `volume set help` lists them", EFFECT_CHANGES,
+         run_volume_set},
+        {"volume get", "<VOLNAME|all> <key|all>", "show what is in force of one option or of all", EFFECT_READS,
+         run_volume_get},
+        {"volume reset", "<VOLNAME> [option] [force]", "give options their defaults again", EFFECT_CHANGES,
+         run_volume_reset},
+        {"brick restart", "<HOSTNAME:BRICK>...|all",
+         "serve bricks by new processes of the program as it is now, one brick at a time", EFFECT_CHANGES,
+         run_brick_restart},
+        {"record define", CREATE_OPERANDS, "print the record of a volume that several nodes are to import",
+         EFFECT_READS, run_record_define},
+        {"record export", "<VOLNAME>", "print the record of a volume; it holds the volume's password", EFFECT_READS,
+         run_record_export},
+        {"record import", "<FILE> [force]", "take up a volume that was defined or exported on another node",
+         EFFECT_CHANGES, run_record_import},
+        {"metrics", "", "show what the bricks of this node count, as text for Prometheus", EFFECT_READS, run_metrics},
+        {"brick check", "<PATH> [--repair]", "check a brick directory; with --repair, put right what can be (exit 2: not checked)",
+         EFFECT_NONE, run_brick_check},
 
         LATER("volume add-brick"),
         LATER("volume barrier"),
         LATER("volume bitrot"),
         LATER("volume clear-locks"),
         LATER("volume geo-replication"),
-        LATER("volume get"),
         LATER("volume heal"),
         LATER("volume inode-quota"),
         LATER("volume log"),
@@ -36,9 +57,7 @@ static const struct command table[] = {
         LATER("volume rebalance"),
         LATER("volume remove-brick"),
         LATER("volume replace-brick"),
-        LATER("volume reset"),
         LATER("volume reset-brick"),
-        LATER("volume set"),
         LATER("volume statedump"),
         LATER("volume sync"),
         LATER("volume top"),

@@ -1,5 +1,8 @@
-/* `volume create`: operands in stock's order of checks and with its texts (cli.md §5.5, §6.1, §6.2). */
+/* `volume create` and `record define`: operands in stock's order of checks and with its texts (cli.md §5.5, §6.1,
+ * §6.2).
+ */
 #include "cli/cli.h"
+#include "cli/layout.h"
 #include "pool/path.h"
 #include "pool/volume.h"
 
@@ -12,14 +15,18 @@
 #define LOOPBACK_TEXT                                                                                                  \
         "Please provide a valid hostname/ip other than localhost, 127.0.0.1 or loopback address (0.0.0.0 to"           \
         " 0.255.255.255)."
+#define REPLICA_2_QUESTION                                                                                             \
+        "Replica 2 volumes are prone to split-brain. Use Arbiter or Replica 3 to avoid this. See:"                     \
+        " http://docs.gluster.org/en/latest/Administrator-Guide/Split-brain-and-ways-to-deal-with-it/.\n"              \
+        "Do you still want to continue?\n"
 
 struct create {
         const struct cli *cli;
         const struct command *command;
         char **words;
         int n, at;
-        unsigned long replica, arbiter, thin_arbiter, disperse, disperse_data, redundancy; /* 0: not given */
-        bool has_disperse, has_transport, force;
+        struct layout_words layout;
+        bool has_transport, force;
         const char *transport;
 };
 
@@ -41,7 +48,7 @@ static unsigned long number_of(const char *w)
 {
         char *end;
         unsigned long n = w && *w >= '0' && *w <= '9' ? strtoul(w, &end, 10) : 0;
-        return n > 0 && *end == '\0' ? n : 0;
+        return n > 0 && *end == '\0' ? MIN(n, (unsigned long)VOLUME_BRICKS_MAX + 1) : 0;
 }
 
 static int read_arbiter(struct create *c)
@@ -51,15 +58,15 @@ static int read_arbiter(struct create *c)
                 return 0;
         if (streq(w, "arbiter")) {
                 c->at++;
-                c->arbiter = number_of(next_word(c));
+                c->layout.arbiter = number_of(next_word(c));
                 c->at++;
-                if (c->arbiter != 1 || c->replica > 3)
+                if (c->layout.arbiter != 1 || c->layout.replica > 3)
                         return fail(c, ARBITER_TEXT);
         } else if (streq(w, "thin-arbiter")) {
                 c->at++;
-                c->thin_arbiter = number_of(next_word(c));
+                c->layout.thin_arbiter = number_of(next_word(c));
                 c->at++;
-                if (c->thin_arbiter != 1 || c->replica != 2)
+                if (c->layout.thin_arbiter != 1 || c->layout.replica != 2)
                         return fail(c, THIN_ARBITER_TEXT);
         }
         return 0;
@@ -67,15 +74,17 @@ static int read_arbiter(struct create *c)
 
 static int read_replica(struct create *c)
 {
-        if (c->replica)
+        if (c->layout.replica)
                 return fail(c, "replica option given twice");
-        if (c->has_disperse || c->disperse_data || c->redundancy)
+        if (c->layout.has_disperse || c->layout.disperse_data || c->layout.redundancy)
                 return fail(c, "replicated-dispersed volume is not supported");
-        c->replica = number_of(next_word(c));
+        c->layout.replica = number_of(next_word(c));
         c->at++;
-        if (c->replica < 2)
+        if (c->layout.replica < 2)
                 return fail(c, "replica count should be greater than 1");
-        return read_arbiter(c);
+        int status = read_arbiter(c);
+        bool safe = c->layout.replica != 2 || c->layout.arbiter || c->layout.thin_arbiter || c->force;
+        return status != 0 || safe || text_confirm(c->cli, REPLICA_2_QUESTION) ? status : text_usage(c->command);
 }
 
 static int read_transport(struct create *c)
@@ -93,17 +102,17 @@ static int read_transport(struct create *c)
 
 static int read_disperse(struct create *c)
 {
-        if (c->has_disperse)
+        if (c->layout.has_disperse)
                 return fail(c, "disperse option given twice");
-        if (c->replica)
+        if (c->layout.replica)
                 return fail(c, "replicated-dispersed volume is not supported");
-        c->has_disperse = true;
+        c->layout.has_disperse = true;
         const char *w = next_word(c);
         if (!w || *w < '0' || *w > '9' || strchr(w, ':'))
                 return 0; /* the number is optional: this is the next word */
-        c->disperse = number_of(w);
+        c->layout.disperse = number_of(w);
         c->at++;
-        return c->disperse < 3 ? fail(c, "disperse count must be greater than 2") : 0;
+        return c->layout.disperse < 3 ? fail(c, "disperse count must be greater than 2") : 0;
 }
 
 static int read_part(struct create *c, const char *name, unsigned long *count, unsigned long min)
@@ -113,7 +122,7 @@ static int read_part(struct create *c, const char *name, unsigned long *count, u
                 (void)snprintf(text, sizeof text, "%s option given twice", name);
                 return fail(c, text);
         }
-        if (c->replica)
+        if (c->layout.replica)
                 return fail(c, "replicated-dispersed volume is not supported");
         *count = number_of(next_word(c));
         c->at++;
@@ -136,9 +145,9 @@ static int read_options(struct create *c)
                 else if (streq(w, "disperse"))
                         status = read_disperse(c);
                 else if (streq(w, "disperse-data"))
-                        status = read_part(c, w, &c->disperse_data, 2);
+                        status = read_part(c, w, &c->layout.disperse_data, 2);
                 else if (streq(w, "redundancy"))
-                        status = read_part(c, w, &c->redundancy, 1);
+                        status = read_part(c, w, &c->layout.redundancy, 1);
                 else if (streq(w, "arbiter"))
                         return fail(c, "arbiter option must be preceded by replica option.");
                 else if (streq(w, "thin-arbiter"))
@@ -200,21 +209,17 @@ static int read_bricks(struct create *c, json_t *bricks)
 
 /* ---- the command ------------------------------------------------------------------------------------------------- */
 
-/* What the daemon cannot make yet, refused before anything is touched. */
-static int refuse_layout(const struct create *c)
+/* What the daemon cannot make, refused before anything is touched. */
+static int refuse_unknown(const struct create *c)
 {
         const char *what = NULL;
-        if (c->replica)
-                what = c->arbiter || c->thin_arbiter ? "arbiter volumes are not there yet"
-                                                     : "replicate volumes are not there yet";
-        else if (c->has_disperse || c->disperse_data || c->redundancy)
-                what = "disperse volumes are not there yet";
+        if (c->layout.thin_arbiter)
+                what = "thin-arbiter volumes are not there yet";
         else if (c->has_transport && !streq(c->transport, "tcp"))
                 what = "transport rdma is not there yet";
         if (!what)
                 return 0;
-        (void)fprintf(stderr, "%s: %s: only plain distribute volumes over tcp can be created; nothing was changed\n",
-                      c->cli->program, what);
+        (void)fprintf(stderr, "%s: %s; nothing was changed\n", c->cli->program, what);
         return EXIT_FAILURE;
 }
 
@@ -228,42 +233,66 @@ static int check_name(const struct create *c, const char *name)
         return text_usage(c->command);
 }
 
-static int send(const struct create *c, const char *name, json_t *bricks)
+/* The words of a request for NAME; NULL: the answer to a question was no or the counts do not fit, *ret_status. */
+static json_t *read_request(struct create *c, const char *request, int *ret_status)
 {
-        _cleanup_answer_ struct answer a = {0};
-        int status = call_mortard(c->cli,
-                                  json_pack("{s:s,s:s,s:O,s:b}", "command", "volume-create", "volume", name, "bricks",
-                                            bricks, "force", c->force),
-                                  &a);
+        struct layout layout;
+        json_t *bricks = json_array();
+        int status = bricks ? check_name(c, c->words[0]) : EXIT_FAILURE;
+        if (status == 0)
+                status = read_options(c);
+        if (status == 0)
+                status = read_bricks(c, bricks);
+        if (status == 0)
+                status = layout_choose(c->cli, c->command, &c->layout, json_array_size(bricks), &layout);
+        if (status == 0)
+                status = refuse_unknown(c);
+        *ret_status = status;
+        if (status == 0)
+                return json_pack("{s:s,s:s,s:o,s:b,s:s,s:i,s:i,s:i}", "command", request, "volume", c->words[0],
+                                 "bricks", bricks, "force", c->force, "type", layout.type, "set_size",
+                                 (int)layout.set_size, "arbiter_count", (int)layout.arbiter_count, "redundancy",
+                                 (int)layout.redundancy);
+        json_decref(bricks);
+        return NULL;
+}
+
+static int ask(const struct cli *cli, const struct command *command, int argc, char **argv, const char *word,
+               struct answer *ret)
+{
+        struct create c = {.cli = cli, .command = command, .words = argv, .n = argc, .at = 1};
+        char request[64], prefix[512];
+        int status = 0;
+        if (argc < 2)
+                return text_usage(command);
+        c.force = streq(argv[argc - 1], "force");
+        (void)snprintf(request, sizeof request, "%s", command->words);
+        request[strcspn(request, " ")] = '-';
+        json_t *json = read_request(&c, request, &status);
         if (status != 0)
                 return status;
-        if (!a.ok) {
-                char prefix[512];
-                (void)snprintf(prefix, sizeof prefix, "volume create: %s: failed: ", name);
-                return answer_refused(c->cli, &a, prefix);
-        }
-        if (c->cli->json)
-                return text_json(a.json);
-        (void)printf("volume create: %s: success: please start the volume to access data\n", name);
-        return EXIT_SUCCESS;
+        status = call_mortard(cli, json, ret);
+        if (status != 0 || ret->ok)
+                return status;
+        (void)snprintf(prefix, sizeof prefix, "%s: %s: failed: ", word, argv[0]);
+        return answer_refused(cli, ret, prefix);
 }
 
 int run_volume_create(const struct cli *cli, const struct command *command, int argc, char **argv)
 {
-        struct create c = {.cli = cli, .command = command, .words = argv, .n = argc, .at = 1};
-        if (argc < 2)
-                return text_usage(command);
-        int status = check_name(&c, argv[0]);
-        if (status == 0)
-                status = read_options(&c);
+        _cleanup_answer_ struct answer a = {0};
+        int status = ask(cli, command, argc, argv, "volume create", &a);
         if (status != 0)
                 return status;
-        json_t *bricks = json_array();
-        status = bricks ? read_bricks(&c, bricks) : EXIT_FAILURE;
-        if (status == 0)
-                status = refuse_layout(&c);
-        if (status == 0)
-                status = send(&c, argv[0], bricks);
-        json_decref(bricks);
-        return status;
+        if (cli->json)
+                return text_json(a.json);
+        (void)printf("volume create: %s: success: please start the volume to access data\n", argv[0]);
+        return EXIT_SUCCESS;
+}
+
+int run_record_define(const struct cli *cli, const struct command *command, int argc, char **argv)
+{
+        _cleanup_answer_ struct answer a = {0};
+        int status = ask(cli, command, argc, argv, "record define", &a);
+        return status != 0 ? status : text_json(json_object_get(a.json, "record"));
 }

@@ -112,6 +112,28 @@ int run_volume_list(const struct cli *cli, const struct command *command, int ar
 
 /* ---- info -------------------------------------------------------------------------------------------------------- */
 
+/* "6", "2 x 3 = 6", "2 x (2 + 1) = 6" */
+static void print_brick_count(const json_t *v)
+{
+        int n = number_of(v, "brick_count"), spare = number_of(v, "arbiter_count") + number_of(v, "redundancy_count");
+        int set = MAX(number_of(v, "replica_count"), number_of(v, "disperse_count"));
+        if (set <= 1)
+                (void)printf("Number of Bricks: %d\n", n);
+        else if (spare == 0)
+                (void)printf("Number of Bricks: %d x %d = %d\n", n / set, set, n);
+        else
+                (void)printf("Number of Bricks: %d x (%d + %d) = %d\n", n / set, set - spare, spare, n);
+}
+
+static void print_bricks(const json_t *bricks)
+{
+        for (size_t i = 0; i < json_array_size(bricks); i++) {
+                const json_t *b = json_array_get(bricks, i);
+                (void)printf("Brick%zu: %s%s\n", i + 1, text_of(b, "name"),
+                             json_is_true(json_object_get(b, "arbiter")) ? " (arbiter)" : "");
+        }
+}
+
 static void print_volume(const json_t *v)
 {
         (void)printf(" \nVolume Name: %s\n", text_of(v, "name"));
@@ -119,13 +141,12 @@ static void print_volume(const json_t *v)
                 (void)printf("Status: Unusable\nReason: %s\n", text_of(v, "error"));
                 return;
         }
-        (void)printf("Type: %s\nVolume ID: %s\nStatus: %s\nSnapshot Count: %d\nNumber of Bricks: %d\nTransport-type: "
-                     "%s\nBricks:\n",
-                     text_of(v, "type"), text_of(v, "id"), text_of(v, "status"), number_of(v, "snapshot_count"),
-                     number_of(v, "brick_count"), text_of(v, "transport"));
-        const json_t *bricks = json_object_get(v, "bricks"), *options = json_object_get(v, "options");
-        for (size_t i = 0; i < json_array_size(bricks); i++)
-                (void)printf("Brick%zu: %s\n", i + 1, text_of(json_array_get(bricks, i), "name"));
+        (void)printf("Type: %s\nVolume ID: %s\nStatus: %s\nSnapshot Count: %d\n", text_of(v, "type"), text_of(v, "id"),
+                     text_of(v, "status"), number_of(v, "snapshot_count"));
+        print_brick_count(v);
+        (void)printf("Transport-type: %s\nBricks:\n", text_of(v, "transport"));
+        print_bricks(json_object_get(v, "bricks"));
+        const json_t *options = json_object_get(v, "options");
         if (json_array_size(options) > 0)
                 (void)puts("Options Reconfigured:");
         for (size_t i = 0; i < json_array_size(options); i++)

@@ -136,7 +136,7 @@ static int unmark_brick(struct disk *d, const struct volume *v, const struct bri
 static int undo_create(const struct change *c, const struct volume *v, struct error *e)
 {
         for (size_t i = 0; i < v->n_bricks; i++) {
-                int r = unmark_brick(c->check.disk, v, &v->bricks[i]);
+                int r = v->bricks[i].local ? unmark_brick(c->check.disk, v, &v->bricks[i]) : 0;
                 if (r < 0)
                         return error_set(e, r, "the mark of volume %s on brick %s:%s cannot be taken back: %s", v->name,
                                          v->bricks[i].host, v->bricks[i].path, strerror(-r));
@@ -157,9 +157,9 @@ static void abandon_create(const struct change *c, struct volume *v, bool record
                 v->intent = INTENT_NONE;
 }
 
-int change_create(const struct change *c, struct volume *v, bool force, struct error *e)
+int change_create(const struct change *c, struct volume *v, unsigned flags, struct error *e)
 {
-        int r = check_create(&c->check, v, force, e);
+        int r = check_create(&c->check, v, flags, e);
         if (r < 0)
                 return r;
         v->status = VOLUME_CREATED;
@@ -167,7 +167,8 @@ int change_create(const struct change *c, struct volume *v, bool force, struct e
         v->version = 1;
         r = store_write(c->store, v, e);
         for (size_t i = 0; r == 0 && i < v->n_bricks; i++)
-                r = mark_brick(c->check.disk, v, &v->bricks[i], e);
+                if (v->bricks[i].local)
+                        r = mark_brick(c->check.disk, v, &v->bricks[i], e);
         if (r < 0) {
                 abandon_create(c, v, false);
                 return r;
@@ -213,6 +214,12 @@ int change_settle(const struct change *c, struct volume *v, enum volume_status s
 int change_revert(const struct change *c, struct volume *v, struct error *e)
 {
         return write_intent(c, v, INTENT_NONE, e);
+}
+
+int change_options(const struct change *c, struct volume *v, struct error *e)
+{
+        v->version++;
+        return store_write(c->store, v, e);
 }
 
 int change_delete(const struct change *c, const struct volume *v, struct error *e)

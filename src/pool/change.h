@@ -19,8 +19,8 @@ struct change {
 
 /* Checks, marks the bricks and writes the record of V (status created, version 1). On failure nothing is left
  * behind, unless V->intent says CREATING: then the undo itself failed and change_recover() tries again at the next
- * start. */
-int change_create(const struct change *c, struct volume *v, bool force, struct error *e);
+ * start. FLAGS: enum check_flags. */
+int change_create(const struct change *c, struct volume *v, unsigned flags, struct error *e);
 /* Checks and writes the intent to start. With FORCE a started volume and unusable bricks are accepted. */
 int change_start(const struct change *c, struct volume *v, bool force, struct error *e);
 /* Checks and writes the intent to stop. */
@@ -29,6 +29,8 @@ int change_stop(const struct change *c, struct volume *v, bool force, struct err
 int change_settle(const struct change *c, struct volume *v, enum volume_status status, struct error *e);
 /* The effects of the intent were taken back: V is what it was. */
 int change_revert(const struct change *c, struct volume *v, struct error *e);
+/* V has new options. */
+int change_options(const struct change *c, struct volume *v, struct error *e);
 /* Checks and removes the record; bricks stay as they are. */
 int change_delete(const struct change *c, const struct volume *v, struct error *e);
 

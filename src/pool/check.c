@@ -69,7 +69,7 @@ static int check_existing(const struct check *c, const struct volume *v, const s
         for (size_t i = 0; i < c->volumes->n; i++) {
                 const struct volume *other = c->volumes->v[i].volume;
                 for (size_t k = 0; other && !streq(other->name, v->name) && k < other->n_bricks; k++)
-                        if (overlap(other->bricks[k].real_path, b->real_path))
+                        if (other->bricks[k].local && overlap(other->bricks[k].real_path, b->real_path))
                                 return not_available(b, e);
         }
         return 0;
@@ -81,7 +81,7 @@ static int check_siblings(const struct volume *v, size_t index, bool force, stru
         const struct brick_record *b = &v->bricks[index];
         for (size_t i = 0; i < index; i++) {
                 const char *other = v->bricks[i].real_path;
-                if (!overlap(other, b->real_path))
+                if (!v->bricks[i].local || !overlap(other, b->real_path))
                         continue;
                 if (force || (path_contains(b->real_path, other) && !streq(other, b->real_path)))
                         return not_available(b, e);
@@ -145,6 +145,13 @@ static int check_devices(const struct check *c, const struct brick_record *b, co
         return 0;
 }
 
+/* It carries the volume's own id: a volume that was here before. */
+static bool is_own(const struct check *c, const struct volume *v, const char *path)
+{
+        struct gfid mark;
+        return check_mark(c->disk, path, &mark) == 0 && gfid_equal(&mark, &v->id);
+}
+
 static bool in_use(struct disk *d, const char *path)
 {
         return disk_getxattr(d, AT_FDCWD, path, VOLUME_ID_XATTR, NULL, 0) >= 0 ||
@@ -152,10 +159,12 @@ static bool in_use(struct disk *d, const char *path)
 }
 
 /* Neither the directory nor any above it belongs to a volume. */
-static int check_ancestors(const struct check *c, const struct brick_record *b, struct error *e)
+static int check_ancestors(const struct check *c, const struct volume *v, const struct brick_record *b, unsigned flags,
+                           struct error *e)
 {
         char at[PATH_LIMIT + 1];
-        if (in_use(c->disk, b->real_path))
+        bool own = (flags & CHECK_IMPORTED) && is_own(c, v, b->real_path);
+        if (!own && in_use(c->disk, b->real_path))
                 return error_set(e, -EEXIST, "%s is already part of a volume", b->path);
         (void)snprintf(at, sizeof at, "%s", b->real_path);
         while (!streq(at, "/")) {
@@ -204,10 +213,11 @@ static int check_state_dir(const struct check *c, const struct brick_record *b, 
         return 0;
 }
 
-static int check_brick(const struct check *c, struct volume *v, size_t index, bool force, struct error *e)
+static int check_brick(const struct check *c, struct volume *v, size_t index, unsigned flags, struct error *e)
 {
         struct brick_record *b = &v->bricks[index];
         char parent[PATH_LIMIT + 1];
+        bool force = flags & CHECK_FORCE;
         int r = check_existing(c, v, b, e);
         if (r < 0)
                 return r;
@@ -221,37 +231,91 @@ static int check_brick(const struct check *c, struct volume *v, size_t index, bo
         if (r == 0)
                 r = check_siblings(v, index, force, e);
         if (r == 0 && !force)
-                r = check_ancestors(c, b, e);
+                r = check_ancestors(c, v, b, flags, e);
         if (r < 0)
                 return r;
         return inspect(c, b, parent, e);
 }
 
-int check_create(const struct check *c, struct volume *v, bool force, struct error *e)
+/* ---- the volume -------------------------------------------------------------------------------------------------- */
+
+static int same_machine(const struct volume *v, struct error *e)
+{
+        return error_set(e, -EINVAL,
+                         "Multiple bricks of a %s volume are present on the same server. This setup is not optimal."
+                         " Bricks should be on different nodes to have best fault tolerant configuration." FORCE_TEXT
+                         " ",
+                         v->type == VOLUME_REPLICATE ? "replicate" : "disperse");
+}
+
+/* The bricks of one set are on different machines. */
+static int check_set(const struct check *c, const struct volume *v, size_t first, char (*machines)[CHECK_MACHINE_SIZE],
+                     struct error *e)
+{
+        for (size_t i = 0; i < v->set_size; i++) {
+                c->host_machine(c->arg, v->bricks[first + i].host, machines[i]);
+                for (size_t k = 0; k < i; k++)
+                        if (streq(machines[k], machines[i]))
+                                return same_machine(v, e);
+        }
+        return 0;
+}
+
+static int check_order(const struct check *c, const struct volume *v, struct error *e)
+{
+        if (v->set_size < 2)
+                return 0;
+        _cleanup_free_ char(*machines)[CHECK_MACHINE_SIZE] = calloc(v->set_size, sizeof *machines);
+        if (!machines)
+                return error_set(e, -ENOMEM, "out of memory");
+        int r = 0;
+        for (size_t i = 0; r == 0 && i + v->set_size <= v->n_bricks; i += v->set_size)
+                r = check_set(c, v, i, machines, e);
+        return r;
+}
+
+int check_define(const struct check *c, const struct volume *v, bool force, struct error *e)
+{
+        int r = force ? 0 : check_order(c, v, e);
+        for (size_t i = 0; r == 0 && i < v->n_bricks; i++) {
+                r = check_characters(&v->bricks[i], e);
+                if (r == 0)
+                        r = check_length(v, &v->bricks[i], e);
+        }
+        return r;
+}
+
+static int check_hosts(const struct check *c, struct volume *v, unsigned flags, struct error *e)
+{
+        for (size_t i = 0; i < v->n_bricks; i++) {
+                struct brick_record *b = &v->bricks[i];
+                b->local = c->host_is_local(c->arg, b->host);
+                if (!b->local && !(flags & CHECK_IMPORTED))
+                        return error_set(e, -EINVAL, "Host %s is not in 'Peer in Cluster' state", b->host);
+        }
+        return 0;
+}
+
+int check_create(const struct check *c, struct volume *v, unsigned flags, struct error *e)
 {
         const struct volume_entry *entry = volume_set_entry(c->volumes, v->name);
         if (entry && entry->volume)
                 return error_set(e, -EEXIST, "Volume %s already exists", v->name);
         if (entry)
                 return error_set(e, -EEXIST, "Volume %s already exists, but %s", v->name, entry->why.text);
-        for (size_t i = 0; i < v->n_bricks; i++) {
-                int r = check_characters(&v->bricks[i], e);
+        int r = check_define(c, v, flags & (CHECK_FORCE | CHECK_IMPORTED), e);
+        if (r == 0)
+                r = check_hosts(c, v, flags, e);
+        for (size_t i = 0; r == 0 && i < v->n_bricks; i++) {
+                struct brick_record *b = &v->bricks[i];
+                b->real_path = b->path;
+                if (!b->local)
+                        continue;
+                r = resolve(c, v, b, e);
                 if (r == 0)
-                        r = check_length(v, &v->bricks[i], e);
-                if (r < 0)
-                        return r;
+                        r = check_brick(c, v, i, flags, e);
         }
-        for (size_t i = 0; i < v->n_bricks; i++)
-                if (!c->host_is_local(c->arg, v->bricks[i].host))
-                        return error_set(e, -EINVAL, "Host %s is not in 'Peer in Cluster' state", v->bricks[i].host);
-        for (size_t i = 0; i < v->n_bricks; i++) {
-                int r = resolve(c, v, &v->bricks[i], e);
-                if (r == 0)
-                        r = check_brick(c, v, i, force, e);
-                if (r < 0)
-                        return r;
-        }
-        return 0;
+        return r;
 }
 
 /* ---- start ------------------------------------------------------------------------------------------------------- */
@@ -283,7 +347,7 @@ static int check_started_brick(const struct check *c, const struct volume *v, co
 int check_start(const struct check *c, const struct volume *v, struct error *e)
 {
         for (size_t i = 0; i < v->n_bricks; i++) {
-                int r = check_started_brick(c, v, &v->bricks[i], e);
+                int r = v->bricks[i].local ? check_started_brick(c, v, &v->bricks[i], e) : 0;
                 if (r < 0)
                         return r;
         }

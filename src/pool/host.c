@@ -2,6 +2,7 @@
 #include <ifaddrs.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <strings.h>
 
 #include "pool/host.h"
@@ -72,4 +73,15 @@ bool host_is_this_machine(const char *own_name, const char *host)
                 local = host_address_is_local(a->ai_addr);
         freeaddrinfo(found);
         return local;
+}
+
+void host_first_address(const char *host, char *ret, size_t size)
+{
+        struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM}, *found = NULL;
+        (void)snprintf(ret, size, "%s", host);
+        if (getaddrinfo(host, NULL, &hints, &found) != 0)
+                return;
+        if (getnameinfo(found->ai_addr, found->ai_addrlen, ret, (socklen_t)size, NULL, 0, NI_NUMERICHOST) != 0)
+                (void)snprintf(ret, size, "%s", host);
+        freeaddrinfo(found);
 }

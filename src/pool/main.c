@@ -124,6 +124,14 @@ static bool host_is_local(void *arg, const char *host)
         return host_is_this_machine(p->hostname, host);
 }
 
+static void host_machine(void *arg, const char *host, char ret[static CHECK_MACHINE_SIZE])
+{
+        if (host_is_local(arg, host))
+                (void)snprintf(ret, CHECK_MACHINE_SIZE, "this node");
+        else
+                host_first_address(host, ret, CHECK_MACHINE_SIZE);
+}
+
 /* Bricks of a volume whose record is not there or cannot be read are left running: perhaps it is the state that is
  * missing. A volume is stopped before it is deleted. */
 static bool keep_unknown(void *arg, const char *volume)
@@ -150,6 +158,7 @@ static int open_state(struct pool *p, const struct config *c, struct error *e)
                           .state_dir = c->state_dir,
                           .volumes = &p->volumes,
                           .host_is_local = host_is_local,
+                          .host_machine = host_machine,
                           .arg = p},
                 .store = p->store,
         };
@@ -163,7 +172,8 @@ static int make_supervisor(struct pool *p, const struct config *c, struct error 
                             .run_dir = c->run_dir,
                             .log_dir = c->log_dir,
                             .ports = c->brick_ports,
-                            .log_level = c->log_level},
+                            .log_level = c->log_level,
+                            .drain_seconds = c->drain_seconds_number},
                 .worker = p->worker,
                 .bricks_per_process = c->bricks_per_process_number,
                 .keep = keep_unknown,
@@ -194,7 +204,10 @@ static int listen_management(struct pool *p, const struct config *c, struct erro
 static int listen_clients(struct pool *p, const struct config *c, struct error *e)
 {
         struct address at;
-        int r = address_parse(c->listen, &at);
+        int r = secure_access_load(&p->secure_access, c->secure_access_file, e);
+        if (r < 0)
+                return r;
+        r = address_parse(c->listen, &at);
         if (r == 0)
                 r = serve_clients(p, &at);
         return r < 0 ? error_set(e, r, "listening at %s: %s", c->listen, strerror(-r)) : 0;
@@ -234,6 +247,7 @@ static int run(const struct config *c, struct error *e)
         static struct pool pool;
         struct pool *p = &pool;
         p->hostname = c->hostname;
+        p->run_dir = c->run_dir;
         int r = prepare_directories(c, e);
         if (r < 0)
                 return r;

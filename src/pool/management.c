@@ -8,28 +8,33 @@
 #include <stdio.h>
 
 #include "base/log.h"
-#include "pool/path.h"
+#include "pool/metrics.h"
+#include "pool/options.h"
 #include "pool/pool.h"
+#include "pool/renew.h"
+#include "pool/request.h"
 
 #define COMPONENT "management"
 #define ARENA_MAX (2 * MANAGEMENT_JSON_MAX)
-#define OP_VERSION_DISTRIBUTE 40000u /* cli.md §17.4 */
-#define CLIENT_OP_VERSION_DISTRIBUTE 2u
 
 /* ---- what is shown ----------------------------------------------------------------------------------------------- */
 
-static json_t *show_brick(const struct pool *p, const struct brick_record *b)
+static json_t *show_brick(const struct pool *p, const struct volume *v, size_t i)
 {
+        static const struct gfid nobody;
+        const struct brick_record *b = &v->bricks[i];
         char name[PATH_LIMIT + 512], uuid[UUID_TEXT_SIZE];
-        return json_pack("{s:s,s:s,s:s,s:s}", "name", brick_text(b, name, sizeof name), "host", b->host, "path",
-                         b->path, "uuid", gfid_format(store_node(p->store), uuid));
+        bool arbiter = v->arbiter_count > 0 && (i + 1) % v->set_size == 0;
+        return json_pack("{s:s,s:s,s:s,s:s,s:b,s:b}", "name", brick_text(b, name, sizeof name), "host", b->host, "path",
+                         b->path, "uuid", gfid_format(b->local ? store_node(p->store) : &nobody, uuid), "local",
+                         b->local, "arbiter", arbiter);
 }
 
 static json_t *show_bricks(const struct pool *p, const struct volume *v)
 {
         json_t *list = json_array();
         for (size_t i = 0; i < v->n_bricks; i++)
-                (void)json_array_append_new(list, show_brick(p, &v->bricks[i]));
+                (void)json_array_append_new(list, show_brick(p, v, i));
         return list;
 }
 
@@ -45,10 +50,12 @@ static json_t *show_options(const struct volume *v)
 static json_t *show_volume(const struct pool *p, const struct volume *v)
 {
         char id[UUID_TEXT_SIZE];
+        bool replicate = v->type == VOLUME_REPLICATE, disperse = v->type == VOLUME_DISPERSE;
         return json_pack("{s:s,s:s,s:s,s:s,s:I,s:s,s:i,s:i,s:i,s:i,s:i,s:i,s:o,s:o}", "name", v->name, "id",
                          gfid_format(&v->id, id), "type", volume_type_name(v), "status", volume_status_name(v->status),
                          "version", (json_int_t)v->version, "transport", "tcp", "brick_count", (int)v->n_bricks,
-                         "replica_count", 1, "arbiter_count", 0, "disperse_count", 0, "redundancy_count", 0,
+                         "replica_count", replicate ? (int)v->set_size : 1, "arbiter_count", (int)v->arbiter_count,
+                         "disperse_count", disperse ? (int)v->set_size : 0, "redundancy_count", (int)v->redundancy,
                          "snapshot_count", 0, "bricks", show_bricks(p, v), "options", show_options(v));
 }
 
@@ -74,7 +81,8 @@ static json_t *show_status(const struct pool *p, const struct volume *v)
 {
         json_t *bricks = json_array();
         for (size_t i = 0; v->status == VOLUME_STARTED && i < v->n_bricks; i++)
-                (void)json_array_append_new(bricks, show_brick_status(p, &v->bricks[i]));
+                if (v->bricks[i].local)
+                        (void)json_array_append_new(bricks, show_brick_status(p, &v->bricks[i]));
         return json_pack("{s:s,s:b,s:o}", "name", v->name, "started", v->status == VOLUME_STARTED, "bricks", bricks);
 }
 
@@ -94,68 +102,6 @@ static bool argument_force(const json_t *args)
         return json_is_true(json_object_get(args, "force"));
 }
 
-/* "HOST:/path" into B; IPv6 addresses need no brackets, for no host has a '/'. */
-static int argument_brick(struct volume *v, size_t i, const char *text, struct error *e)
-{
-        struct brick_record *b = &v->bricks[i];
-        const char *colon = strstr(text, ":/");
-        if (!colon || colon == text || memchr(text, '/', (size_t)(colon - text)))
-                return error_set(e, -EINVAL, "Wrong brick type: %s, use <HOSTNAME>:<export-dir-abs-path>", text);
-        char *path = arena_strndup(&v->memory, colon + 1, strlen(colon + 1));
-        b->host = arena_strndup(&v->memory, text, (size_t)(colon - text));
-        b->id = arena_printf(&v->memory, "%s-client-%zu", v->name, i);
-        if (!path || !b->host || !b->id)
-                return error_set(e, -ENOMEM, "out of memory");
-        path_canonicalise(path);
-        b->path = path;
-        return 0;
-}
-
-static int default_options(struct volume *v, struct error *e)
-{
-        static const struct volume_setting fresh[] = {
-                {"storage.fips-mode-rchecksum", "on"},
-                {"transport.address-family", "inet"},
-                {"nfs.disable", "on"},
-        };
-        v->options = arena_alloc_array(&v->memory, ELEMENTSOF(fresh), sizeof *v->options);
-        if (!v->options)
-                return error_set(e, -ENOMEM, "out of memory");
-        memcpy(v->options, fresh, sizeof fresh);
-        v->n_options = ELEMENTSOF(fresh);
-        return 0;
-}
-
-static struct gfid fresh_uuid(struct loop *loop)
-{
-        uint8_t random[16];
-        loop_random(loop, random, sizeof random);
-        return gfid_from_random(random);
-}
-
-static int new_volume(struct pool *p, const char *name, const json_t *bricks, struct volume **ret, struct error *e)
-{
-        _cleanup_volume_ struct volume *v = volume_new(name, json_array_size(bricks));
-        if (!v)
-                return error_set(e, -ENOMEM, "out of memory");
-        struct gfid username = fresh_uuid(p->loop), password = fresh_uuid(p->loop);
-        v->id = fresh_uuid(p->loop);
-        gfid_format(&username, v->username);
-        gfid_format(&password, v->password);
-        v->op_version = OP_VERSION_DISTRIBUTE;
-        v->client_op_version = CLIENT_OP_VERSION_DISTRIBUTE;
-        int r = default_options(v, e);
-        for (size_t i = 0; r == 0 && i < v->n_bricks; i++) {
-                const char *text = json_string_value(json_array_get(bricks, i));
-                r = text ? argument_brick(v, i, text, e)
-                         : error_set(e, -EINVAL, "brick %zu of the request is no text", i + 1);
-        }
-        if (r < 0)
-                return r;
-        *ret = TAKE_PTR(v);
-        return 0;
-}
-
 /* ---- the commands ------------------------------------------------------------------------------------------------ */
 
 /* Each gets the request and, with 0, gives a result. */
@@ -171,23 +117,122 @@ static int show_after(struct pool *p, const char *name, json_t **ret, struct err
 
 static int command_volume_create(struct fibre *self, struct pool *p, const json_t *args, json_t **ret, struct error *e)
 {
-        const char *name = NULL;
         struct volume *v = NULL;
-        const json_t *bricks = json_object_get(args, "bricks");
-        int r = argument_volume(args, &name, e);
-        if (r == 0)
-                r = volume_name_check(name, e);
+        char name[sizeof v->name];
+        int r = volume_of_request(p->loop, args, &v, e);
         if (r < 0)
                 return r;
-        if (json_object_get(args, "replica") || json_object_get(args, "disperse"))
-                return error_set(e, -EOPNOTSUPP, "only distribute volumes are there yet");
-        if (!json_is_array(bricks) || json_array_size(bricks) == 0)
-                return error_set(e, -EINVAL, "No bricks specified");
-        if (json_array_size(bricks) > VOLUME_BRICKS_MAX)
-                return error_set(e, -E2BIG, "a volume has at most %u bricks", VOLUME_BRICKS_MAX);
-        r = new_volume(p, name, bricks, &v, e);
+        memcpy(name, v->name, sizeof name);
+        r = operation_create(self, p, v, argument_force(args) ? CHECK_FORCE : 0, e);
+        return r < 0 ? r : show_after(p, name, ret, e);
+}
+
+static int apply_set(struct volume *v, void *arg, struct error *e)
+{
+        return options_set(v, json_object_get(arg, "options"), e);
+}
+
+static int command_volume_set(struct fibre *self, struct pool *p, const json_t *args, json_t **ret, struct error *e)
+{
+        const char *name = NULL;
+        int r = argument_volume(args, &name, e);
+        const struct option_change change = {.apply = apply_set, .arg = (void *)(uintptr_t)args};
         if (r == 0)
-                r = operation_create(self, p, v, argument_force(args), e);
+                r = operation_options(self, p, name, &change, e);
+        return r < 0 ? r : show_after(p, name, ret, e);
+}
+
+struct reset {
+        const json_t *args;
+        bool kept;
+};
+
+static int apply_reset(struct volume *v, void *arg, struct error *e)
+{
+        struct reset *reset = arg;
+        const char *option = json_string_value(json_object_get(reset->args, "option"));
+        return options_reset(v, option, argument_force(reset->args), &reset->kept, e);
+}
+
+static int command_volume_reset(struct fibre *self, struct pool *p, const json_t *args, json_t **ret, struct error *e)
+{
+        const char *name = NULL;
+        struct reset reset = {.args = args};
+        int r = argument_volume(args, &name, e);
+        if (r == 0)
+                r = operation_options(self, p, name, &(struct option_change){apply_reset, &reset}, e);
+        if (r == 0)
+                r = show_after(p, name, ret, e);
+        if (r == 0)
+                (void)json_object_set_new(*ret, "kept", json_boolean(reset.kept));
+        return r;
+}
+
+static int command_volume_get(struct fibre *self, struct pool *p, const json_t *args, json_t **ret, struct error *e)
+{
+        (void)self;
+        const char *name = NULL;
+        struct volume *v = NULL;
+        json_t *options = NULL;
+        int r = argument_volume(args, &name, e);
+        if (r == 0)
+                r = pool_find(p, name, &v, e);
+        if (r == 0)
+                r = options_show(v, json_string_value(json_object_get(args, "option")), &options, e);
+        if (r == 0)
+                *ret = json_pack("{s:o}", "options", options);
+        return r;
+}
+
+static int command_brick_restart(struct fibre *self, struct pool *p, const json_t *args, json_t **ret, struct error *e)
+{
+        json_t *bricks = NULL;
+        int r = renew_bricks(self, p, json_object_get(args, "bricks"), &bricks, e);
+        if (r == 0)
+                *ret = json_pack("{s:o}", "bricks", bricks);
+        return r;
+}
+
+static int show_record(const struct volume *v, json_t **ret, struct error *e)
+{
+        json_t *record = volume_export(v);
+        if (!record)
+                return error_set(e, -ENOMEM, "out of memory");
+        *ret = json_pack("{s:o}", "record", record);
+        return 0;
+}
+
+static int command_record_define(struct fibre *self, struct pool *p, const json_t *args, json_t **ret, struct error *e)
+{
+        _cleanup_volume_ struct volume *v = NULL;
+        int r = volume_of_request(p->loop, args, &v, e);
+        if (r == 0)
+                r = operation_define(self, p, v, argument_force(args), e);
+        return r < 0 ? r : show_record(v, ret, e);
+}
+
+static int command_record_export(struct fibre *self, struct pool *p, const json_t *args, json_t **ret, struct error *e)
+{
+        (void)self;
+        const char *name = NULL;
+        struct volume *v = NULL;
+        int r = argument_volume(args, &name, e);
+        if (r == 0)
+                r = pool_find(p, name, &v, e);
+        return r < 0 ? r : show_record(v, ret, e);
+}
+
+static int command_record_import(struct fibre *self, struct pool *p, const json_t *args, json_t **ret, struct error *e)
+{
+        struct volume *v = NULL;
+        char name[sizeof v->name];
+        int r = volume_import(json_object_get(args, "record"), &v, e);
+        if (r < 0) {
+                error_prefix(e, "the record cannot be used");
+                return r;
+        }
+        memcpy(name, v->name, sizeof name);
+        r = operation_create(self, p, v, CHECK_IMPORTED | (argument_force(args) ? CHECK_FORCE : 0), e);
         return r < 0 ? r : show_after(p, name, ret, e);
 }
 
@@ -284,6 +329,12 @@ static int command_volume_status(struct fibre *self, struct pool *p, const json_
 {
         (void)self;
         return command_show(p, args, show_entry_status, ret, e);
+}
+
+static int command_metrics(struct fibre *self, struct pool *p, const json_t *args, json_t **ret, struct error *e)
+{
+        (void)args;
+        return metrics_collect(self, p, ret, e);
 }
 
 /* ---- one request ------------------------------------------------------------------------------------------------- */

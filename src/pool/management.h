@@ -16,17 +16,27 @@
 #define MANAGEMENT_JSON_MAX (16 * MIB)
 
 /* C(name, "word of the request", effect). Arguments and results:
- *   volume_create  volume, bricks ["HOST:/path"…], force       -> {"volume": VOLUME}
+ *   volume_create  volume, bricks ["HOST:/path"…], type, set_size, arbiter_count, redundancy, force
+ *                                                              -> {"volume": VOLUME}
  *   volume_start   volume, force                               -> {"volume": VOLUME}
  *   volume_stop    volume, force                               -> {"volume": VOLUME}
  *   volume_delete  volume                                      -> {"volume": {"name", "id"}}
  *   volume_info    volume (absent: all)                        -> {"volumes": [VOLUME…]}
  *   volume_list                                                -> {"volumes": ["name"…]}
  *   volume_status  volume (absent: all)                        -> {"volumes": [{"name", "started", "bricks"}…]}
+ *   metrics                                                    -> pool/metrics.h
+ *   volume_set     volume, options [["key", "value"]…]         -> {"volume": VOLUME}
+ *   volume_reset   volume, option (absent: all), force         -> {"volume": VOLUME, "kept": options that need force}
+ *   volume_get     volume, option (absent: all)                -> {"options": [{name, value, default}…]}
+ *   brick_restart  bricks ["HOST:/path"…] (absent: all)        -> {"bricks": [{name, old_pid, pid, port}…]}
+ *   record_define  as volume_create                            -> {"record": RECORD}
+ *   record_export  volume                                      -> {"record": RECORD}
+ *   record_import  record, force                               -> {"volume": VOLUME}
  * VOLUME: name, id, type ("Distribute"), status ("Started"), version, transport, brick_count, replica_count,
- *   arbiter_count, disperse_count, redundancy_count, snapshot_count, bricks [{name, host, path, uuid}], options
- *   [{name, value}]; a volume whose record cannot be used has only name and "error".
- * bricks of volume_status: [{name, host, path, online, port, pid, error}]. */
+ *   arbiter_count, disperse_count, redundancy_count, snapshot_count, bricks [{name, host, path, uuid, local, arbiter}],
+ *   options [{name, value}]; a volume whose record cannot be used has only name and "error".
+ * RECORD: docs/formats/state.md.
+ * bricks of volume_status, those of this node: [{name, host, path, online, port, pid, error}]. */
 #define MANAGEMENT_COMMANDS(C)                                                                                         \
         C(volume_create, "volume-create", CHANGES)                                                                     \
         C(volume_start, "volume-start", CHANGES)                                                                       \
@@ -34,7 +44,15 @@
         C(volume_delete, "volume-delete", CHANGES)                                                                     \
         C(volume_info, "volume-info", READS)                                                                           \
         C(volume_list, "volume-list", READS)                                                                           \
-        C(volume_status, "volume-status", READS)
+        C(volume_status, "volume-status", READS)                                                                       \
+        C(metrics, "metrics", READS)                                                                                   \
+        C(volume_set, "volume-set", CHANGES)                                                                           \
+        C(volume_reset, "volume-reset", CHANGES)                                                                       \
+        C(volume_get, "volume-get", READS)                                                                             \
+        C(brick_restart, "brick-restart", CHANGES)                                                                     \
+        C(record_define, "record-define", READS)                                                                       \
+        C(record_export, "record-export", READS)                                                                       \
+        C(record_import, "record-import", CHANGES)
 
 #define MSG_MANAGEMENT_REQ(F) F(text, json, MANAGEMENT_JSON_MAX)
 #define MSG_MANAGEMENT_REP(F)                                                                                          \

@@ -24,12 +24,23 @@ int pool_find(const struct pool *p, const char *name, struct volume **ret, struc
 
 /* ---- on the worker ----------------------------------------------------------------------------------------------- */
 
-enum step { STEP_CREATE, STEP_START, STEP_STOP, STEP_SETTLE, STEP_REVERT, STEP_DELETE, STEP_RECOVER };
+enum step {
+        STEP_DEFINE,
+        STEP_CREATE,
+        STEP_START,
+        STEP_STOP,
+        STEP_SETTLE,
+        STEP_REVERT,
+        STEP_OPTIONS,
+        STEP_DELETE,
+        STEP_RECOVER
+};
 
 struct work {
         enum step step;
         const struct change *change;
         struct volume *volume;
+        unsigned flags; /* CREATE: enum check_flags */
         bool force;
         bool gone;
         enum volume_status status;
@@ -40,8 +51,10 @@ struct work {
 static int work_step(struct work *w)
 {
         switch (w->step) {
+        case STEP_DEFINE:
+                return check_define(&w->change->check, w->volume, w->force, w->error);
         case STEP_CREATE:
-                return change_create(w->change, w->volume, w->force, w->error);
+                return change_create(w->change, w->volume, w->flags, w->error);
         case STEP_START:
                 return change_start(w->change, w->volume, w->force, w->error);
         case STEP_STOP:
@@ -50,6 +63,8 @@ static int work_step(struct work *w)
                 return change_settle(w->change, w->volume, w->status, w->error);
         case STEP_REVERT:
                 return change_revert(w->change, w->volume, w->error);
+        case STEP_OPTIONS:
+                return change_options(w->change, w->volume, w->error);
         case STEP_DELETE:
                 return change_delete(w->change, w->volume, w->error);
         case STEP_RECOVER:
@@ -93,13 +108,12 @@ static void adopt_unusable(struct pool *p, const char *name, const struct error 
 
 /* ---- bricks ------------------------------------------------------------------------------------------------------ */
 
-/* What a brick process is told beside the volfile that others may ask for: whose it is. */
+/* What a brick process is told beside the volfile that others may ask for: whose it is. (Not its host: clients compare
+ * what the brick says of that with the name that the system has, to find the bricks of their own machine.) */
 static int add_owner(const struct pool *p, struct volfile *v)
 {
         char uuid[UUID_TEXT_SIZE];
-        struct volfile_section *storage = v->sections[0];
-        int r = section_add_option(v, storage, "glusterd-uuid", gfid_format(store_node(p->store), uuid));
-        return r < 0 ? r : section_add_option(v, storage, "hostname", p->hostname);
+        return section_add_option(v, v->sections[0], "glusterd-uuid", gfid_format(store_node(p->store), uuid));
 }
 
 /* The volfile of brick I for its process. */
@@ -137,7 +151,8 @@ static int want_bricks(struct pool *p, const struct volume *v, struct error *e)
 {
         int r = 0;
         for (size_t i = 0; r == 0 && i < v->n_bricks; i++)
-                r = want_brick(p, v, i, e);
+                if (v->bricks[i].local)
+                        r = want_brick(p, v, i, e);
         return r;
 }
 
@@ -147,6 +162,8 @@ static int wait_bricks(struct fibre *self, struct pool *p, const struct volume *
         uint64_t deadline = loop_now(p->loop) + SUPERVISOR_PATIENCE;
         for (size_t i = 0; i < v->n_bricks; i++) {
                 struct error why = {0};
+                if (!v->bricks[i].local)
+                        continue;
                 int r = supervisor_wait(self, p->supervisor, v->bricks[i].path, deadline, &why);
                 if (r < 0 && first == 0)
                         first = error_set(e, r, "Commit failed on localhost. Brick %s:%s could not be started: %s",
@@ -159,7 +176,10 @@ static void unwant_bricks(struct fibre *self, struct pool *p, const struct volum
 {
         uint64_t deadline = loop_now(p->loop) + SUPERVISOR_PATIENCE;
         for (size_t i = 0; i < v->n_bricks; i++)
-                if (supervisor_unwant(self, p->supervisor, v->bricks[i].path, deadline) < 0)
+                if (v->bricks[i].local)
+                        supervisor_release(p->supervisor, v->bricks[i].path);
+        for (size_t i = 0; i < v->n_bricks; i++)
+                if (v->bricks[i].local && supervisor_unwant(self, p->supervisor, v->bricks[i].path, deadline) < 0)
                         log_warning(COMPONENT,
                                     "brick %s:%s does not stop yet; it is detached as soon as its process answers",
                                     v->bricks[i].host, v->bricks[i].path);
@@ -167,9 +187,9 @@ static void unwant_bricks(struct fibre *self, struct pool *p, const struct volum
 
 /* ---- the commands, under the lock -------------------------------------------------------------------------------- */
 
-static int create(struct fibre *self, struct pool *p, struct volume *v, bool force, struct error *e)
+static int create(struct fibre *self, struct pool *p, struct volume *v, unsigned flags, struct error *e)
 {
-        int r = work_do(self, p, (struct work){.step = STEP_CREATE, .volume = v, .force = force, .error = e});
+        int r = work_do(self, p, (struct work){.step = STEP_CREATE, .volume = v, .flags = flags, .error = e});
         if (r == 0) {
                 log_notice(COMPONENT, "volume %s created", v->name);
                 adopt(p, v);
@@ -181,8 +201,9 @@ static int create(struct fibre *self, struct pool *p, struct volume *v, bool for
         return r;
 }
 
-static int start(struct fibre *self, struct pool *p, struct volume *v, bool force, struct error *e)
+static int start(struct fibre *self, struct pool *p, struct volume *v, const void *arg, struct error *e)
 {
+        bool force = *(const bool *)arg;
         bool was_started = v->status == VOLUME_STARTED;
         int r = work_do(self, p, (struct work){.step = STEP_START, .volume = v, .force = force, .error = e});
         if (r < 0)
@@ -201,8 +222,9 @@ static int start(struct fibre *self, struct pool *p, struct volume *v, bool forc
         return r;
 }
 
-static int stop(struct fibre *self, struct pool *p, struct volume *v, bool force, struct error *e)
+static int stop(struct fibre *self, struct pool *p, struct volume *v, const void *arg, struct error *e)
 {
+        bool force = *(const bool *)arg;
         int r = work_do(self, p, (struct work){.step = STEP_STOP, .volume = v, .force = force, .error = e});
         if (r < 0)
                 return r;
@@ -210,10 +232,27 @@ static int stop(struct fibre *self, struct pool *p, struct volume *v, bool force
         return work_do(self, p, (struct work){.step = STEP_SETTLE, .volume = v, .status = VOLUME_STOPPED, .error = e});
 }
 
-typedef int (*change_fn)(struct fibre *self, struct pool *p, struct volume *v, bool force, struct error *e);
+/* The bricks are told before the clients: a client that comes with new options finds a brick that knows them. */
+static int change_options_of(struct fibre *self, struct pool *p, struct volume *v, const void *arg, struct error *e)
+{
+        const struct option_change *change = arg;
+        int r = change->apply(v, change->arg, e);
+        if (r == 0)
+                r = work_do(self, p, (struct work){.step = STEP_OPTIONS, .volume = v, .error = e});
+        if (r < 0)
+                return r;
+        struct error why = {0};
+        if (v->status == VOLUME_STARTED && (want_bricks(p, v, &why) < 0 || wait_bricks(self, p, v, &why) < 0))
+                log_error(COMPONENT, "volume %s: its options are stored, but not in force on every brick: %s", v->name,
+                          why.text);
+        return 0;
+}
+
+/* ARG: what the change wants to know. */
+typedef int (*change_fn)(struct fibre *self, struct pool *p, struct volume *v, const void *arg, struct error *e);
 
 /* CHANGE works on a copy; what it made of it goes into memory when the copy is what the disk says. */
-static int with_copy(struct fibre *self, struct pool *p, const char *name, change_fn change, bool force,
+static int with_copy(struct fibre *self, struct pool *p, const char *name, change_fn change, const void *arg,
                      struct error *e)
 {
         struct volume *current;
@@ -223,7 +262,7 @@ static int with_copy(struct fibre *self, struct pool *p, const char *name, chang
         struct volume *v = volume_copy(current);
         if (!v)
                 return error_set(e, -ENOMEM, "out of memory");
-        r = change(self, p, v, force, e);
+        r = change(self, p, v, arg, e);
         if (r == 0) {
                 adopt(p, v);
                 serve_notify(p);
@@ -235,10 +274,18 @@ static int with_copy(struct fibre *self, struct pool *p, const char *name, chang
 
 /* ---- interface --------------------------------------------------------------------------------------------------- */
 
-int operation_create(struct fibre *self, struct pool *p, struct volume *v, bool force, struct error *e)
+int operation_define(struct fibre *self, struct pool *p, struct volume *v, bool force, struct error *e)
 {
         fibre_mutex_lock(self, &p->changing);
-        int r = create(self, p, v, force, e);
+        int r = work_do(self, p, (struct work){.step = STEP_DEFINE, .volume = v, .force = force, .error = e});
+        fibre_mutex_unlock(self, &p->changing);
+        return r;
+}
+
+int operation_create(struct fibre *self, struct pool *p, struct volume *v, unsigned flags, struct error *e)
+{
+        fibre_mutex_lock(self, &p->changing);
+        int r = create(self, p, v, flags, e);
         fibre_mutex_unlock(self, &p->changing);
         if (r == 0)
                 serve_notify(p);
@@ -248,7 +295,7 @@ int operation_create(struct fibre *self, struct pool *p, struct volume *v, bool 
 int operation_start(struct fibre *self, struct pool *p, const char *name, bool force, struct error *e)
 {
         fibre_mutex_lock(self, &p->changing);
-        int r = with_copy(self, p, name, start, force, e);
+        int r = with_copy(self, p, name, start, &force, e);
         fibre_mutex_unlock(self, &p->changing);
         if (r == 0)
                 log_notice(COMPONENT, "volume %s started", name);
@@ -258,10 +305,19 @@ int operation_start(struct fibre *self, struct pool *p, const char *name, bool f
 int operation_stop(struct fibre *self, struct pool *p, const char *name, bool force, struct error *e)
 {
         fibre_mutex_lock(self, &p->changing);
-        int r = with_copy(self, p, name, stop, force, e);
+        int r = with_copy(self, p, name, stop, &force, e);
         fibre_mutex_unlock(self, &p->changing);
         if (r == 0)
                 log_notice(COMPONENT, "volume %s stopped", name);
+        return r;
+}
+
+int operation_options(struct fibre *self, struct pool *p, const char *name, const struct option_change *change,
+                      struct error *e)
+{
+        fibre_mutex_lock(self, &p->changing);
+        int r = with_copy(self, p, name, change_options_of, change, e);
+        fibre_mutex_unlock(self, &p->changing);
         return r;
 }
 

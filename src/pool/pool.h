@@ -7,12 +7,14 @@
 
 #include "pool/blocking.h"
 #include "pool/change.h"
+#include "pool/secure_access.h"
 #include "pool/supervisor.h"
 #include "rpc/server.h"
 
 struct pool {
         struct loop *loop;
         const char *hostname;
+        const char *run_dir;
         struct disk *disk;
         struct store *store;
         struct volume_set volumes;
@@ -20,6 +22,7 @@ struct pool {
         struct blocking *worker;
         struct supervisor *supervisor;
         struct fibre_mutex changing;
+        struct secure_access secure_access;
         struct rpc_server *clients;    /* TCP */
         struct rpc_server *management; /* unix socket */
 };
@@ -28,10 +31,19 @@ struct pool {
 
 /* Each takes the lock, makes the change, tells the supervisor and all clients. 0, or -errno with stock's reason. */
 
-/* Takes V: name, hosts and paths are filled in. */
-int operation_create(struct fibre *self, struct pool *p, struct volume *v, bool force, struct error *e);
+/* Takes V: all but what is in its bricks' directories is filled in. FLAGS: enum check_flags. */
+int operation_create(struct fibre *self, struct pool *p, struct volume *v, unsigned flags, struct error *e);
+/* Checks V as a volume that other nodes are to import; changes nothing. */
+int operation_define(struct fibre *self, struct pool *p, struct volume *v, bool force, struct error *e);
 int operation_start(struct fibre *self, struct pool *p, const char *name, bool force, struct error *e);
 int operation_stop(struct fibre *self, struct pool *p, const char *name, bool force, struct error *e);
+/* APPLY changes the options of a copy, which then becomes the volume. */
+struct option_change {
+        int (*apply)(struct volume *v, void *arg, struct error *e);
+        void *arg;
+};
+int operation_options(struct fibre *self, struct pool *p, const char *name, const struct option_change *change,
+                      struct error *e);
 int operation_delete(struct fibre *self, struct pool *p, const char *name, struct error *e);
 
 /* The volume, or the reason why not ("Volume V does not exist"). */

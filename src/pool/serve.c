@@ -115,7 +115,15 @@ static int check_op_version(const struct dict *xdata, const struct volume *v)
         return min <= v->client_op_version && max >= v->client_op_version ? 0 : -EOPNOTSUPP;
 }
 
-static int getspec(struct query *q, const struct getspec_req *req, struct buf *out, struct error *e)
+/* A self-heal daemon writes its pid there when it has its volfile, and ends when it cannot. */
+static int add_pidfile(struct query *q, const struct volume *v, struct dict *xdata)
+{
+        char id[UUID_TEXT_SIZE];
+        const char *path = arena_printf(&q->arena, "%s/shd-%s.pid", q->pool->run_dir, gfid_format(&v->id, id));
+        return path ? dict_add_str(xdata, &q->arena, "pidfile", path) : -ENOMEM;
+}
+
+static int getspec(struct query *q, const struct getspec_req *req, struct buf *out, struct dict *xdata, struct error *e)
 {
         struct volfile_key key;
         int r = volfile_key_parse(req->key.s, &key);
@@ -125,7 +133,9 @@ static int getspec(struct query *q, const struct getspec_req *req, struct buf *o
         if (!v)
                 return -ENOENT;
         r = check_op_version(&req->xdata, v);
-        return r < 0 ? r : make_volfile(q, v, &key, out, e);
+        if (r == 0)
+                r = make_volfile(q, v, &key, out, e);
+        return r == 0 && key.kind == VOLFILE_SHD ? add_pidfile(q, v, xdata) : r;
 }
 
 static void answer_getspec(struct query *q)
@@ -136,7 +146,7 @@ static void answer_getspec(struct query *q)
         if (!query_decode(q, &getspec_req_desc, &req))
                 return;
         struct getspec_rep rep = {.spec = STR(""), .xdata = DICT_NULL};
-        int r = getspec(q, &req, &text, &why);
+        int r = getspec(q, &req, &text, &rep.xdata, &why);
         const char *spec = r == 0 ? buf_cstr(&text) : NULL;
         if (spec) {
                 rep.op_ret = (int32_t)text.len;
@@ -288,9 +298,25 @@ static uint32_t connections_max(void)
         return (uint32_t)MIN(l.rlim_cur / 2, (rlim_t)CONNECTIONS_MAX);
 }
 
+static void on_tls(struct rpc_server_conn *c, void *arg)
+{
+        struct address peer;
+        char text[ADDRESS_TEXT_MAX] = "";
+        if (rpc_conn_peer(c, &peer) == 0)
+                (void)address_format(&peer, text);
+        log_warning(COMPONENT, "client %s speaks TLS, and management is not encrypted here: it is turned away. Remove "
+                    "/var/lib/glusterd/secure-access there, or make it here and start mortard again", text);
+}
+
+static int wrap(struct stream *accepted, void *arg, struct stream **ret)
+{
+        struct pool *p = arg;
+        return secure_access_wrap(&p->secure_access, accepted, ret);
+}
+
 int serve_clients(struct pool *p, const struct address *at)
 {
-        static const struct rpc_server_handler handler = {.on_call = on_call};
+        static const struct rpc_server_handler handler = {.on_call = on_call, .on_tls = on_tls, .wrap = wrap};
         const struct rpc_server_limits limits = {.record = RECORD_MAX, .connections = connections_max()};
         return rpc_server_new(p->loop, at, &handler, &limits, p, &p->clients);
 }

@@ -21,6 +21,7 @@ struct volume *volume_new(const char *name, size_t n_bricks)
                         return NULL;
         }
         v->n_bricks = n_bricks;
+        v->set_size = 1;
         return TAKE_PTR(v);
 }
 
@@ -50,8 +51,10 @@ const char *volume_status_name(enum volume_status s)
 
 const char *volume_type_name(const struct volume *v)
 {
-        static const char *const names[VOLUME_TYPE_MAX] = {"Distribute", "Replicate", "Disperse"};
-        return names[v->type];
+        static const char *const one[VOLUME_TYPE_MAX] = {"Distribute", "Replicate", "Disperse"};
+        static const char *const several[VOLUME_TYPE_MAX] = {"Distribute", "Distributed-Replicate",
+                                                             "Distributed-Disperse"};
+        return v->n_bricks > v->set_size ? several[v->type] : one[v->type];
 }
 
 char *brick_text(const struct brick_record *b, char *buf, size_t size)
@@ -107,8 +110,8 @@ int volume_name_check(const char *name, struct error *e)
 static unsigned count_on_same_fs(const struct volume *v, size_t brick)
 {
         unsigned n = 0;
-        for (size_t i = 0; i < v->n_bricks; i++)
-                if (v->bricks[i].fsid == v->bricks[brick].fsid)
+        for (size_t i = 0; v->bricks[brick].local && i < v->n_bricks; i++)
+                if (v->bricks[i].local && v->bricks[i].fsid == v->bricks[brick].fsid)
                         n++;
         return n;
 }
@@ -129,7 +132,9 @@ int volume_describe(const struct volume *v, struct arena *a, struct volume_spec 
         *ret = (struct volume_spec){
                 .name = v->name,
                 .type = v->type,
-                .set_size = 1,
+                .set_size = v->set_size,
+                .arbiter_count = v->arbiter_count,
+                .redundancy = v->redundancy,
                 .bricks = bricks,
                 .n_bricks = v->n_bricks,
                 .volume_id = gfid_format(&v->id, id),

@@ -26,9 +26,9 @@ enum volume_intent { INTENT_NONE, INTENT_CREATING, INTENT_STARTING, INTENT_STOPP
 
 /* A brick's directory before the volume took it: what an undo has to bring back. */
 struct brick_origin {
-        bool absent;         /* the directory did not exist */
-        bool had_glusterfs;  /* there was a .glusterfs */
-        bool had_mark;       /* it carried another volume's id */
+        bool absent;        /* the directory did not exist */
+        bool had_glusterfs; /* there was a .glusterfs */
+        bool had_mark;      /* it carried another volume's id */
         struct gfid mark;
 };
 
@@ -37,6 +37,7 @@ struct brick_record {
         const char *path; /* absolute, canonical slashes: the name clients know */
         const char *real_path;
         const char *id; /* permanent client name "VOL-client-N" */
+        bool local;     /* this node serves it; the members below mean something only then */
         uint64_t fsid;  /* of the file system it is on */
         struct brick_origin origin;
 };
@@ -46,6 +47,9 @@ struct volume {
         char name[VOLFILE_VOLUME_MAX + 1];
         struct gfid id;
         enum volume_type type;
+        unsigned set_size;      /* bricks of one replica or disperse set; 1 for distribute */
+        unsigned arbiter_count; /* 0 or 1: the last brick of each set holds no data */
+        unsigned redundancy;    /* disperse: bricks of a set that may be lost */
         enum volume_status status;
         enum volume_intent intent;
         uint64_t version; /* +1 at every change */
@@ -64,14 +68,21 @@ DEFINE_CLEANUP(struct volume *, volume_free)
 #define _cleanup_volume_ _cleanup_(volume_freep)
 struct volume *volume_copy(const struct volume *v);
 
-const char *volume_status_name(enum volume_status s); /* "Created" … as `volume info` prints it */
-const char *volume_type_name(const struct volume *v); /* "Distribute" */
+const char *volume_status_name(enum volume_status s);                   /* "Created" … as `volume info` prints it */
+const char *volume_type_name(const struct volume *v);                   /* "Distribute", "Distributed-Replicate" */
 char *brick_text(const struct brick_record *b, char *buf, size_t size); /* "HOST:/path" */
 
 /* The record. volume_encode: NULL when out of memory. volume_decode: -EINVAL damaged, -EPROTONOSUPPORT newer schema,
  * with a sentence. */
 json_t *volume_encode(const struct volume *v);
 int volume_decode(const json_t *json, struct volume **ret, struct error *e);
+
+/* The record as one mortard hands it to another (`volume export`, `volume import`): without what is true of one node
+ * only. volume_import() also checks what a file from outside may have wrong; -EINVAL, -EPROTONOSUPPORT, with a
+ * sentence.
+ */
+json_t *volume_export(const struct volume *v);
+int volume_import(const json_t *json, struct volume **ret, struct error *e);
 
 /* 0, or -EINVAL / -ENAMETOOLONG with stock's text (cli.md §5.5); for a name that stock refuses with nothing but the
  * usage, the text is empty. */

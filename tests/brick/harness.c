@@ -28,6 +28,7 @@ static void prepare(struct harness *h)
 {
         umask(0);
         brick_options_init(&h->options);
+        assert_int_equal(brick_options_set(&h->options, "xattrop-pending-watchlist", "trusted.afr.v-", NULL), 0);
         h->volume_id = (struct gfid){.b = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}};
         int r = disk_setxattr(h->disk, AT_FDCWD, h->path, "trusted.glusterfs.volume-id", h->volume_id.b, 16, 0);
         assert_int_equal(r, 0);
@@ -304,6 +305,29 @@ int client_call(struct client *c, enum fop fop, const void *req, void *rep)
         int r = client_call_raw(c, fop, (struct slice){b.data, (uint32_t)b.len}, rep);
         arena_reset(&c->arena);
         return r;
+}
+
+uint32_t client_take_callback(struct client *c, const struct msg_desc *desc, void *msg)
+{
+        struct rpc_call call;
+        enum rpc_status status;
+        pthread_mutex_lock(&c->lock);
+        struct client_record *rec = c->callbacks;
+        if (rec)
+                c->callbacks = rec->next;
+        pthread_mutex_unlock(&c->lock);
+        if (!rec)
+                return 0;
+        uint8_t *copy = arena_alloc(&c->reply_arena, rec->len);
+        assert_non_null(copy);
+        struct slice body = record_body(rec);
+        memcpy(copy, body.data, body.len);
+        assert_int_equal(rpc_call_decode((struct slice){copy, body.len}, &call, &status), 0);
+        free(rec);
+        struct xdr_reader r = xdr_reader_of(call.args.data, call.args.len);
+        assert_int_equal(msg_decode(desc, &r, &c->reply_arena, msg), 0);
+        assert_int_equal(xdr_left(&r), 0);
+        return call.proc;
 }
 
 uint32_t client_last_xid(const struct client *c)

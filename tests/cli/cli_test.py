@@ -184,7 +184,7 @@ def test_words(node):
     node.refused("timeout value should be a positive integer\n", "--timeout=abc", "volume", "info", code=254)
     node.refused("No volumes present\n", "volume", "--timeout=30", "info", code=0)
     node.refused("mortar: 'volume heal' is not there yet\n", "vol", "heal", "gv0", "info")
-    node.refused("mortar: 'volume set' is not there yet\n", "volume", "set", "gv0", "a", "b")
+    node.refused("mortar: 'volume set all' is not there yet\n", "volume", "set", "all", "a", "b")
     node.refused("mortar: 'peer probe' is not there yet\n", "peer", "probe", "x")
     node.refused("mortar: '--xml' is not there yet\n", "volume", "info", "--xml")
     for words, usage in ((("start",), "start <VOLNAME> [force]"), (("start", "v", "foo"), "start <VOLNAME> [force]"),
@@ -235,10 +235,27 @@ def test_create_refusals(node):
           " the arbiter", "gv0", "replica", "4", "arbiter", "1", b("x"))
     usage("replicated-dispersed volume is not supported", "gv0", "replica", "2", "disperse", "3", b("x"), b("y"))
     usage("", "gv0", "transport", "foo", b("x"))
-    for words, kind in ((("replica", "3"), "replicate"), (("replica", "2", "arbiter", "1"), "arbiter"),
-                        (("disperse", "3"), "disperse"), (("redundancy", "1"), "disperse")):
-        code, out, err = node.mortar("volume", "create", "gv0", *words, b("x"), b("y"), b("z"))
-        assert (code, out) == (1, "") and err.startswith(f"mortar: {kind} volumes are not there yet: ") and err.count("\n") == 1
+    three = [b("x"), b("y"), b("z")]
+    usage("number of bricks is not a multiple of replica count", "gv0", "replica", "3", *three[:2])
+    usage("number of bricks is not a multiple of replica count", "gv0", "replica", "2", "arbiter", "1", *three[:2])
+    usage("disperse count must be greater than 2", "gv0", "disperse", "2", *three)
+    usage("number of bricks must be greater than 2", "gv0", "disperse", *three[:2])
+    usage("number of bricks is not a multiple of disperse count", "gv0", "disperse-data", "2", "redundancy", "1", *three[:2])
+    usage("redundancy must be greater than or equal to 1 and less than 2 for a disperse 3 volume", "gv0", "disperse", "3",
+          "redundancy", "2", *three)
+    usage("redundancy must be greater than or equal to 1 and less than 2 for a disperse 3 volume", "gv0", "disperse", "3",
+          "disperse-data", "3", *three)
+    usage("Disperse count(D) should be equal to sum of disperse-data count(K) and redundancy count(R)", "gv0", "disperse", "3",
+          "disperse-data", "3", "redundancy", "1", *three)
+    usage("Please provide redundancy count along with disperse-data count", "gv0", "disperse-data", "2", *three, b("u"))
+    usage("disperse-data must be greater than 1", "gv0", "disperse-data", "1", *three)
+    usage("redundancy must be greater than 0", "gv0", "redundancy", "0", *three)
+    usage("disperse option given twice", "gv0", "disperse", "3", "disperse", "3", *three)
+    node.refused("mortar: thin-arbiter volumes are not there yet; nothing was changed\n", "volume", "create", "gv0", "replica",
+                 "2", "thin-arbiter", "1", *three)
+    for kind, words in (("replicate", ("replica", "3")), ("disperse", ("disperse", "3"))):
+        failed(f"Multiple bricks of a {kind} volume are present on the same server. This setup is not optimal. Bricks should be"
+               f" on different nodes to have best fault tolerant configuration. {FORCE_TEXT} ", *words, *three)
     failed("Host 192.0.2.1 is not in 'Peer in Cluster' state", "192.0.2.1:/x")
     failed(f"Failed to create brick directory for brick {b('no/x')}. Reason : No such file or directory ", b("no/x"))
     failed(f"The brick {HOST}:/mortar-test-x is being created in the root partition. It is recommended that you don't use the"
@@ -249,6 +266,272 @@ def test_create_refusals(node):
     failed(f"Host 192.0.2.1 is not in 'Peer in Cluster' state", b("x"), "192.0.2.1:/x")
     assert os.listdir(root) == []
     assert os.listdir(f"{node.root}/state/volumes") == []
+
+
+def test_layouts(node):
+    """Replicate, arbiter, disperse and their distributed forms: `volume info`, volfiles."""
+    cases = ((("replica", "3"), 3, "Replicate", "1 x 3 = 3"), (("replica", "3"), 6, "Distributed-Replicate", "2 x 3 = 6"),
+             (("replica", "2"), 2, "Replicate", "1 x 2 = 2"), (("replica", "4"), 4, "Replicate", "1 x 4 = 4"),
+             (("replica", "3", "arbiter", "1"), 3, "Replicate", "1 x (2 + 1) = 3"),
+             (("replica", "2", "arbiter", "1"), 6, "Distributed-Replicate", "2 x (2 + 1) = 6"),
+             (("disperse", "3"), 3, "Disperse", "1 x (2 + 1) = 3"), (("disperse",), 6, "Disperse", "1 x (4 + 2) = 6"),
+             (("disperse", "3", "redundancy", "1"), 6, "Distributed-Disperse", "2 x (2 + 1) = 6"),
+             (("disperse-data", "2", "redundancy", "1"), 3, "Disperse", "1 x (2 + 1) = 3"),
+             (("disperse-data", "4"), 6, "Disperse", "1 x (4 + 2) = 6"), (("redundancy", "2"), 6, "Disperse", "1 x (4 + 2) = 6"),
+             (("disperse", "4"), 4, "Disperse", "1 x (3 + 1) = 4"))
+    for i, (words, n, kind, count) in enumerate(cases):
+        name, bricks = f"v{i}", [node.brick(f"v{i}-{k}") for k in range(n)]
+        node.ok("volume", "create", name, *words, *bricks, "force")
+        out = node.ok("volume", "info", name)
+        assert f"Type: {kind}\n" in out and f"Number of Bricks: {count}\n" in out, out
+        arbiter = "arbiter" in words
+        for k, brick in enumerate(bricks):
+            assert f"Brick{k + 1}: {brick}{' (arbiter)' if arbiter and k % 3 == 2 else ''}\n" in out, out
+        tail = "storage.fips-mode-rchecksum: on\ntransport.address-family: inet\nnfs.disable: on\n"
+        if "replica" in words:
+            tail = "cluster.granular-entry-heal: on\n" + tail + "performance.client-io-threads: off\n"
+        assert out.endswith("Options Reconfigured:\n" + tail), out
+        c = wire.Connection()
+        cluster = "cluster/replicate" if "replica" in words else "cluster/disperse"
+        for key in (name, f"shd/{name}"):
+            code, errno, text = c.getspec(key)
+            assert code > 0 and f"type {cluster}\n" in text and "option username" in text, (key, code, errno)
+            assert ("iam-self-heal-daemon" in text) == (key != name)
+            assert ("arbiter-count 1" in text) == arbiter
+    node.ok("volume", "start", "v0")
+    assert len(node.online("v0")) == 3
+
+
+def test_layout_questions(node):
+    """What is asked before a volume is made: no means usage."""
+    bricks = [node.brick(f"b{k}") for k in range(6)]
+    split_brain = ("Replica 2 volumes are prone to split-brain. Use Arbiter or Replica 3 to avoid this. See: "
+                   "http://docs.gluster.org/en/latest/Administrator-Guide/Split-brain-and-ways-to-deal-with-it/.\n"
+                   "Do you still want to continue?\n (y/n) ")
+    optimal = "The optimal redundancy for this configuration is 2. Do you want to create the volume with this value ? (y/n) "
+    data = "Redundancy for this configuration is 2. Do you want to create the volume with this value ? (y/n) "
+    for words, n, question in (
+            (("replica", "2"), 2, split_brain), (("disperse", "6"), 6, optimal), (("disperse-data", "4"), 6, data),
+            (("disperse", "4"), 4, "There isn't an optimal redundancy value for this configuration. Do you want to create the"
+             " volume with redundancy 1 ? (y/n) "),
+            (("disperse", "5", "redundancy", "2"), 5,
+             "This configuration is not optimal on most workloads. Do you want to use it ? (y/n) ")):
+        assert node.mortar("volume", "create", "gv0", *words, *bricks[:n], stdin="n\n") == (1, question, CREATE_USAGE)
+    code, out, err = node.mortar("volume", "create", "gv0", "replica", "2", *bricks[:2], "force")
+    assert (code, out) == (0, "volume create: gv0: success: please start the volume to access data\n"), err
+
+
+def test_options(node):
+    """volume set, get, reset: texts, order, what is refused; bricks and clients hear of it."""
+    bricks = [node.brick(f"b{i}") for i in range(3)]
+    node.ok("volume", "create", "gv0", "replica", "3", *bricks, "force")
+    node.ok("volume", "create", "dist", node.brick("d"))
+    node.ok("volume", "start", "gv0")
+    node.online("gv0")
+    usage = "\nUsage:\nvolume set <VOLNAME> group <GROUP>\n\n"
+    for words in ((), ("gv0",), ("gv0", "cache-size"), ("gv0", "a", "b", "c"), ("gv0", "performance.quick-read", "")):
+        node.refused(usage, "volume", "set", *words)
+
+    def failed(text, *words, volume="gv0"):
+        node.refused(f"volume set: failed: {text}\n", "volume", "set", volume, *words)
+    elsewhere = "'gluster volume set <VOLNAME>"
+    for words, text in (
+            (("performance.cache-sise", "1"), "option : performance.cache-sise does not exist\nDid you mean performance.cache-size?"),
+            (("foo", "bar"), "option : foo does not exist\nDid you mean acl or drc?"),
+            (("performance.cache-size", "abc"), 'invalid number format "abc" in option "cache-size"'),
+            (("performance.io-thread-count", "99"), "'99' in 'option thread-count 99' is out of range [1 - 64]"),
+            (("performance.write-behind", "maybe"), "Error, Validation Failed"),
+            (("cluster.quorum-count", "9"), "9 in cluster.quorum-count 9 is out of range [1 - 3]"),
+            (("auth.allow", "bad_addr!"), f"option auth.addr.{node.root}/data/b0.allow bad_addr!: 'bad_addr!' is not a valid"
+             " internet-address-list"),
+            (("features.quota", "on"), f" {elsewhere} features.quota on' is deprecated. Use 'gluster volume quota <VOLNAME> enable'"
+             " instead."),
+            (("features.inode-quota", "off"), f" {elsewhere} features.inode-quota off' is deprecated. Use 'gluster volume"
+             " inode-quota <VOLNAME> disable' instead."),
+            (("features.bitrot", "on"), f" {elsewhere} features.bitrot' is invalid command. Use 'gluster volume bitrot <VOLNAME>"
+             " {enable|disable}' instead."),
+            (("features.scrub", "Active"), f" {elsewhere} features.scrub' is invalid command. Use 'gluster volume bitrot <VOLNAME>"
+             " scrub {pause|resume}' instead."),
+            (("cluster.granular-entry-heal", "off"), f" {elsewhere} cluster.granular-entry-heal {{enable, disable}}' is not"
+             " supported. Use 'gluster volume heal <VOLNAME> granular-entry-heal {enable, disable}' instead."),
+            (("cluster.server-quorum-ratio", "51"), "Not a valid option for single volume"),
+            (("cluster.op-version", "100000"), 'Option "cluster.op-version" is not valid for a single volume'),
+            (("features.trash", "on"), "features.trash: what this turns on is not there yet; it can only be off"),
+            (("features.worm", "on"), "features.worm: what this turns on is not there yet; it can only be off"),
+            (("changelog.changelog", "on"), "changelog.changelog: what this turns on is not there yet; it can only be off"),
+            (("performance.read-ahead", "off", "bogus.x", "1"), "option : bogus.x does not exist\nDid you mean locks.trace?"),
+            (("cluster.disperse-self-heal-daemon", "off"), "Volume gv0 is not of disperse type")):
+        failed(text, *words)
+    failed("Volume dist is not of replicate type", "cluster.self-heal-daemon", "off", volume="dist")
+    failed("Volume nosuch does not exist", "cache-size", "1", volume="nosuch")
+    fresh = ["cluster.granular-entry-heal: on", "storage.fips-mode-rchecksum: on", "transport.address-family: inet",
+             "nfs.disable: on", "performance.client-io-threads: off"]
+
+    def options():
+        return node.ok("volume", "info", "gv0").split("Options Reconfigured:\n")[1].splitlines()
+    assert options() == fresh
+
+    # the records of bricks and clients follow
+    c = wire.Connection()
+    before = c.getspec("gv0")[2]
+    pids_before = [b["pid"] for b in node.status("gv0")]
+    assert node.mortar("volume", "set", "gv0", "cache-size", "64 MB", "user.foo", "any thing") == (0, "volume set: success\n", "")
+    assert c.wait_callback() == (52743234, 1, 1)
+    assert options() == ["user.foo: any thing", "performance.cache-size: 64MB", *fresh]
+    assert "option cache-size 64MB" in c.getspec("gv0")[2] and "option cache-size 64MB" not in before
+    node.ok("volume", "set", "gv0", "features.trash", "off", "storage.reserve", "5", "performance.cache-size", "32MB")
+    assert options() == ["storage.reserve: 5", "features.trash: off", "user.foo: any thing", "performance.cache-size: 32MB", *fresh]
+    assert [b["pid"] for b in node.status("gv0")] == pids_before
+    if not node.programs["real"]:
+        text = open(f"{node.root}/data/b0/.attached").read()
+        assert text.count("type protocol/server") == 2 and text.count("option reserve 5\n") == 1, text
+
+    head = f"{'Option':<40} {'Value':<39}\n{'------':<40} {'-----':<39}\n"
+    for words, rows in ((("cache-size",), [("performance.cache-size", "32MB")]), (("user.foo",), [("user.foo", "any thing")]),
+                        (("cluster.min-free-disk",), [("cluster.min-free-disk", "10% (DEFAULT)")]),
+                        (("auth.allow",), [("auth.allow", "*")]), (("auth.reject",), [("auth.reject", "(null) (DEFAULT)")])):
+        assert node.mortar("volume", "get", "gv0", *words) == (0, head + "".join(f"{k:<40} {v:<39}\n" for k, v in rows), "")
+    rows = node.ok("volume", "get", "gv0", "all").splitlines()
+    assert len(rows) > 300 and f"{'storage.reserve':<40} {'5':<39}" in rows
+    node.refused("volume get option: failed: Did you mean performance.cache-size?\n", "volume", "get", "gv0", "performance.cache-sise")
+    node.refused("volume get option: failed\n", "volume", "get", "gv0", "user.bar", code=2)
+    node.refused("\nUsage:\nvolume get <VOLNAME|all> <key|all>\n\n", "volume", "get", "gv0")
+
+    done = "volume reset: success: reset volume successful\n"
+    assert node.ok("volume", "reset", "gv0", "performance.cache-size") == done
+    assert node.ok("volume", "reset", "gv0", "performance.cache-size") == done
+    assert node.ok("volume", "reset", "gv0", "user.foo") == done
+    assert node.ok("volume", "reset", "gv0", "nfs.disable") == done
+    assert options() == ["nfs.disable: on", "storage.reserve: 5", "features.trash: off", *fresh[:3], fresh[4]]
+    node.refused("volume reset: failed: Option nosuch does not exist\nDid you mean anonuid or nfs?\n", "volume", "reset", "gv0", "nosuch")
+    node.refused("\nUsage:\nvolume reset <VOLNAME> [option] [force]\n\n", "volume", "reset", "gv0", "foo", "bar")
+    assert node.ok("volume", "reset", "gv0") == done
+    assert sorted(options()) == sorted(fresh[1:4])
+    node.kill()
+    node.start()
+    assert sorted(options()) == sorted(fresh[1:4])
+    assert "Option: cluster.lookup-optimize\nDefault Value: on\nDescription: " in node.ok("volume", "set", "help")
+
+
+def test_brick_restart(node):
+    """New processes for bricks: all are moved, ports are known, nothing is left behind."""
+    bricks = [node.brick(f"b{i}") for i in range(4)]
+    node.ok("volume", "create", "r3", "replica", "3", *bricks[:3], "force")
+    node.ok("volume", "create", "one", bricks[3])
+    assert node.mortar("brick", "restart", "all") == (0, "", "No bricks are served\n")
+    node.refused("brick restart: failed: not all of these are bricks of started volumes on this node\n", "brick", "restart", bricks[0])
+    node.refused("\nUsage:\nbrick restart <HOSTNAME:BRICK>...|all\n\n", "brick", "restart")
+    for v in ("r3", "one"):
+        node.ok("volume", "start", v)
+    before = node.online("r3") + node.online("one")
+    assert len({b["pid"] for b in before}) == 1
+    out = node.ok("brick", "restart", "all")
+    after = node.status("r3") + node.status("one")
+    assert all(b["online"] for b in after) and len({b["pid"] for b in after}) == 1 and after[0]["pid"] != before[0]["pid"]
+    assert out == "".join(f"brick restart: {b['name']}: success: pid {b['pid']}, port {b['port']}\n"
+                          for b in node.status("one") + node.status("r3"))
+    wait_for(lambda: pids(node) == [after[0]["pid"]], "the end of the old process")
+    assert wire.Connection().port(f"{node.root}/data/b0") == (0, 0, 0, after[0]["port"])
+    node.kill()
+    node.start()
+    assert node.online("r3") + node.online("one") == after
+    node.ok("brick", "restart", bricks[1])  # its process serves all of them
+    assert {b["pid"] for b in node.status("one")}.isdisjoint(b["pid"] for b in after)
+    node.ok("volume", "stop", "r3")
+    node.ok("volume", "stop", "one")
+    wait_for(lambda: not pids(node), "the end of the brick process")
+
+
+def test_brick_restart_fails(node):
+    """A new process that does not start, or refuses a brick: the old one goes on."""
+    program = f"{node.root}/mortar-brick"
+    shutil.copy(node.programs["brick"], program)
+    node.kill(signal.SIGTERM)
+    node.start("--brick-program", program)
+    node.ok("volume", "create", "gv0", node.brick("b0"), node.brick("refuse1"), node.brick("b2"))
+    node.ok("volume", "start", "gv0")
+    before = node.online("gv0")
+    os.unlink(program)
+    for text, why in ((None, "cannot be started: No such file or directory"), ("#!/bin/sh\nexit 1\n", "it ended at once, see ")):
+        if text:
+            with open(program, "w") as f:
+                f.write(text)
+            os.chmod(program, 0o755)
+        code, out, err = node.mortar("brick", "restart", "all")
+        assert (code, out) == (1, "") and err.startswith("brick restart: failed: the new brick process: ") and why in err, err
+        assert err.endswith("; the old one goes on\n") and node.status("gv0") == before
+    if node.programs["real"]:
+        return
+    shutil.copy(node.programs["brick"], program + ".new")
+    os.rename(program + ".new", program)
+    with open(f"{node.root}/data/refuse1/refuse", "w") as f:
+        f.write(str(before[1]["pid"]))
+    code, out, err = node.mortar("brick", "restart", "all")
+    assert code == 1 and "refuse1: the new process does not serve it, it stays with the old one: this brick is refused" in err, err
+    after = node.status("gv0")
+    assert all(b["online"] for b in after) and after[1]["pid"] == before[1]["pid"]
+    os.unlink(f"{node.root}/data/refuse1/refuse")
+    node.ok("brick", "restart", "all")
+    assert all(b["online"] and b["pid"] not in [x["pid"] for x in after] for b in node.status("gv0"))
+
+
+def test_records(node):
+    """A volume over several nodes without a pool: define, import on each, export."""
+    local, far = node.brick("b1"), "192.0.2.7:/bricks/b1"
+    node.refused("volume create: gv0: failed: Host 192.0.2.7 is not in 'Peer in Cluster' state\n", "volume", "create", "gv0",
+                 "replica", "3", local, far, "192.0.2.8:/b", "force")
+    words = ("replica", "3", local, far, "192.0.2.8:/bricks/b1")
+    record = json.loads(node.ok("record", "define", "gv0", *words))
+    assert record["set_size"] == 3 and [b["id"] for b in record["bricks"]] == [f"gv0-client-{i}" for i in range(3)]
+    assert record["id"] != json.loads(node.ok("record", "define", "gv0", *words))["id"]
+    node.refused("record define: gv0: failed: Multiple bricks of a replicate volume are present on the same server. This setup is"
+                 " not optimal. Bricks should be on different nodes to have best fault tolerant configuration. "
+                 f"{FORCE_TEXT} \n", "record", "define", "gv0", "replica", "2", far, far + "2")
+    assert os.listdir(f"{node.root}/data") == [] and node.mortar("volume", "list")[1] == ""
+    file = f"{node.root}/gv0.json"
+
+    def write(change=None):
+        copy = json.loads(json.dumps(record))
+        if change:
+            change(copy)
+        with open(file, "w") as f:
+            json.dump(copy, f)
+    for change, text in (
+            (lambda r: r.pop("id"), 'member "id"'), (lambda r: r.update(set_size=2), 'member "set_size"'),
+            (lambda r: r.update(schema=99), "a newer mortard wrote it"), (lambda r: r.update(name="a/b"), 'member "name"'),
+            (lambda r: r["bricks"][0].update(path="/x//y"), "not in its shortest form"),
+            (lambda r: r["bricks"][0].update(path="x"), 'member "path"'),
+            (lambda r: r["bricks"][0].update(host="a b"), "host or id has characters"),
+            (lambda r: r["bricks"][1].update(id="gv0-client-0"), "bricks 1 and 2 are the same"),
+            (lambda r: r["bricks"].pop(), 'member "set_size"'), (lambda r: r.update(arbiter_count=9), 'member "arbiter_count"'),
+            (lambda r: r["options"].append(["no.such", "1"]), "option no.such does not exist"),
+            (lambda r: r["options"].append(["cluster.eager-lock", "maybe"]), "is not a valid boolean value"),
+            (lambda r: r.update(type="disperse"), "redundancy 0 does not fit")):
+        write(change)
+        code, out, err = node.mortar("record", "import", file)
+        assert (code, out) == (1, "") and err.startswith("record import: failed: ") and text in err, (text, err)
+    assert node.mortar("record", "import", "/nosuch") == (1, "", "mortar: /nosuch: No such file or directory\n")
+    assert node.mortar("volume", "list")[1] == "" and os.listdir(f"{node.root}/data") == []
+    write()
+    assert node.ok("record", "import", file) == "record import: gv0: success: 1 of 3 bricks are on this node\n"
+    node.refused("record import: failed: Volume gv0 already exists\n", "record", "import", file)
+    assert os.getxattr(f"{node.root}/data/b1", "trusted.glusterfs.volume-id").hex() == record["id"].replace("-", "")
+    assert json.loads(node.ok("record", "export", "gv0")) == record
+    node.ok("volume", "start", "gv0")
+    assert [b["name"] for b in node.online("gv0")] == [local]
+    text = wire.Connection().getspec("gv0")[2]
+    assert text.count("option remote-host") == 3 and f"option password {record['password']}\n" in text
+    node.kill()
+    node.start()
+    assert [b["name"] for b in node.online("gv0")] == [local]
+    node.ok("volume", "stop", "gv0")
+    node.ok("volume", "delete", "gv0")
+    node.ok("record", "import", file)  # its own mark is no obstacle
+    write(lambda r: r.update(id="6b1e1e26-3e6c-4b2c-9d9a-000000000001", name="other"))
+    node.refused(f"record import: failed: Brick: {local} not available. Brick may be containing or be contained by an existing"
+                 " brick.\n", "record", "import", file)
+    node.ok("volume", "delete", "gv0")
+    node.refused(f"record import: failed: {node.root}/data/b1 is already part of a volume\n", "record", "import", file)
 
 
 def test_host_names(node):
@@ -357,6 +640,26 @@ def test_brick_process_dies(node):
         node_id = json.load(open(f"{node.root}/state/node.json"))["uuid"]
         assert text.count("type protocol/server") == 2 and f"option glusterd-uuid {node_id}\n" in text
     assert len(pids(node)) == 1
+
+
+def test_metrics(node):
+    """Text for Prometheus and JSON; a brick that is not served shows as such."""
+    node.ok("volume", "create", "gv0", node.brick("b1"), node.brick("b2"))
+    node.ok("volume", "start", "gv0")
+    node.online("gv0")
+    labels = [f'{{volume="gv0",brick="{node.root}/data/{b}"}}' for b in ("b1", "b2")]
+    node.refused("\nUsage:\nmetrics\n\n", "metrics", "gv0")
+    if node.programs["real"]:
+        lines = node.ok("metrics").splitlines()
+        for label in labels:
+            assert f"mortar_brick_up{label} 1" in lines and f"mortar_brick_requests_in_flight{label} 0" in lines, lines
+        assert "# TYPE mortar_brick_request_seconds histogram" in lines
+        bricks = node.json("metrics")["bricks"]
+        assert sorted(b["path"] for b in bricks) == [f"{node.root}/data/b1", f"{node.root}/data/b2"]
+    os.kill(node.status("gv0")[0]["pid"], signal.SIGKILL)
+    node.json("metrics")  # whatever it says at this moment
+    node.ok("volume", "stop", "gv0")
+    assert node.json("metrics")["bricks"] == []
 
 
 def test_died_while_away(node):
@@ -561,7 +864,7 @@ def test_settings(node):
     assert run("--config", file, "--check") == (0, "configuration OK\n", "")
     for words, text in ((("--bogus",), "unknown option --bogus"), (("--listen",), "--listen needs a value"),
                         (("--listen", "node1:24007"), "is no numeric address"), (("--brick-ports", "9-3"), "is no range of ports"),
-                        (("--bricks-per-process=x",), "is no number"), (("--log-level", "loud"), "is none of error"),
+                        (("--bricks-per-process=x",), "is no number up to"), (("--log-level", "loud"), "is none of error"),
                         (("--state-dir", "here"), "is no absolute path"), (("x",), "unexpected argument"),
                         (("--brick-program", "/nosuch"), "/nosuch: No such file"), (("--config", "/nosuch"), "/nosuch: No such")):
         code, out, err = run(*words, "--check") if words != ("--listen",) else run(*words)

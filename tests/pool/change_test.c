@@ -37,7 +37,7 @@ static int create(struct world *w)
 {
         struct volume *v = subject();
         struct error e = {0};
-        int r = change_create(&w->change, v, true, &e);
+        int r = change_create(&w->change, v, CHECK_FORCE, &e);
         if (r == 0)
                 assert_int_equal(volume_set_put(&w->volumes, "v", v, NULL), 0);
         else
@@ -210,7 +210,7 @@ static void test_undo_spares_others(void **unused)
         struct volume *v = subject();
         struct error e = {0};
         bool gone;
-        assert_int_equal(change_create(&w.change, v, true, &e), 0);
+        assert_int_equal(change_create(&w.change, v, CHECK_FORCE, &e), 0);
         v->intent = INTENT_CREATING;
         assert_int_equal(disk_mkdir(w.disk, AT_FDCWD, "/data/a/precious", 0755), 0);
         assert_int_equal(change_recover(&w.change, v, &gone, &e), 0);

@@ -27,7 +27,7 @@ static int setup(void **unused)
         (void)unused;
         world_init(&w, 1);
         struct volume *v = world_volume("old", "here:/data/old", NULL);
-        assert_int_equal(change_create(&w.change, v, false, NULL), 0);
+        assert_int_equal(change_create(&w.change, v, 0, NULL), 0);
         assert_int_equal(volume_set_put(&w.volumes, "old", v, NULL), 0);
         return 0;
 }
@@ -43,7 +43,7 @@ static void refused(struct volume *v, bool force, const char *text)
 {
         struct error e = {0};
         uint64_t before = sim_disk_effects(w.sim);
-        assert_true(check_create(&w.change.check, v, force, &e) < 0);
+        assert_true(check_create(&w.change.check, v, force ? CHECK_FORCE : 0, &e) < 0);
         assert_string_equal(e.text, text);
         assert_int_equal(sim_disk_effects(w.sim), before);
         volume_free(v);
@@ -52,7 +52,7 @@ static void refused(struct volume *v, bool force, const char *text)
 static void accepted(struct volume *v, bool force)
 {
         struct error e = {0};
-        if (check_create(&w.change.check, v, force, &e) < 0)
+        if (check_create(&w.change.check, v, force ? CHECK_FORCE : 0, &e) < 0)
                 fail_msg("%s", e.text);
         volume_free(v);
 }
@@ -95,6 +95,57 @@ static void test_hosts(void **unused)
         (void)unused;
         refused(world_volume("v", "here:/data/x", "there:/data/y", NULL), true,
                 "Host there is not in 'Peer in Cluster' state");
+}
+
+static const char same_server[] =
+        "Multiple bricks of a replicate volume are present on the same server. This setup is not optimal. Bricks "
+        "should be"
+        " on different nodes to have best fault tolerant configuration. Or use 'force' at the end of the command if you"
+        " want to override this behavior. ";
+
+static struct volume *replica_2(const char *a, const char *b, const char *c, const char *d)
+{
+        struct volume *v = world_volume("v", a, b, c, d, NULL);
+        v->type = VOLUME_REPLICATE;
+        v->set_size = 2;
+        return v;
+}
+
+static void test_order(void **unused)
+{
+        (void)unused;
+        struct error e = {0};
+        refused(replica_2("here:/data/a", "here:/data/b", "here:/data/c", "x:/d"), false, same_server);
+        accepted(replica_2("here:/data/a", "here:/data/b", "here:/data/c", "here:/data/d"), true);
+        _cleanup_volume_ struct volume *good = replica_2("x:/a", "y:/a", "y:/b", "x:/b");
+        assert_int_equal(check_define(&w.change.check, good, false, &e), 0);
+        _cleanup_volume_ struct volume *bad = replica_2("x:/a", "y:/a", "y:/b", "y:/c");
+        assert_int_equal(check_define(&w.change.check, bad, false, &e), -EINVAL);
+        assert_string_equal(e.text, same_server);
+        assert_int_equal(check_define(&w.change.check, bad, true, &e), 0);
+}
+
+/* Of an imported volume, only what is here counts; other nodes' paths are theirs. */
+static void test_imported(void **unused)
+{
+        (void)unused;
+        struct error e = {0};
+        struct volume *v = world_volume("far", "there:/data/x", "here:/data/y", NULL);
+        assert_int_equal(change_create(&w.change, v, CHECK_IMPORTED, &e), 0);
+        assert_int_equal(volume_set_put(&w.volumes, "far", v, NULL), 0);
+        assert_false(v->bricks[0].local);
+        assert_true(v->bricks[1].local);
+        assert_false(world_exists(&w, "/data/x"));
+        assert_true(world_marked(&w, "/data/y", &v->id));
+        assert_int_equal(check_start(&w.change.check, v, &e), 0);
+        accepted(world_volume("w", "here:/data/x", NULL), false);
+        struct volume *again = volume_copy(v);
+        volume_set_remove(&w.volumes, "far");
+        assert_int_equal(check_create(&w.change.check, again, CHECK_IMPORTED, &e), 0);
+        again->id.b[0]++;
+        assert_int_equal(check_create(&w.change.check, again, CHECK_IMPORTED, &e), -EEXIST);
+        assert_string_equal(e.text, "/data/y is already part of a volume");
+        volume_free(again);
 }
 
 static void test_existing_bricks(void **unused)
@@ -224,6 +275,8 @@ int main(void)
                 cmocka_unit_test_setup_teardown(test_name_taken, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_lengths, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_hosts, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_order, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_imported, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_existing_bricks, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_siblings, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_directories, setup, teardown),

@@ -19,10 +19,14 @@ static void write_file(struct world *w, const char *path, const char *text)
 
 static struct volume *full_volume(void)
 {
-        struct volume *v = world_volume("v", "here:/data/a", "here:/data2/b", NULL);
+        struct volume *v = world_volume("v", "here:/data/a", "here:/data2/b", "there:/data/c", NULL);
         static struct volume_setting options[] = {{"nfs.disable", "on"}, {"user.x", "\"quoted\" \xc3\xa4\n"}};
         for (size_t i = 0; i < v->n_bricks; i++)
                 v->bricks[i].real_path = v->bricks[i].path;
+        v->type = VOLUME_REPLICATE;
+        v->set_size = 3;
+        v->arbiter_count = 1;
+        v->bricks[0].local = v->bricks[1].local = true;
         v->bricks[1].fsid = 0xfedcba9876543210;
         v->bricks[1].origin = (struct brick_origin){.absent = true, .had_mark = true, .mark = {.b = {7, 7}}};
         v->options = options;
@@ -45,6 +49,48 @@ static void test_round_trip(void **unused)
         assert_true(gfid_equal(&copy->bricks[1].origin.mark, &v->bricks[1].origin.mark));
         json_decref(a);
         json_decref(b);
+}
+
+/* A record of the first form has no counts, and all its bricks are the node's. */
+static void test_first_form(void **unused)
+{
+        (void)unused;
+        _cleanup_volume_ struct volume *v = full_volume();
+        struct volume *old = NULL;
+        json_t *json = volume_encode(v);
+        json_object_del(json, "set_size");
+        json_object_del(json, "arbiter_count");
+        json_object_del(json, "redundancy");
+        json_object_del(json_array_get(json_object_get(json, "bricks"), 0), "local");
+        assert_int_equal(volume_decode(json, &old, NULL), -EINVAL);
+        json_object_set_new(json, "type", json_string("distribute"));
+        assert_int_equal(volume_decode(json, &old, NULL), 0);
+        assert_int_equal(old->set_size, 1);
+        assert_true(old->bricks[0].local);
+        assert_false(old->bricks[2].local);
+        volume_free(old);
+        json_decref(json);
+}
+
+/* What goes to another node and comes back says the same of the volume, and nothing of the node. */
+static void test_between_nodes(void **unused)
+{
+        (void)unused;
+        _cleanup_volume_ struct volume *v = full_volume();
+        struct volume *got = NULL;
+        struct error e = {0};
+        json_t *json = volume_export(v);
+        if (volume_import(json, &got, &e) < 0)
+                fail_msg("%s", e.text);
+        assert_int_equal(got->status, VOLUME_CREATED);
+        assert_int_equal(got->version, 1);
+        assert_false(got->bricks[0].local);
+        assert_true(got->bricks[1].fsid == 0 && !got->bricks[1].origin.absent);
+        json_t *again = volume_export(got);
+        assert_true(json_equal(json, again));
+        volume_free(got);
+        json_decref(again);
+        json_decref(json);
 }
 
 /* Every member that is taken away or replaced by nonsense makes the record damaged, or is not needed; nothing crashes.
@@ -85,7 +131,7 @@ static void test_damaged(void **unused)
         struct world w;
         world_init(&w, 3);
         struct volume *v = world_volume("good", "here:/data/a", NULL);
-        assert_int_equal(change_create(&w.change, v, false, NULL), 0);
+        assert_int_equal(change_create(&w.change, v, 0, NULL), 0);
         volume_free(v);
         write_file(&w, "/state/volumes/bad.json", "{\"schema\": 1");
         write_file(&w, "/state/volumes/new.json", "{\"schema\": 99}");
@@ -149,8 +195,10 @@ static void test_set(void **unused)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_round_trip), cmocka_unit_test(test_mutations), cmocka_unit_test(test_damaged),
-                cmocka_unit_test(test_node),       cmocka_unit_test(test_set),
+                cmocka_unit_test(test_round_trip),    cmocka_unit_test(test_mutations),
+                cmocka_unit_test(test_damaged),       cmocka_unit_test(test_node),
+                cmocka_unit_test(test_set),           cmocka_unit_test(test_first_form),
+                cmocka_unit_test(test_between_nodes),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -23,6 +23,11 @@ static bool local(void *arg, const char *host)
         return streq(host, "here");
 }
 
+static void machine(void *arg, const char *host, char ret[static CHECK_MACHINE_SIZE])
+{
+        (void)snprintf(ret, CHECK_MACHINE_SIZE, "%s", local(arg, host) ? "this node" : host);
+}
+
 void world_init(struct world *w, uint64_t seed)
 {
         static struct disk_ops ops;
@@ -77,7 +82,11 @@ void world_boot(struct world *w)
         if (store_open(w->disk, "/state", random, &w->store, &e) < 0 || store_load(w->store, &w->volumes, &e) < 0)
                 fail_msg("%s", e.text);
         w->change = (struct change){
-                .check = {.disk = w->disk, .state_dir = "/state", .volumes = &w->volumes, .host_is_local = local},
+                .check = {.disk = w->disk,
+                          .state_dir = "/state",
+                          .volumes = &w->volumes,
+                          .host_is_local = local,
+                          .host_machine = machine},
                 .store = w->store,
         };
         recover(w);
