@@ -190,10 +190,10 @@ static uint32_t visible_links(const struct stat *st)
         return (uint32_t)st->st_nlink - 1; /* the handle */
 }
 
-static void iatt_from_stat(const struct stat *st, const struct gfid *gfid, struct iatt *i)
+void attr_of_stat(const struct stat *st, const struct gfid *gfid, struct iatt *ret)
 {
         uint64_t whole_blocks = ((uint64_t)st->st_size + 511) / 512;
-        *i = (struct iatt){.gfid = *gfid,
+        *ret = (struct iatt){.gfid = *gfid,
                            .flags = IATT_BRICK,
                            .ino = gfid_ino(gfid),
                            .dev = st->st_dev,
@@ -252,7 +252,7 @@ static int make_iatt(struct op *op, struct inode *inode, const struct place *at,
         if (st->st_ino == op->brick->dotgluster_ino && st->st_dev == op->brick->dev)
                 return -ENOENT;
         struct gfid g = inode ? gfid_for_client(op, &inode->gfid) : none;
-        iatt_from_stat(st, &g, &i);
+        attr_of_stat(st, &g, &i);
         int r = inode ? iatt_add_mdata(op, inode, at, st, &i) : 0;
         if (r == 0)
                 *ret = i;

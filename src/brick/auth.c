@@ -241,14 +241,30 @@ static bool login_is_valid(const struct brick_options *o, const char *username, 
         return user && secret;
 }
 
-bool auth_check(const struct export_config *config, const char *peer, const char *subdir, const char *username,
-                const char *password, bool *ret_trusted)
+enum auth_verdict auth_certificate(const char *list, const char *certificate)
+{
+        char entry[ENTRY_MAX];
+        const char *at = list, *stop = list + strlen(list);
+        if (!certificate || !*list)
+                return AUTH_UNDECIDED;
+        while (next_piece(&at, stop, ',', entry))
+                if (*entry && *certificate && fnmatch(entry, certificate, 0) == 0)
+                        return AUTH_ACCEPT;
+        return AUTH_REJECT;
+}
+
+bool auth_login(const struct export_config *config, const char *username, const char *password)
+{
+        return login_is_valid(&config->options, username, password);
+}
+
+bool auth_check(const struct export_config *config, const struct auth_client *client)
 {
         const struct brick_options *o = &config->options;
-        enum auth_verdict address = auth_address(o->auth_allow, o->auth_reject, peer, subdir);
-        bool trusted = login_is_valid(o, username, password);
-        if (address == AUTH_REJECT || (config->strict_auth && !trusted))
+        enum auth_verdict address = auth_address(o->auth_allow, o->auth_reject, client->peer, client->subdir);
+        enum auth_verdict certificate = auth_certificate(o->auth_ssl_allow, client->certificate);
+        if (address == AUTH_REJECT || certificate == AUTH_REJECT)
                 return false;
-        *ret_trusted = trusted;
-        return trusted || address == AUTH_ACCEPT;
+        bool known = client->trusted || certificate == AUTH_ACCEPT;
+        return known || (address == AUTH_ACCEPT && !config->strict_auth);
 }

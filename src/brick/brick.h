@@ -8,6 +8,7 @@
 
 #include "base/disk.h"
 #include "base/error.h"
+#include "brick/metrics.h"
 #include "brick/options.h"
 #include "rpc/header.h"
 
@@ -19,7 +20,7 @@ struct brick_config {
         const char *path;        /* absolute; also the remote-subvolume name */
         const char *volume;      /* name, for logs */
         struct gfid volume_id;   /* must equal trusted.glusterfs.volume-id of the directory */
-        const char *hostname;    /* in pathinfo */
+        const char *hostname;    /* in pathinfo; NULL or "": the machine's */
         struct gfid node_uuid;   /* null: node-uuid answers ENODATA */
         struct brick_options options;
 };
@@ -47,7 +48,11 @@ void brick_purge(struct brick *b, uint64_t now_ns);
 
 struct brick_stats {
         uint64_t ops, errors;
-        uint64_t by_fop[64];
+        uint64_t by_fop[64], errors_by_fop[64];
+        uint64_t nanoseconds[64];                 /* in all */
+        uint64_t latency[64][METRIC_BUCKETS];     /* requests in each bucket (metrics.h) */
+        uint64_t inode_bytes, xattr_bytes, watch_bytes;
+        uint32_t in_flight, watches;
         uint32_t sessions, fds, inodes;
         uint32_t locks, locks_waiting; /* of all kinds and clients: held, and requests that wait for one */
 };

@@ -1,6 +1,7 @@
 /* Connections: output, limits, references (conn.h). Any thread, as said there.
  *
- * Output goes to the socket at once if nothing waits before it; the rest is kept and sent when the socket takes more. A
+ * Output goes to the socket at once if nothing waits before it; the rest is kept and sent when the socket takes more.
+ * With TLS it is encrypted into `out` first and sent from there, so what is kept is always as it goes to the socket. A
  * connection that does not read is not read from beyond CONN_OUTPUT_HIGH, and given up at CONN_OUTPUT_MAX.
  * Flags that decide whether it is read (`stalled`, `armed`) change under `lock` only; what they depend on are atomics,
  * and whoever lowers one of those looks at `stalled` afterwards, so no wake-up is lost.
@@ -15,6 +16,7 @@
 #include <sys/socket.h>
 
 #include "brick/lane.h"
+#include "brick/transport.h"
 #include "proto/handshake.h"
 
 #define GREETING_RECORD_LIMIT (64 * KIB) /* a SETVOLUME is a few KiB */
@@ -71,6 +73,16 @@ struct conn *conn_new(struct process *p, struct stream *stream)
         return c;
 }
 
+int conn_leave_loop(struct conn *c)
+{
+        int fd = c->own_fd ? c->fd : fcntl(c->fd, F_DUPFD_CLOEXEC, 0);
+        int r = fd < 0 ? -errno : 0;
+        c->stream = stream_free(c->stream);
+        c->fd = fd;
+        c->own_fd = true;
+        return r;
+}
+
 struct conn *conn_ref(struct conn *c)
 {
         atomic_fetch_add(&c->refs, 1);
@@ -83,10 +95,10 @@ static void conn_free(struct conn *c)
         session_close(atomic_load(&c->session));
         if (c->export) /* before its descriptor is closed: the control loop shuts down what is in the export's list */
                 export_remove_conn(c->export, c);
-        if (c->stream)
-                stream_free(c->stream);
-        else
+        stream_free(c->stream);
+        if (c->own_fd)
                 close_fd(c->fd);
+        tls_session_free(c->tls);
         record_reader_done(&c->in);
         buf_done(&c->out);
         welcome_free(c->welcome);
@@ -261,16 +273,6 @@ void conn_shutdown(struct conn *c)
  * --------------------------------------------------------------------------------------------------------------------
  */
 
-/* Bytes taken, 0 when the socket is full, -errno. */
-static ssize_t socket_send(int fd, const struct iovec *iov, int n)
-{
-        struct msghdr m = {.msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)n};
-        ssize_t r = sendmsg(fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (r >= 0)
-                return r;
-        return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-}
-
 /* Nothing can be sent any more; the reader of the connection sees the shutdown and ends it. */
 static void output_fail(struct conn *c)
 {
@@ -295,27 +297,10 @@ static void output_keep(struct conn *c, const struct iovec *iov, int n, size_t s
         arm_locked(c);
 }
 
-void conn_send(void *conn, const struct iovec *iov, int n)
-{
-        struct conn *c = conn;
-        size_t total = 0;
-        for (int i = 0; i < n; i++)
-                total += iov[i].iov_len;
-        pthread_mutex_lock(&c->lock);
-        if (!atomic_load(&c->closed)) {
-                ssize_t sent = atomic_load(&c->unsent) == 0 ? socket_send(c->fd, iov, n) : 0;
-                if (sent < 0)
-                        output_fail(c);
-                else if ((size_t)sent < total)
-                        output_keep(c, iov, n, (size_t)sent);
-        }
-        pthread_mutex_unlock(&c->lock);
-}
-
 static void flush_locked(struct conn *c)
 {
         struct iovec iov = {c->out.data + c->out_start, c->out.len - c->out_start};
-        ssize_t sent = iov.iov_len > 0 ? socket_send(c->fd, &iov, 1) : 0;
+        ssize_t sent = iov.iov_len > 0 ? transport_send(c, &iov, 1) : 0;
         if (sent < 0) {
                 output_fail(c);
                 return;
@@ -331,7 +316,44 @@ static void flush_locked(struct conn *c)
         atomic_store(&c->unsent, c->out.len - c->out_start);
         if (c->out.len == 0)
                 buf_done(&c->out);
+        else if (!c->lane)
+                output_fail(c); /* nobody would send the rest */
         arm_locked(c);
+}
+
+static void send_plain(struct conn *c, const struct iovec *iov, int n)
+{
+        size_t total = 0;
+        for (int i = 0; i < n; i++)
+                total += iov[i].iov_len;
+        ssize_t sent = atomic_load(&c->unsent) == 0 ? transport_send(c, iov, n) : 0;
+        if (sent < 0)
+                output_fail(c);
+        else if ((size_t)sent < total)
+                output_keep(c, iov, n, (size_t)sent);
+}
+
+static void send_encrypted(struct conn *c, const struct iovec *iov, int n)
+{
+        if (transport_encrypt(c, iov, n) < 0)
+                output_fail(c);
+        else if (atomic_load(&c->unsent) == 0)
+                flush_locked(c);
+        else
+                atomic_store(&c->unsent, c->out.len - c->out_start);
+}
+
+void conn_send(void *conn, const struct iovec *iov, int n)
+{
+        struct conn *c = conn;
+        pthread_mutex_lock(&c->lock);
+        if (!atomic_load(&c->closed)) {
+                if (c->tls)
+                        send_encrypted(c, iov, n);
+                else
+                        send_plain(c, iov, n);
+        }
+        pthread_mutex_unlock(&c->lock);
 }
 
 void conn_flush(struct conn *c)

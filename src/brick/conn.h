@@ -1,7 +1,7 @@
 /* A client's connection to a brick process: from the accept to the last request.
  *
  * It starts on the control loop, which answers the small programs and SETVOLUME; then it moves to a lane of its brick
- * and stays there. Who may touch what:
+ * and stays there. One that speaks TLS is with the doorman for its handshake in between. Who may touch what:
  *   - `lock` guards output and the flags below it; conn_send() may be called by any thread while a reference is held or
  * a session is open on it
  *   - `in` belongs to the control loop, later to the lane's leader
@@ -23,6 +23,7 @@
 struct process;
 struct export;
 struct lane;
+struct tls_session;
 
 #define CONN_OUTPUT_HIGH (16 * MIB) /* unsent bytes at which reading stops */
 #define CONN_OUTPUT_MAX (128 * MIB) /* … at which the connection is given up */
@@ -43,9 +44,12 @@ struct conn {
         struct process *process;
         struct export *export; /* from SETVOLUME on */
         struct lane *lane;
-        struct stream *stream; /* while on the control loop */
-        struct timer greeting; /* no SETVOLUME in time: closed */
+        struct stream *stream; /* while on the control loop or with the doorman */
+        struct timer greeting; /* no SETVOLUME, or no handshake, in time: closed */
         int fd;
+        bool own_fd;             /* else it is the stream's */
+        bool sniffed;            /* the first byte was looked at: TLS or not */
+        struct tls_session *tls; /* NULL: plain; see transport.h */
         char peer[ADDRESS_TEXT_MAX]; /* numeric address without the port */
         uint16_t peer_port;
         struct record_reader in;
@@ -77,6 +81,8 @@ struct conn {
 
 /* Takes over STREAM. NULL: no memory. */
 struct conn *conn_new(struct process *p, struct stream *stream);
+/* Takes it off the loop it is on; its descriptor is its own from now on. -errno: it has none any more. */
+int conn_leave_loop(struct conn *c);
 struct conn *conn_ref(struct conn *c);
 /* The last one may block on a disk: not on the control loop once there is a session. */
 struct conn *conn_unref(struct conn *c);

@@ -11,8 +11,10 @@
 #include <sys/file.h>
 
 #include "base/log.h"
+#include "brick/doorman.h"
 #include "brick/drain.h"
 #include "brick/lane.h"
+#include "brick/transport.h"
 #include "proto/handshake.h"
 
 #define CLAIM_PATIENCE_MS 2000
@@ -28,6 +30,7 @@ struct export_waiter {
 struct export_task {
         struct export *export; /* referenced */
         struct export_config config;
+        struct tls_context *tls; /* of a brick that has TLS on */
         int result;
         struct error error;
         export_done_fn done;
@@ -277,6 +280,46 @@ void export_take_down(struct export *x, const char *reason)
         x->state = EXPORT_DOWN;
         (void)snprintf(x->reason, sizeof x->reason, "%s", reason);
         export_disconnect(x, true);
+        control_changed(x->process);
+}
+
+/* ---- TLS ---------------------------------------------------------------------------------------------------------- */
+
+/* A process has one certificate and one set of rules: which brick a client wants is known only after the handshake. */
+static bool tls_fits(const struct process *p, const struct export_config *config)
+{
+        for (const struct export *x = p->exports; x; x = x->next)
+                if (config->tls && x->config.tls && !streq(x->config.path, config->path) &&
+                    !tls_settings_equal(&x->config.tls_settings, &config->tls_settings))
+                        return false;
+        return true;
+}
+
+/* Task: reads the files a brick with TLS needs. */
+static int tls_load(struct export_task *t)
+{
+        return t->config.tls ? tls_context_load(&t->config.tls_settings, &t->tls, &t->error) : 0;
+}
+
+/* Control loop: uses what was read. */
+static int tls_begin(struct export_task *t)
+{
+        struct process *p = t->export->process;
+        if (!t->tls || p->stopping)
+                return 0;
+        int r = p->doorman ? 0 : doorman_new(p, &p->doorman);
+        if (r < 0)
+                return error_set(&t->error, r, "TLS: no thread for handshakes can be started (%s).", strerror(-r));
+        if (*tls_context_warning(t->tls))
+                log_warning("export", "Brick %s: %s", t->config.path, tls_context_warning(t->tls));
+        doorman_use(p->doorman, &t->config.tls_settings, TAKE_PTR(t->tls));
+        return 0;
+}
+
+static void task_free(struct export_task *t)
+{
+        (void)tls_context_unref(t->tls);
+        free(t);
 }
 
 /* ---- opening ----------------------------------------------------------------------------------------------------- */
@@ -324,7 +367,9 @@ static void open_task(void *arg)
         struct export_task *t = arg;
         resolve_names(&t->config);
         const struct brick_config config = brick_config_of(&t->config);
-        t->result = claim_directory(t->config.path, &t->export->claim_fd, &t->error);
+        t->result = tls_load(t);
+        if (t->result == 0)
+                t->result = claim_directory(t->config.path, &t->export->claim_fd, &t->error);
         if (t->result < 0)
                 return;
         t->result = brick_open(t->export->process->disk, &config, &t->export->brick, &t->error);
@@ -343,6 +388,8 @@ static void open_done(void *arg)
         if (t->result == 0 && x->state == EXPORT_CLOSING)
                 t->result = error_set(&t->error, -ECANCELED, "Brick %s was detached while it was being opened.",
                                       x->config.path);
+        if (t->result == 0)
+                t->result = tls_begin(t);
         if (t->result == 0) {
                 x->config = t->config;
                 x->state = EXPORT_UP;
@@ -360,7 +407,7 @@ static void open_done(void *arg)
                 export_close(x);
         }
         task_tell(t);
-        free(t);
+        task_free(t);
         export_unref(x);
 }
 
@@ -407,14 +454,18 @@ static void reconfigure_task(void *arg)
 {
         struct export_task *t = arg;
         resolve_names(&t->config);
-        t->result = brick_reconfigure(t->export->brick, &t->config.options);
+        t->result = tls_load(t);
+        if (t->result == 0)
+                t->result = brick_reconfigure(t->export->brick, &t->config.options);
 }
 
 static bool conn_is_welcome(const struct conn *c, const struct export_config *config)
 {
-        const struct brick_options *o = &config->options;
-        enum auth_verdict v = auth_address(o->auth_allow, o->auth_reject, c->peer, c->subdir);
-        return v != AUTH_REJECT && (v == AUTH_ACCEPT || c->trusted) && (c->trusted || !config->strict_auth);
+        const struct auth_client client = {.peer = c->peer,
+                                           .subdir = c->subdir,
+                                           .certificate = transport_certificate(c),
+                                           .trusted = c->trusted};
+        return config->tls == (c->tls != NULL) && auth_check(config, &client);
 }
 
 /* Clients that would be refused now are disconnected. */
@@ -424,8 +475,9 @@ static void export_check_clients(struct export *x)
         for (struct conn *c = x->conns; c; c = c->export_next) {
                 if (conn_is_welcome(c, &x->config))
                         continue;
-                log_notice("export", "Client %s is disconnected from brick %s: its address is no longer allowed.",
-                           c->peer, x->config.path);
+                log_notice("export", "Client %s is disconnected from brick %s: its address, its certificate or a "
+                           "connection %s TLS is no longer allowed.", c->peer, x->config.path,
+                           c->tls ? "with" : "without");
                 conn_shutdown(c);
         }
         pthread_mutex_unlock(&x->lock);
@@ -435,13 +487,15 @@ static void reconfigure_done(void *arg)
 {
         struct export_task *t = arg;
         struct export *x = t->export;
+        if (t->result == 0)
+                t->result = tls_begin(t);
         if (t->result == 0) {
                 x->config = t->config;
                 atomic_store(&x->outstanding_limit, t->config.options.outstanding_limit);
                 export_check_clients(x);
         }
         task_tell(t);
-        free(t);
+        task_free(t);
         pthread_mutex_lock(&x->lock);
         export_leave(x);
         export_unref(x);
@@ -477,6 +531,8 @@ int export_attach(struct process *p, const struct export_config *config, export_
         x = export_find(p, config->path);
         if (x && x->state == EXPORT_OPENING)
                 return -EALREADY;
+        if (!tls_fits(p, config))
+                return -EXDEV;
         if (x && x->state == EXPORT_UP)
                 return export_reconfigure(x, config, done, arg);
         if (x)

@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include "brick/acl.h"
+#include "brick/ancestry.h"
 #include "brick/internal.h"
 #include "brick/lock_admin.h"
 #include "brick/names.h"
@@ -120,12 +121,21 @@ static int get_all_paths(struct query *q)
         if (S_ISDIR(q->o->st.st_mode))
                 return get_one_path(q);
         int r = all_paths(q, &paths);
-        return r < 0 ? r : answer_text(q, paths);
+        return r < 0 ? r : dict_add_ptr(q->dict, q->op->arena, q->name, paths, (uint32_t)strlen(paths)); /* without NUL */
 }
 
 static int get_ancestry(struct query *q)
 {
-        return S_ISDIR(q->o->st.st_mode) ? get_one_path(q) : -ENODATA;
+        char *paths;
+        int r = ancestry_paths(q->op, q->o, &paths);
+        if (r < 0)
+                return r == -ENOENT ? -ENODATA : r;
+        return answer_text(q, paths);
+}
+
+static int get_quota_limit(struct query *q)
+{
+        return answer_text(q, "Quota is disabled please turn on");
 }
 
 static int get_open_count(struct query *q)
@@ -244,7 +254,7 @@ static const struct virtual_name virtual_names[] = {
         {XATTR_VOLUME_ID, get_nothing},
         {"trusted.glusterfs.get-signature", get_no_data},
         {"trusted.glusterfs.bit-rot.stub-init", get_no_data},
-        {"trusted.limit.list", get_no_data},
+        {"trusted.limit.list", get_quota_limit},
 };
 
 /* By its name, may this attribute be read by this client? */
@@ -254,7 +264,7 @@ static bool may_see(const struct op *op, const char *name)
                 return op->caller.pid == PID_GSYNCD;
         if (streq(name, XATTR_MDATA))
                 return op_internal(op);
-        return !starts_with(name, XATTR_GFID2PATH);
+        return !starts_with(name, XATTR_GFID2PATH) && !name_is_signature(name);
 }
 
 static int get_stored(struct query *q, int32_t *ret_len)
@@ -269,7 +279,7 @@ static int get_stored(struct query *q, int32_t *ret_len)
                 return r;
         const struct xattr_pair *p = xattr_view_find(&view, q->name);
         if (!p)
-                return -ENODATA;
+                return strlen(q->name) > XATTR_STORED_NAME_MAX ? -ERANGE : -ENODATA;
         *ret_len = (int32_t)p->len;
         return dict_add_ptr(q->dict, q->op->arena, p->name, p->value, p->len);
 }

@@ -6,6 +6,7 @@
  */
 #include "brick/gfid2path.h"
 #include "brick/cache.h"
+#include "brick/confine.h"
 #include "brick/names.h"
 
 #include <inttypes.h>
@@ -75,6 +76,7 @@ void names_remove(struct brick *b, struct inode *inode, const struct place *at, 
         }
         if (b->options->build_pgfid)
                 pgfid_add(b, inode, at, parent, -1);
+        confine_moved(b);
 }
 
 /* Is the name that P stands for one of the object with backing number INO? A name that cannot be looked at now counts. */

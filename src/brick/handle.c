@@ -8,6 +8,7 @@
  * rename.c. Functions here take none themselves unless said. Any thread.
  */
 #include "brick/cache.h"
+#include "brick/confine.h"
 #include "brick/names.h"
 
 #include <stdio.h>
@@ -236,6 +237,7 @@ int handle_move_dir(struct brick *b, const struct gfid *g, const struct gfid *pa
                 r = disk_rename(b->disk, b->root_fd, fresh, b->root_fd, path, 0);
         if (r < 0)
                 (void)disk_unlink(b->disk, b->root_fd, fresh, 0);
+        confine_moved(b);
         return r;
 }
 
@@ -244,6 +246,7 @@ int handle_remove(struct brick *b, const struct gfid *g)
         char path[HANDLE_PATH_MAX];
         handle_path(g, path);
         int r = disk_unlink(b->disk, b->root_fd, path, 0);
+        confine_moved(b);
         return r == -ENOENT ? 0 : r;
 }
 

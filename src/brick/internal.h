@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 
 #include "brick/brick.h"
+#include "brick/meter.h"
 #include "brick/xdata.h"
 #include "proto/fop.h"
 
@@ -20,6 +21,7 @@
 /* The extended attributes of an object as last read, valid while the object's (st_ino, st_ctim) are unchanged. */
 struct xattr_snapshot;
 struct lock_table;
+struct index;
 struct lock_session;
 
 struct inode {
@@ -34,8 +36,12 @@ struct inode {
         int dirfd;                  /* directories: open descriptor of the directory itself, or -EBADF */
         atomic_bool unlinked;       /* the last name is gone; the file lives in .glusterfs/unlink */
         atomic_uint fd_count;       /* open descriptors of all clients */
+        uint8_t index_known;        /* entries of the index that are known to exist or not; under lock */
         atomic_uint generation;     /* changes when the handle is made for another object; written under lock */
         struct xattr_snapshot *xattrs;
+        struct gfid inside; /* confine.c: below this directory, as long as brick.moves is `inside_at`; under lock */
+        uint64_t inside_at;
+        atomic_uint xattr_bytes; /* of memory for it */
         _Atomic(struct lock_table *) locks; /* owned by lock.c; NULL = no lock was ever taken */
 };
 
@@ -73,17 +79,19 @@ struct brick {
         pthread_mutex_t lock;       /* sessions list, maintenance */
         pthread_rwlock_t dir_moves; /* read: a directory is being renamed; write: none is (object.c) */
         struct session *sessions;
+        atomic_uint_fast64_t moves; /* names that were taken away (confine.c) */
         atomic_bool full;           /* the space reserve is reached (brick.md §16.2) */
-        struct gfid index_gfids[3]; /* virtual index directories, random per start */
+        struct index *index; /* of pending work (index.h) */
         uint64_t next_reserve_check, next_purge, next_health;
-        atomic_uint_fast64_t ops, errors;
-        atomic_uint_fast64_t by_fop[64];
+        struct meter meter;
         struct inode *root;         /* referenced while the brick is open */
         bool bare_creations;        /* the file system gives new objects no attributes of its own (security labels) */
         uid_t uid;                  /* of the process: what new objects belong to */
         gid_t gid;
         struct group_cache *groups; /* server.manage-gids (groups.c) */
         atomic_bool no_new_locks;   /* graceful stop (brick.h) */
+        struct upcall_table *upcalls;
+        struct barrier *barrier;
         uint64_t lock_secret;       /* random: what lockinfo numbers are made with */
 };
 
@@ -98,6 +106,7 @@ struct open_fd {
         ino_t ino;           /* backing inode number of FD */
         int flags;           /* as opened */
         bool is_dir;
+        bool is_index; /* a directory of the index: can only be listed */
         pthread_mutex_t dir_lock; /* readdir on one descriptor is serialised */
         int64_t dir_pos;          /* where the next getdents continues */
 };
@@ -117,6 +126,7 @@ struct session {
         uint32_t fd_cap;
         uint32_t fd_low; /* no number below is free */
         _Atomic(struct lock_session *) locks; /* owned by lock.c; NULL = no lock was ever asked for */
+        struct upcall_session *upcalls;       /* owned by upcall.c; NULL = watches nothing */
 };
 
 #define SESSION_FDS_MAX 65536
@@ -143,6 +153,12 @@ struct caller { /* after squashing (brick.md §15.4) */
         const uint32_t *groups;
 };
 
+/* Whose name a request took away, for those who are told (upcall.h). */
+struct op_victim {
+        struct gfid gfid; /* null: nobody's */
+        bool gone;        /* that was the last name, and nobody has the object open */
+};
+
 struct op {
         struct brick *brick;
         struct session *session;
@@ -154,6 +170,8 @@ struct op {
         struct xdata xdata;          /* the request's known keys, typed; the others as pairs */
         struct dict reply;           /* xdata of the answer, being built; NULL dict if it stays empty */
         struct arena *arena;
+        struct op_victim victim;
+        bool held_back; /* the answer waits for the barrier (barrier.h) */
 };
 
 /* Handlers return 0, a negative errno (the dispatcher then sends op_ret -1 with a zeroed body and op->reply), or OP_PARKED:
@@ -168,6 +186,13 @@ FOPS(FOP_HANDLER_)
 static inline bool op_internal(const struct op *op)
 {
         return op->caller.pid < 0;
+}
+
+/* INODE may be NULL. Counts only if the request succeeds. */
+static inline void op_set_victim(struct op *op, const struct inode *inode, bool gone)
+{
+        if (inode)
+                op->victim = (struct op_victim){inode->gfid, gone};
 }
 
 /* ---- objects on disk (object.c) ---------------------------------------------------------------------------------------- */
@@ -256,6 +281,8 @@ int handle_open_dir(struct brick *b, struct inode *dir, int *ret_fd);
 
 /* The iatt of O for this session's client, times from mdata when there is one; root and sub-directory rules applied. */
 int attr_iatt(struct op *op, struct object *o, struct iatt *ret);
+/* What a stat alone says, as the object GFID. */
+void attr_of_stat(const struct stat *st, const struct gfid *gfid, struct iatt *ret);
 /* The same for an open descriptor. Fills *ret_st too if not NULL. */
 int attr_iatt_fd(struct op *op, const struct io_fd *io, struct iatt *ret, struct stat *ret_st);
 /* Updates the mdata of an object by the request's time for the flags in WHICH (TIMES_CTIME|…, already selected from the
@@ -370,7 +397,7 @@ int acl_text_of(struct op *op, struct object *o, bool default_acl, char **ret);
 
 /* Is there pending work in the index of this brick (brick.md §12.5)? */
 bool index_pending(struct brick *b);
-/* Answers the virtual names of the index (brick.md §12.4): -ENODATA where there is no index. -ENOENT: not such a name. */
+/* Answers the virtual names of the index (brick.md §12.4). -ENOENT: not such a name. */
 int index_getxattr(struct op *op, const char *name, struct dict *dict);
 
 /* Evaluates the reserve now. */

@@ -255,8 +255,7 @@ int fop_fsync(struct op *op, const struct fsync_fop_req *req, struct fsync_fop_r
 
 /* ---- truncation ------------------------------------------------------------------------------------------------ */
 
-/* The NFS server (pid 1) truncates for an owner who has just taken his own write permission away. */
-static int truncate_check(struct op *op, struct object *o)
+int io_truncate_check(struct op *op, struct object *o)
 {
         if (S_ISDIR(o->st.st_mode))
                 return -EISDIR;
@@ -270,7 +269,7 @@ static int truncate_check(struct op *op, struct object *o)
 
 static int truncate_object(struct op *op, struct object *o, uint64_t size, struct truncate_fop_rep *rep)
 {
-        int r = truncate_check(op, o);
+        int r = io_truncate_check(op, o);
         if (r == 0)
                 r = attr_iatt(op, o, &rep->prestat);
         if (r == 0)

@@ -15,6 +15,10 @@ bool io_inside(const struct stat *st, uint64_t offset, uint64_t len);
 /* What the kernel does when somebody else than root changes a file with MODE: no set-id bits survive. */
 int io_drop_privileges(struct op *op, const struct place *at, mode_t mode);
 
+/* May OP truncate O by its gfid? The NFS server (pid 1) does so for an owner who has just taken his own write permission
+ * away. */
+int io_truncate_check(struct op *op, struct object *o);
+
 /* The object's write lock, if WANTED. io_unlock() on a lock not taken is nothing. */
 void io_lock(struct op *op, const struct inode *inode, bool wanted, struct entry_guard *ret);
 void io_unlock(struct entry_guard *g);

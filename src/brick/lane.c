@@ -21,6 +21,7 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "brick/transport.h"
 #include "proto/fop.h"
 
 #define IDLE_SECONDS 10
@@ -46,6 +47,7 @@ struct worker {
         struct lane *lane;
         struct arena arena;
         struct buf spare;  /* the read buffer while no connection holds it */
+        struct buf cipher; /* what was read and is to be decrypted */
         struct conn *conn; /* whose request runs; NULL: something else that may take long */
         uint64_t serving;
         size_t promised;               /* of that request, to conn->promised */
@@ -474,16 +476,11 @@ static enum verdict leader_records(struct worker *w, struct conn *c)
 static enum verdict leader_read(struct worker *w, struct conn *c)
 {
         bool fresh = c->in.in.len == c->in.start;
-        size_t size, want = fresh ? READ_FIRST : MIN(MAX(c->missing, (size_t)READ_MORE), (size_t)READ_STEP);
+        size_t want = fresh ? READ_FIRST : MIN(MAX(c->missing, (size_t)READ_MORE), (size_t)READ_STEP);
         reader_lend(w, c);
-        uint8_t *at = record_reader_space(&c->in, want, &size);
-        if (!at)
+        ssize_t n = transport_read(c, want, &w->cipher);
+        if (n <= 0 && n != -EAGAIN && n != -EINTR)
                 return CLOSED;
-        ssize_t n = read(c->fd, at, size);
-        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
-                return CLOSED;
-        if (n > 0)
-                record_reader_filled(&c->in, (size_t)n);
         return leader_records(w, c);
 }
 
@@ -670,7 +667,8 @@ static bool worker_leaves(struct lane *l)
 static void *worker_main(void *arg)
 {
         struct lane *l = arg;
-        struct worker w = {.lane = l, .arena = ARENA_INIT(ARENA_MAX), .spare = BUF_INIT(SPARE_MAX)};
+        struct worker w = {.lane = l, .arena = ARENA_INIT(ARENA_MAX), .spare = BUF_INIT(SPARE_MAX),
+                           .cipher = BUF_INIT(SPARE_MAX)};
         struct loop *loop = l->export->process->loop;
         pthread_mutex_lock(&l->lock);
         while (worker_step(l, &w))
@@ -682,6 +680,7 @@ static void *worker_main(void *arg)
                 (void)usleep(1000);
         arena_done(&w.arena);
         buf_done(&w.spare);
+        buf_done(&w.cipher);
         return NULL;
 }
 

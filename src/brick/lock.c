@@ -17,11 +17,10 @@ enum entrylk_cmd { ENTRYLK_LOCK = 0, ENTRYLK_UNLOCK = 1, ENTRYLK_LOCK_NOWAIT = 2
 
 typedef int (*lock_apply_fn)(struct lock_set *, const struct lock_request *, const struct lock_events *);
 
+/* For a request that takes something. */
 static int limits_check(const struct op *op, const struct lock_session *ls, const struct lock_request *want)
 {
         uint32_t total = atomic_load(&ls->totals.waiting);
-        if (want->type == LOCK_TYPE_UNLOCK)
-                return 0;
         if (atomic_load(&op->brick->no_new_locks))
                 return -ENOTCONN;
         if (want->wait && total >= LOCK_WAITS_PER_SESSION)
@@ -34,7 +33,8 @@ static int limits_check(const struct op *op, const struct lock_session *ls, cons
 static int step_apply(struct op *op, struct lock_step *st, struct lock_session *ls, struct lock_request *want,
                       lock_apply_fn apply)
 {
-        int r = limits_check(op, ls, want);
+        bool takes = apply != lock_release && want->type != LOCK_TYPE_UNLOCK;
+        int r = takes ? limits_check(op, ls, want) : 0;
         if (r < 0)
                 return r;
         struct lock_hold *h = lock_hold_get(st->table, ls, st->inode);

@@ -5,6 +5,7 @@
  */
 #include "brick/cache.h"
 #include "brick/gfid2path.h"
+#include "brick/index.h"
 #include "brick/names.h"
 
 #define LOOKUP_ATTEMPTS 10 /* each fails only if the name comes to mean another object meanwhile */
@@ -138,9 +139,13 @@ static int lookup_by_gfid(struct op *op, const struct lookup_fop_req *req, struc
 
 int fop_lookup(struct op *op, const struct lookup_fop_req *req, struct lookup_fop_rep *rep)
 {
-        if (req->bname.len > 0)
-                return lookup_by_name(op, req, rep);
-        return lookup_by_gfid(op, req, rep);
+        struct index_dir dir;
+        if (index_find(op, req->bname.len > 0 ? &req->pargfid : &req->gfid, &dir))
+                return index_lookup(op, &dir, req->bname.len > 0 ? req->bname.s : "", rep);
+        int r = req->bname.len > 0 ? lookup_by_name(op, req, rep) : lookup_by_gfid(op, req, rep);
+        if (r == 0 && rep->op_ret == 0 && !req->xdata.null)
+                op->reply.null = false; /* disperse heals no attributes after a look-up without a dictionary */
+        return r;
 }
 
 /* ---- attributes ---------------------------------------------------------------------------------------------------- */

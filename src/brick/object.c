@@ -8,6 +8,7 @@
  * caller who passes HEAL_GFID. Entry locks come before inode.lock. Any thread.
  */
 #include "brick/cache.h"
+#include "brick/confine.h"
 #include "brick/names.h"
 #include "brick/gfid2path.h"
 
@@ -139,6 +140,8 @@ static int by_gfid(struct op *op, const struct gfid *gfid, bool parked_too, stru
         int r = find_now(b, parked_too, &o);
         if (r == -ESTALE) /* after a removal in progress, which may have parked the file or left it where it was */
                 r = find_now(b, parked_too, &o);
+        if (r == 0)
+                r = confine_check(op, &o);
         if (r < 0) {
                 object_done(b, &o);
                 return r;
@@ -437,6 +440,10 @@ int io_fd_get(struct op *op, const struct gfid *gfid, int64_t number, int flags,
         struct open_fd *of = session_fd_get(op->session, number);
         if (!of)
                 return -EBADF;
+        if (of->is_index) {
+                open_fd_unref(op->brick, of);
+                return -EINVAL;
+        }
         *ret = (struct io_fd){.of = of, .inode = inode_ref(of->inode), .fd = of->fd, .ino = of->ino};
         return 0;
 }

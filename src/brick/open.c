@@ -4,7 +4,8 @@
  * everything of a brick goes through this one process, so the page cache is coherent. Devices, sockets and pipes are
  * never opened. Any thread.
  */
-#include "brick/internal.h"
+#include "brick/index.h"
+#include "brick/io.h"
 #include "brick/mandatory.h"
 #include "brick/names.h"
 
@@ -80,6 +81,13 @@ static int open_object(struct op *op, struct object *o, unsigned flags, struct o
         r = open_fd_open(op->brick, o, (int)(flags & OPEN_FLAGS_PASSED), (int)flags, &of);
         if (r < 0)
                 return r;
+        if (flags & O_TRUNC) {
+                r = io_drop_privileges(op, &(struct place){.dirfd = of->fd}, o->st.st_mode);
+                if (r < 0) {
+                        open_fd_unref(op->brick, of);
+                        return r;
+                }
+        }
         uint32_t times = attr_object_times(op) & (flags & O_TRUNC ? UINT32_MAX : TIMES_ATIME);
         if (times)
                 (void)attr_touch(op, o->inode, &o->at, times); /* the file is open: its times are not worth failing */
@@ -111,6 +119,9 @@ static int opendir_object(struct op *op, struct object *o, struct opendir_fop_re
 
 int fop_opendir(struct op *op, const struct opendir_fop_req *req, struct opendir_fop_rep *rep)
 {
+        struct index_dir dir;
+        if (index_find(op, &req->gfid, &dir))
+                return index_opendir(op, &dir, rep);
         struct object o;
         int r = object_by_gfid(op, &req->gfid, &o);
         if (r < 0)
@@ -178,7 +189,9 @@ int fop_fsyncdir(struct op *op, const struct fsyncdir_fop_req *req, struct fsync
         int r = io_fd_get(op, &req->gfid, req->fd, O_RDONLY | O_DIRECTORY, &io);
         if (r < 0)
                 return r;
-        r = disk_sync(op->brick->disk, io.fd, req->data != 0);
+        r = read_only_check(op); /* as stock does */
+        if (r == 0)
+                r = disk_sync(op->brick->disk, io.fd, req->data != 0);
         if (r == 0)
                 r = fill_lock_counts(op, io.inode, &op->reply);
         io_fd_done(op->brick, &io);

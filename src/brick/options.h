@@ -30,9 +30,17 @@
         O(anon_uid, u32, "anonuid", "65534")                                                                           \
         O(anon_gid, u32, "anongid", "65534")                                                                           \
         O(manage_gids, bool, "manage-gids", "off")                                                                     \
+        O(arbiter, bool, "arbiter", "off")                                                                             \
         O(read_only, bool, "read-only", "off")                                                                         \
+        O(barrier, bool, "barrier", "off")                                                                             \
+        O(barrier_timeout, u32, "barrier-timeout", "120")                                                              \
+        O(cache_invalidation, bool, "cache-invalidation", "off")                                                       \
+        O(cache_invalidation_timeout, u32, "cache-invalidation-timeout", "60")                                         \
         O(outstanding_limit, u32, "rpc.outstanding-rpc-limit", "64")                                                   \
         O(inode_lru_limit, u32, "inode-lru-limit", "16384")                                                            \
+        O(index_dirty, text, "xattrop-dirty-watchlist", "trusted.afr.dirty")                                           \
+        O(index_pending, text, "xattrop-pending-watchlist", "")                                                        \
+        O(index_pending64, text, "xattrop64-watchlist", "trusted.ec.dirty")                                            \
         O(notify_contention, bool, "notify-contention", "on")                                                          \
         O(notify_contention_delay, u32, "notify-contention-delay", "5")                                                \
         O(revocation_secs, u32, "revocation-secs", "0")                                                                \
@@ -43,6 +51,7 @@
         O(allow_insecure, bool, "rpc-auth-allow-insecure", "on")                                                       \
         O(auth_allow, text, "auth-allow", "*")                                                                         \
         O(auth_reject, text, "auth-reject", "")                                                                        \
+        O(auth_ssl_allow, text, "auth-ssl-allow", "")                                                                  \
         O(auth_user, text, "auth-user", "")                                                                            \
         O(auth_password, text, "auth-password", "")
 

@@ -13,6 +13,7 @@
 
 #include "base/disk.h"
 #include "base/log.h"
+#include "brick/doorman.h"
 #include "brick/drain.h"
 #include "brick/lane.h"
 
@@ -54,6 +55,7 @@ void process_stop(struct process *p)
         timer_start(p->loop, &p->stop_timer, STOP_SECONDS * NS_PER_SEC, stop_late);
         p->listener = listener_free(p->loop, p->listener);
         greeter_close_all(p);
+        p->doorman = doorman_free(p->doorman);
         p->maintenance = maintenance_free(p->maintenance);
         while (p->exports)
                 export_detach(p->exports, NULL, NULL);

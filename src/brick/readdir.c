@@ -7,7 +7,9 @@
  */
 #include <dirent.h>
 
-#include "brick/internal.h"
+#include "brick/ancestry.h"
+#include "brick/index.h"
+#include "brick/listing.h"
 
 #define BUDGET_MAX (1 * MIB)
 #define BUDGET_PER_ENTRY 208u /* plus the name and its NUL */
@@ -21,6 +23,8 @@ struct listing {
         struct object dir;
         bool is_top; /* brick root or sub-directory mount: hides .glusterfs, ".." leads nowhere */
         bool skip_dirs;
+        bool (*hidden)(void *arg, const char *name); /* may be NULL */
+        void *hidden_arg;
         uint64_t offset; /* where the client continues */
         uint32_t budget;
         bool eof;
@@ -40,7 +44,7 @@ static uint8_t type_of_entry(struct listing *l, const struct disk_dirent *d)
 
 static bool entry_hidden(const struct listing *l, const struct disk_dirent *d, uint8_t type)
 {
-        if (l->skip_dirs && type == DT_DIR)
+        if ((l->skip_dirs && type == DT_DIR) || (l->hidden && l->hidden(l->hidden_arg, d->d_name)))
                 return true;
         return d->d_ino == l->op->brick->dotgluster_ino && streq(d->d_name, ".glusterfs") &&
                gfid_is_root(&l->io->inode->gfid);
@@ -263,8 +267,30 @@ static int list(struct op *op, const struct gfid *gfid, int64_t number, uint64_t
         return r;
 }
 
+int list_names_of(struct op *op, struct io_fd *io, uint64_t offset, uint32_t size,
+                  bool (*hidden)(void *arg, const char *name), void *arg, struct dirent_list *ret, bool *ret_eof)
+{
+        if (offset > INT64_MAX)
+                return -EINVAL;
+        struct listing l = {.op = op,
+                            .io = io,
+                            .hidden = hidden,
+                            .hidden_arg = arg,
+                            .offset = offset,
+                            .budget = MIN(size, (uint32_t)BUDGET_MAX)};
+        int r = list_names(&l);
+        if (r < 0)
+                return r;
+        *ret = (struct dirent_list){l.v, l.n};
+        *ret_eof = l.eof;
+        return 0;
+}
+
 int fop_readdir(struct op *op, const struct readdir_fop_req *req, struct readdir_fop_rep *rep)
 {
+        struct index_dir dir;
+        if (index_find(op, &req->gfid, &dir))
+                return index_readdir(op, &dir, req, rep);
         struct listing l;
         int r = list(op, &req->gfid, req->fd, req->offset, req->size, false, &l);
         if (r < 0)
@@ -278,6 +304,8 @@ int fop_readdir(struct op *op, const struct readdir_fop_req *req, struct readdir
 int fop_readdirp(struct op *op, const struct readdirp_fop_req *req, struct readdirp_fop_rep *rep)
 {
         struct listing l;
+        if (op->xdata.ancestry_dentry.present)
+                return ancestry_list(op, req, rep);
         int r = list(op, &req->gfid, req->fd, req->offset, req->size, true, &l);
         if (r < 0)
                 return r;

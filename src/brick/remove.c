@@ -1,6 +1,7 @@
 /* UNLINK and RMDIR (spec: brick.md §8.7, §8.8). */
 #include "brick/entry.h"
 #include "brick/guard.h"
+#include "brick/index.h"
 #include "brick/names.h"
 
 #include <stdio.h>
@@ -112,6 +113,7 @@ static int unlink_in_parent(struct op *op, struct object *parent, const char *na
         int r = find_victim(op, parent, name, &o);
         if (r == 0) {
                 r = unlink_victim(op, parent, &o);
+                op_set_victim(op, o.inode, o.st.st_nlink == 0);
                 object_done(op->brick, &o);
         }
         entry_unlock(&guard);
@@ -120,6 +122,9 @@ static int unlink_in_parent(struct op *op, struct object *parent, const char *na
 
 int fop_unlink(struct op *op, const struct unlink_fop_req *req, struct unlink_fop_rep *rep)
 {
+        struct index_dir dir;
+        if (index_find(op, &req->pargfid, &dir))
+                return index_unlink(op, &dir, req->bname.s, rep);
         struct object parent;
         int r = entry_parent(op, &req->pargfid, req->bname.s, -EISDIR, &parent);
         if (r < 0)
@@ -203,6 +208,7 @@ static int rmdir_in_parent(struct op *op, struct object *parent, const char *nam
         int r = find_victim(op, parent, name, &o);
         if (r == 0) {
                 r = rmdir_victim(op, parent, &o, whole);
+                op_set_victim(op, o.inode, true);
                 object_done(op->brick, &o);
         }
         entry_unlock(&guard);
@@ -211,6 +217,9 @@ static int rmdir_in_parent(struct op *op, struct object *parent, const char *nam
 
 int fop_rmdir(struct op *op, const struct rmdir_fop_req *req, struct rmdir_fop_rep *rep)
 {
+        struct index_dir dir;
+        if (index_find(op, &req->pargfid, &dir))
+                return index_rmdir(op, &dir, req->bname.s, req->xflags != 0, rep);
         struct object parent;
         int r = entry_parent(op, &req->pargfid, req->bname.s, -EINVAL, &parent);
         if (r < 0)

@@ -197,6 +197,8 @@ static int move(struct rename *m)
         unlock_inodes(m);
         if (dir)
                 pthread_rwlock_unlock(&b->dir_moves);
+        if (r == 0 && m->target_exists)
+                op_set_victim(m->op, m->target.inode, m->target_gone);
         if (r == 0 && m->target_gone)
                 inode_forget(b, m->target.inode);
         return r;

@@ -4,7 +4,8 @@
  * closing happens when no request of the session runs any more. A sub-directory mount is resolved once, at opening, to
  * the gfid that stands for the root in this session.
  */
-#include "brick/internal.h"
+#include "brick/barrier.h"
+#include "brick/upcall.h"
 
 #define SUBDIR_ARENA_MAX MIB
 
@@ -138,6 +139,8 @@ struct session *session_close(struct session *s)
                 return NULL;
         session_unlink(s); /* first: who walks the list looks at the locks */
         lock_session_gone(s);
+        upcall_session_gone(s);
+        barrier_session_gone(s);
         return session_free(s);
 }
 

@@ -141,6 +141,7 @@ static const struct special_name special_names[] = {
         {XATTR_GFID, set_nothing},
         {XATTR_VOLUME_ID, set_nothing},
         {"trusted.io-stats-dump", set_nothing},
+        {"trusted.SGI_ACL_*", set_nothing}, /* what they mean comes as system.posix_acl_* */
         {"glusterfs.internal-ctx*", set_nothing},
         {"force-replace*", set_nothing},
         {"trusted.glusterfs.pathinfo", refuse_access},
@@ -216,7 +217,8 @@ static int sync_store(struct op *op, struct object *o, const struct dict *dict)
         for (uint32_t i = 0; i < dict->count; i++) {
                 const char *name = dict->pairs[i].key.s;
                 struct slice value;
-                if (!name_in_namespace(name) || name_is_identity(name) || starts_with(name, XATTR_GFID2PATH))
+                if (!name_in_namespace(name) || name_is_identity(name) || name_is_xfs_acl(name) ||
+                    starts_with(name, XATTR_GFID2PATH))
                         continue;
                 int r = dict_value_bytes(&dict->pairs[i].value, op->arena, &value);
                 if (r == 0)
@@ -353,7 +355,7 @@ static int remove_check(const struct op *op, const char *name)
 static int remove_one(struct op *op, struct object *o, const char *name)
 {
         int r = remove_check(op, name);
-        if (r < 0)
+        if (r < 0 || name_is_xfs_acl(name))
                 return r;
         if (streq(name, XATTR_ACL_TEXT))
                 name = ACL_XATTR_ACCESS;

@@ -1,12 +1,13 @@
 /* XATTROP, FXATTROP: atomic arithmetic on attributes that clients own (spec: brick.md §11).
  *
  * Read, combine, write happen under inode.lock (which is recursive), key after key; an error leaves the earlier keys
- * changed, as the protocol wants it. A request of zeros only reads. Changes of the index of pending work (§12.2) belong
- * around change_all(). Any thread.
+ * changed, as the protocol wants it. A request of zeros only reads. The index of pending work (§12.2) is told before the
+ * first and after the last key, under the same lock. Any thread.
  */
 #include <endian.h>
 
 #include "brick/cache.h"
+#include "brick/index.h"
 #include "brick/names.h"
 
 #define VALUE_MAX (64 * KIB) /* what the kernel stores */
@@ -85,6 +86,8 @@ static void combine(struct change *c)
 
 static int change_check(struct change *c)
 {
+        if (!starts_with(c->name, "trusted.")) /* nobody asks whether the caller may write the others */
+                return -ENOTSUP;
         if (name_is_identity(c->name) || streq(c->name, XATTR_MDATA) || starts_with(c->name, XATTR_GFID2PATH))
                 return -EPERM;
         if (c->value.len > VALUE_MAX)
@@ -156,10 +159,12 @@ static int change_one(struct op *op, struct object *o, enum xattrop kind, const 
 
 static int change_all(struct op *op, struct object *o, enum xattrop kind, const struct dict *request, struct dict *dict)
 {
-        int r = 0;
         pthread_mutex_lock(&o->inode->lock);
+        int r = index_before(op, o->inode, kind, request);
         for (uint32_t i = 0; r == 0 && i < request->count; i++)
                 r = change_one(op, o, kind, &request->pairs[i], dict);
+        if (r == 0)
+                index_after(op, o->inode, kind, dict);
         pthread_mutex_unlock(&o->inode->lock);
         return r;
 }

@@ -87,5 +87,9 @@ int run_volume_info(const struct cli *cli, const struct command *command, int ar
 int run_volume_list(const struct cli *cli, const struct command *command, int argc, char **argv);
 int run_volume_status(const struct cli *cli, const struct command *command, int argc, char **argv);
 
+int run_metrics(const struct cli *cli, const struct command *command, int argc, char **argv);
+/* Exit status 0 clean, 1 findings, 2 not checked. */
+int run_brick_check(const struct cli *cli, const struct command *command, int argc, char **argv);
+
 /* All commands that are there, with options: --help. */
 void help_print(const struct cli *cli);

@@ -40,6 +40,9 @@ static const struct command table[] = {
          run_record_export},
         {"record import", "<FILE> [force]", "take up a volume that was defined or exported on another node",
          EFFECT_CHANGES, run_record_import},
+        {"metrics", "", "show what the bricks of this node count, as text for Prometheus", EFFECT_READS, run_metrics},
+        {"brick check", "<PATH> [--repair]", "check a brick directory; with --repair, put right what can be (exit 2: not checked)",
+         EFFECT_NONE, run_brick_check},
 
         LATER("volume add-brick"),
         LATER("volume barrier"),

@@ -12,6 +12,8 @@
         C(run_dir, "run-dir", "/run/mortar", "DIR", "where sockets are")                                               \
         C(log_dir, "log-dir", "/var/log/mortar", "DIR", "where brick processes write their logs")                      \
         C(listen, "listen", "*:24007", "ADDRESS", "where clients ask for volfiles and ports")                          \
+        C(secure_access_file, "secure-access-file", "/var/lib/glusterd/secure-access", "FILE",                         \
+          "clients must speak TLS at --listen if this file exists")                                                    \
         C(bricks_per_process, "bricks-per-process", "0", "N", "bricks of one brick process; 0: all in one")            \
         C(brick_ports, "brick-ports", "49152-60999", "A-B", "TCP ports of brick processes")                            \
         C(drain_seconds, "drain-seconds", "10", "N", "time that clients get to finish when a brick is stopped")        \

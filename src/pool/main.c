@@ -204,7 +204,10 @@ static int listen_management(struct pool *p, const struct config *c, struct erro
 static int listen_clients(struct pool *p, const struct config *c, struct error *e)
 {
         struct address at;
-        int r = address_parse(c->listen, &at);
+        int r = secure_access_load(&p->secure_access, c->secure_access_file, e);
+        if (r < 0)
+                return r;
+        r = address_parse(c->listen, &at);
         if (r == 0)
                 r = serve_clients(p, &at);
         return r < 0 ? error_set(e, r, "listening at %s: %s", c->listen, strerror(-r)) : 0;

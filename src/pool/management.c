@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "pool/metrics.h"
 #include "pool/options.h"
 #include "pool/pool.h"
 #include "pool/renew.h"
@@ -328,6 +329,12 @@ static int command_volume_status(struct fibre *self, struct pool *p, const json_
 {
         (void)self;
         return command_show(p, args, show_entry_status, ret, e);
+}
+
+static int command_metrics(struct fibre *self, struct pool *p, const json_t *args, json_t **ret, struct error *e)
+{
+        (void)args;
+        return metrics_collect(self, p, ret, e);
 }
 
 /* ---- one request ------------------------------------------------------------------------------------------------- */

@@ -24,6 +24,7 @@
  *   volume_info    volume (absent: all)                        -> {"volumes": [VOLUME…]}
  *   volume_list                                                -> {"volumes": ["name"…]}
  *   volume_status  volume (absent: all)                        -> {"volumes": [{"name", "started", "bricks"}…]}
+ *   metrics                                                    -> pool/metrics.h
  *   volume_set     volume, options [["key", "value"]…]         -> {"volume": VOLUME}
  *   volume_reset   volume, option (absent: all), force         -> {"volume": VOLUME, "kept": options that need force}
  *   volume_get     volume, option (absent: all)                -> {"options": [{name, value, default}…]}
@@ -44,6 +45,7 @@
         C(volume_info, "volume-info", READS)                                                                           \
         C(volume_list, "volume-list", READS)                                                                           \
         C(volume_status, "volume-status", READS)                                                                       \
+        C(metrics, "metrics", READS)                                                                                   \
         C(volume_set, "volume-set", CHANGES)                                                                           \
         C(volume_reset, "volume-reset", CHANGES)                                                                       \
         C(volume_get, "volume-get", READS)                                                                             \

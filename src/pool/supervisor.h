@@ -62,5 +62,12 @@ struct brick_state {
 /* -ENOENT: not wanted. */
 int supervisor_state(const struct supervisor *s, const char *path, struct brick_state *ret);
 
+/* The control sockets of the processes that are there: their number, and *RET (for the caller to free; NULL for none), or
+ * -ENOMEM. */
+struct supervisor_socket {
+        char path[256];
+};
+int supervisor_sockets(const struct supervisor *s, struct supervisor_socket **ret);
+
 /* A child of ours ended (SIGCHLD). */
 void supervisor_reaped(struct supervisor *s, pid_t pid, int wait_status);

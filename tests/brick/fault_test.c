@@ -4,12 +4,14 @@
  * One scene is set up for every run, so what an operation must not touch is looked at as well. After the fault:
  *   - the brick shows the old tree or the new one, or a state that the operation's entry below permits;
  *   - an answer that says failure belongs to the old tree, one that says success to the new one;
- *   - after each name was looked up, the layout is whole (check.h);
+ *   - after each name was looked up, the layout is whole (check.h), and so it is after `brick check --repair`;
  *   - what did not happen can be asked for again, and then happens;
  *   - when everything is removed, nothing of it is left below .glusterfs.
  */
 #include "check.h"
 #include "tree.h"
+
+#include "brick/checker.h"
 
 #include <linux/falloc.h>
 
@@ -47,6 +49,22 @@ static int set_attr(struct client *c, const struct gfid *g, const char *key, con
         struct setxattr_fop_req req = {.gfid = *g};
         assert_int_equal(dict_add_ptr(&req.dict, &c->arena, key, value, (uint32_t)strlen(value)), 0);
         return CALL(c, SETXATTR, &req, &rep);
+}
+
+/* One counter of a changelog. NAME: recorded as changed (may be NULL). PURGE: those recorded before are done with. */
+static int add_pending(struct client *c, const struct gfid *g, int by, const char *name, bool purge)
+{
+        uint8_t value[12] = {0};
+        struct xattrop_fop_rep rep;
+        struct xattrop_fop_req req = {.gfid = *g};
+        memset(value, by < 0 ? 0xff : 0, 4);
+        value[3] = (uint8_t)by;
+        assert_int_equal(dict_add_ptr(&req.dict, &c->arena, "trusted.afr.v-client-1", value, sizeof value), 0);
+        if (name)
+                assert_int_equal(dict_add_str(&req.xdata, &c->arena, "glusterfs.xattrop-entry-create", name), 0);
+        if (purge)
+                assert_int_equal(dict_add_int(&req.xdata, &c->arena, "glusterfs.xattrop-purge-index", 1), 0);
+        return CALL(c, XATTROP, &req, &rep);
 }
 
 static struct gfid file_with(struct client *c, const struct gfid *parent, const char *name, const char *text)
@@ -98,6 +116,8 @@ static void scene_open(struct scene *s, uint64_t seed)
         s->empty = make_dir(c, &root, "empty");
         s->full = make_dir(c, &root, "full");
         s->below = file_with(c, &s->full, "below", "the text of below");
+        assert_int_equal(add_pending(c, &s->other, 1, NULL, false), 0);
+        assert_int_equal(add_pending(c, &s->full, 1, "below", false), 0);
         s->raw = harness_gfid(&s->h);
         s->fresh = harness_gfid(&s->h);
         assert_int_equal(disk_mknod(s->h.disk, AT_FDCWD, on_disk(&s->h, "raw"), S_IFREG | 0644, 0), 0);
@@ -121,8 +141,8 @@ static void scene_close(struct scene *s)
         harness_close(&s->h);
 }
 
-/* The node dies where it is, and comes back. */
-static void scene_crash(struct scene *s, bool power)
+/* The node dies where it is. */
+static void scene_die(struct scene *s, bool power)
 {
         s->c = client_close(s->c);
         s->h.brick = brick_close(s->h.brick);
@@ -130,6 +150,12 @@ static void scene_crash(struct scene *s, bool power)
                 sim_disk_power_cut(s->h.sim);
         else
                 sim_disk_process_crash(s->h.sim);
+        sim_disk_faults_clear(s->h.sim);
+}
+
+/* It comes back. */
+static void scene_return(struct scene *s)
+{
         sim_disk_faults_clear(s->h.sim);
         harness_reopen(&s->h);
         scene_connect(s);
@@ -400,6 +426,47 @@ static int run_xattrop(struct scene *s)
         return CALL(s->c, XATTROP, &req, &rep);
 }
 
+static int run_xattrop_first(struct scene *s)
+{
+        return add_pending(s->c, &s->file, 1, NULL, false);
+}
+
+static int run_xattrop_last(struct scene *s)
+{
+        return add_pending(s->c, &s->other, -1, NULL, false);
+}
+
+static int run_xattrop_name(struct scene *s)
+{
+        return add_pending(s->c, &s->dir, 1, "new", false);
+}
+
+static int run_xattrop_purge(struct scene *s)
+{
+        return add_pending(s->c, &s->full, -1, NULL, true);
+}
+
+static struct gfid index_gfid(struct scene *s, const char *name)
+{
+        struct gfid g;
+        struct getxattr_fop_rep rep;
+        const struct getxattr_fop_req req = {.gfid = root, .namelen = (uint32_t)strlen(name), .name = str_of(name)};
+        assert_int_equal(CALL(s->c, GETXATTR, &req, &rep), 0);
+        assert_int_equal(dict_get_gfid(&rep.dict, name, &g), 0);
+        return g;
+}
+
+/* As self-heal does with names of directories that are gone; it comes again if one is left. */
+static int run_remove_names(struct scene *s)
+{
+        char name[GFID_TEXT_LEN + 1];
+        struct rmdir_fop_rep rep;
+        const struct rmdir_fop_req req = {.pargfid = index_gfid(s, "glusterfs.xattrop_entry_changes_gfid"),
+                                          .bname = str_of(gfid_format(&s->full, name)),
+                                          .xflags = 1};
+        return CALL(s->c, RMDIR, &req, &rep);
+}
+
 /* ---- operations: contents ---------------------------------------------------------------------------------------- */
 
 static int write_to(struct scene *s, uint32_t flag)
@@ -529,6 +596,11 @@ static const struct operation operations[] = {
         {"setxattr of many", run_setxattr_many, "file", .crash = TREE_ATTRS, .failed = TREE_ATTRS},
         {"removexattr", run_removexattr},
         {"xattrop", run_xattrop, "file", .crash = TREE_ATTRS, .failed = TREE_ATTRS},
+        {"xattrop of the first entry", run_xattrop_first},
+        {"xattrop of the last entry", run_xattrop_last},
+        {"xattrop with a name", run_xattrop_name},
+        {"xattrop that purges", run_xattrop_purge},
+        {"rmdir of names in the index", run_remove_names, .once = true},
         {"write", run_write, "file", .power = DATA_PARTLY},
         {"write with O_SYNC", run_write_sync, "file", .failed = DATA_PARTLY, .power = DATA_PARTLY},
         {"truncate to less", run_truncate_short},
@@ -541,8 +613,14 @@ static const struct operation operations[] = {
 
 /* ---- judging ----------------------------------------------------------------------------------------------------- */
 
-enum fault { FAULT_EIO, FAULT_ENOSPC, FAULT_CRASH, FAULT_POWER, FAULTS };
-static const char *const fault_names[FAULTS] = {"EIO", "ENOSPC", "a crash", "a power cut"};
+enum fault { FAULT_EIO, FAULT_ENOSPC, FAULT_CRASH, FAULT_POWER, FAULT_CRASH_CHECKED, FAULT_POWER_CHECKED, FAULTS };
+static const char *const fault_names[FAULTS] = {"EIO",         "ENOSPC",          "a crash",
+                                                "a power cut", "a crash, repaired", "a power cut, repaired"};
+
+static bool is_power_cut(enum fault f)
+{
+        return f == FAULT_POWER || f == FAULT_POWER_CHECKED;
+}
 
 struct trial {
         const struct operation *o;
@@ -574,10 +652,10 @@ static bool is_like(const struct trial *t, const struct tree *want, int mask)
 static void judge_answer(struct trial *t)
 {
         const struct operation *o = t->o;
-        if (t->effect > 0 && t->fault == FAULT_POWER) {
+        if (t->effect > 0 && is_power_cut(t->fault)) {
                 if (!is_like(t, t->before, o->crash | o->power) && !is_like(t, t->after, o->crash | o->power))
                         condemn(t, "neither the old state nor the new one");
-        } else if (t->effect > 0 && t->fault == FAULT_CRASH) {
+        } else if (t->effect > 0 && t->fault >= FAULT_CRASH) {
                 if (!is_like(t, t->before, o->crash) && !is_like(t, t->after, o->crash))
                         condemn(t, "neither the old state nor the new one");
         } else if (t->answer < 0) {
@@ -626,11 +704,26 @@ static void judge_gfids(struct trial *t)
                 look_by_gfid(t, all[k]);
 }
 
+/* What is pending in a directory is pending for a name. */
+static void judge_names(struct trial *t)
+{
+        uint8_t pending[12] = {0};
+        struct harness *h = &t->s->h;
+        char dir[GFID_TEXT_LEN + 1];
+        (void)disk_getxattr(h->disk, AT_FDCWD, on_disk(h, "dir"), "trusted.afr.v-client-1", pending, sizeof pending);
+        if (pending[3] &&
+            !exists_on_disk(h, on_disk(h, ".glusterfs/indices/entry-changes/%s/new", gfid_format(&t->s->dir, dir))))
+                condemn(t, "a directory has something pending, and no name is recorded");
+}
+
 static void judge_layout(struct trial *t)
 {
+        judge_names(t);
         struct harness *h = &t->s->h;
-        if (t->o->parks)
-                scene_crash(t->s, false);
+        if (t->o->parks) {
+                scene_die(t->s, false);
+                scene_return(t->s);
+        }
         purge_landfill(h);
         if (check_brick(h->disk, h->path, 0) != 0)
                 condemn(t, "the layout is damaged");
@@ -657,6 +750,34 @@ static void judge_removal(struct trial *t)
                 condemn(t, "something is left when all is removed");
 }
 
+/* ---- the checker --------------------------------------------------------------------------------------------------- */
+
+/* What a crash leaves is among what docs/formats/brick-crash-states.md lists. */
+static void take_finding(void *arg, const struct finding *f)
+{
+        static const enum finding_class listed[] = {FINDING_NO_HANDLE,  FINDING_WRONG_HANDLE, FINDING_DANGLING, FINDING_PATHS,
+                                                    FINDING_PATHS_PART, FINDING_NO_GFID,      FINDING_LEFTOVER, FINDING_INDEX_STALE};
+        const struct trial *t = arg;
+        for (size_t k = 0; k < ELEMENTSOF(listed); k++)
+                if (f->class == listed[k] && f->severity != FINDING_ERROR)
+                        return;
+        fail_msg("%s, %s at effect %u: the checker finds %s at %s: %s", t->o->name, fault_names[t->fault], t->effect,
+                 finding_class_word(f->class), f->path, f->text);
+}
+
+/* `brick check --repair` before the brick comes back does what look-ups would do. */
+static void repair(struct trial *t)
+{
+        const struct check_config config = {.repair = true, .report = take_finding, .arg = t};
+        struct check_totals totals;
+        struct harness *h = &t->s->h;
+        for (unsigned pass = 0; pass < 2; pass++) {
+                if (brick_check(h->disk, h->path, &config, &totals, NULL) < 0 || totals.left > 0)
+                        fail_msg("%s, %s at effect %u: not repaired", t->o->name, fault_names[t->fault], t->effect);
+                assert_true(pass == 0 || totals.repaired == 0);
+        }
+}
+
 /* ---- the loop ---------------------------------------------------------------------------------------------------- */
 
 static void arm(struct sim_disk *d, enum fault fault, unsigned effect)
@@ -677,8 +798,12 @@ static bool try_fault(struct trial *t, unsigned effect, uint64_t seed)
         t->answer = t->o->run(&s);
         bool fired = sim_disk_fault_fired(s.h.sim);
         t->effect = fired ? effect : 0;
-        if (fired && t->fault >= FAULT_CRASH)
-                scene_crash(&s, t->fault == FAULT_POWER);
+        if (fired && t->fault >= FAULT_CRASH) {
+                scene_die(&s, is_power_cut(t->fault));
+                if (t->fault >= FAULT_CRASH_CHECKED)
+                        repair(t);
+                scene_return(&s);
+        }
         sim_disk_faults_clear(s.h.sim);
         if (t->answer < 0 && t->fault < FAULT_CRASH)
                 judge_untouched(t);
@@ -712,7 +837,7 @@ static void faults_of(const struct operation *o)
         static struct trial t;
         take_before_and_after(o, &before, &after);
         for (int f = 0; f < FAULTS; f++) {
-                unsigned runs = f == FAULT_POWER ? POWER_CUTS : 1;
+                unsigned runs = is_power_cut(f) ? POWER_CUTS : 1;
                 bool fired = true;
                 for (unsigned effect = 1; fired; effect++) {
                         for (unsigned run = 1; run <= runs; run++) {
@@ -748,9 +873,9 @@ static bool open_with_fault(struct scene *s, enum fault fault, unsigned effect)
                 s->h.brick = NULL;
         bool fired = sim_disk_fault_fired(s->h.sim);
         s->h.brick = brick_close(s->h.brick);
-        if (fault == FAULT_POWER)
+        if (is_power_cut(fault))
                 sim_disk_power_cut(s->h.sim);
-        else if (fault == FAULT_CRASH)
+        else if (fault >= FAULT_CRASH)
                 sim_disk_process_crash(s->h.sim);
         assert_int_equal(sim_disk_open_count(s->h.sim), 0);
         sim_disk_faults_clear(s->h.sim);

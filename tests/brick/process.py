@@ -106,8 +106,8 @@ class Process:
         (size,) = struct.unpack_from(">I", rep, at)
         return {b["path"]: b for b in json.loads(rep[at + 4:at + 4 + size])}
 
-    def client(self, brick=None, expect=0, **pairs):
-        c = Client(self.port)
+    def client(self, brick=None, expect=0, tls=None, **pairs):
+        c = Client(self.port, tls=tls)
         if brick:
             ret, errno, d = c.setvolume(dict({"remote-subvolume": brick.path, "process-uuid": str(uuid.uuid4()),
                                               "fops-version": FOP, "opversion": 100000}, **pairs))

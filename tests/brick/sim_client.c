@@ -729,6 +729,58 @@ static void step_lock(struct fibre *self, struct sim_client *c)
                 expect(c, "unlock", inodelk(self, c, 1, 2), 0);
 }
 
+/* After an answer that something is pending, the index must say so. */
+static void expect_pending(struct fibre *self, struct sim_client *c)
+{
+        struct lookup_fop_rep rep;
+        struct lookup_fop_req req = {.gfid = root};
+        assert_int_equal(dict_add_str(&req.xdata, &c->arena, "link-count", "glusterfs.xattrop_index_count"), 0);
+        int64_t n = 0;
+        int r = call(self, c, FOP_LOOKUP, &req, &rep);
+        expect(c, "look-up", r, 0);
+        if (r == 0)
+                assert_true(dict_get_int(&rep.xdata, "link-count", &n) == 0 && n == 1);
+}
+
+static void add_counter(struct sim_client *c, struct dict *d, const char *attr, int by, bool wide)
+{
+        uint8_t *value = arena_alloc(&c->arena, 16);
+        assert_non_null(value);
+        memset(value, by < 0 ? 0xff : 0, wide ? 8 : 4);
+        value[wide ? 7 : 3] = (uint8_t)by;
+        assert_int_equal(dict_add_ptr(d, &c->arena, attr, value, wide ? 16 : 12), 0);
+}
+
+/* Counts something up or down as the clients of a replicated (odd numbers) or dispersed volume do, who send all counters
+ * of a kind at once. What they come to is nobody's concern here; what stands on the disk when the brick rests must be in
+ * the index (check.h). */
+static void step_pending(struct fibre *self, struct sim_client *c)
+{
+        struct model_action a = {.object = MODEL_NONE};
+        struct xattrop_fop_rep rep;
+        bool wide = c->number % 2 == 0;
+        const char *attr = wide ? "trusted.ec.dirty" : "trusted.afr.v-client-1";
+        if (!choose_attr(c, &a))
+                return;
+        struct xattrop_fop_req req = {.gfid = *gfid_of(c, a.object), .flags = wide};
+        if (!wide)
+                add_counter(c, &req.dict, "trusted.afr.dirty", (int)draw(c, 3) - 1, false);
+        add_counter(c, &req.dict, attr, (int)draw(c, 3) - 1, wide);
+        if (S_ISDIR(c->model.objects[a.object].type) && draw(c, 2))
+                assert_int_equal(dict_add_str(&req.xdata, &c->arena, "glusterfs.xattrop-entry-create", "name"), 0);
+        int r = call(self, c, FOP_XATTROP, &req, &rep);
+        trace(c, "xattrop of %u: %d", a.object, r);
+        expect(c, "xattrop", r, 0);
+        struct slice result = {0};
+        if (r == 0 && !c->gone)
+                assert_int_equal(dict_get_bytes(&rep.dict, attr, &result), 0);
+        for (uint32_t k = 0; k < result.len; k++)
+                if (result.data[k]) {
+                        expect_pending(self, c);
+                        return;
+                }
+}
+
 static void step(struct fibre *self, struct sim_client *c)
 {
         arena_reset(&c->arena);
@@ -750,6 +802,9 @@ static void step(struct fibre *self, struct sim_client *c)
                 break;
         case 5:
                 step_lock(self, c);
+                break;
+        case 6:
+                step_pending(self, c);
                 break;
         default:
                 step_change(self, c);

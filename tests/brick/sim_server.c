@@ -135,6 +135,7 @@ static void open_brick(struct sim_server *s)
         struct brick_config config = {
                 .path = SIM_SERVER_PATH, .volume = "sim", .volume_id = s->volume_id, .hostname = "sim"};
         brick_options_init(&config.options);
+        assert_int_equal(brick_options_set(&config.options, "xattrop-pending-watchlist", "trusted.afr.v-", NULL), 0);
         if (brick_open(sim_disk_ops(s->disk), &config, &s->brick, &e) < 0)
                 fail_msg("brick_open: %s", e.text);
 }

@@ -23,6 +23,9 @@ enum call {
         CALL_GETDENTS,
         CALL_LSEEK,
         CALL_SYNC,
+        CALL_LINK,
+        CALL_UNLINK,
+        CALL_MKNOD,
         CALL_MAX,
 };
 static unsigned counts[CALL_MAX];
@@ -101,6 +104,25 @@ static int count_sync(struct disk *d, int fd, bool data_only)
         return disk_sync(kernel, fd, data_only);
 }
 
+static int count_link(struct disk *d, int olddir, const char *oldpath, int newdir, const char *newpath)
+{
+        (void)d;
+        counts[CALL_LINK]++;
+        return disk_link(kernel, olddir, oldpath, newdir, newpath);
+}
+static int count_unlink(struct disk *d, int dirfd, const char *path, int flags)
+{
+        (void)d;
+        counts[CALL_UNLINK]++;
+        return disk_unlink(kernel, dirfd, path, flags);
+}
+static int count_mknod(struct disk *d, int dirfd, const char *path, mode_t mode, dev_t dev)
+{
+        (void)d;
+        counts[CALL_MKNOD]++;
+        return disk_mknod(kernel, dirfd, path, mode, dev);
+}
+
 /* The table is the kernel's with the entries above replaced; the others take no account of the disk they are given. */
 static struct disk_ops counting_ops;
 static struct disk counting = {.ops = &counting_ops};
@@ -123,6 +145,9 @@ static int setup(void **state)
         counting_ops.getdents = count_getdents;
         counting_ops.lseek = count_lseek;
         counting_ops.sync = count_sync;
+        counting_ops.link = count_link;
+        counting_ops.unlink = count_unlink;
+        counting_ops.mknod = count_mknod;
         return 0;
 }
 
@@ -206,20 +231,79 @@ static void opening(void **state)
         assert_int_equal(total(), 1);
 }
 
+/* One counter of two attributes, as a replicating client sends it: what it does not change is zero. */
+static void count_by(struct gfid f, int64_t fd, int dirty, int pending)
+{
+        struct fxattrop_fop_rep rep;
+        struct dict d = {0};
+        uint8_t *values = arena_alloc(&fx.arena, 24);
+        assert_non_null(values);
+        memset(values, dirty < 0 ? 0xff : 0, 4);
+        memset(values + 12, pending < 0 ? 0xff : 0, 4);
+        values[3] = (uint8_t)dirty;
+        values[15] = (uint8_t)pending;
+        assert_int_equal(dict_add_ptr(&d, &fx.arena, "trusted.afr.dirty", values, 12), 0);
+        assert_int_equal(dict_add_ptr(&d, &fx.arena, "trusted.afr.v-client-1", values + 12, 12), 0);
+        reset();
+        assert_int_equal(CALL(&fx, FXATTROP, fxattrop, &rep, .gfid = f, .fd = fd, .dict = d), 0);
+}
+
 static void arithmetic(void **state)
 {
         (void)state;
+        assert_int_equal(brick_options_set(&fx.options, "xattrop-pending-watchlist", "trusted.afr.v-", NULL), 0);
         struct gfid f = fixture_file(&fx, GFID_ROOT, "f", 0644);
         int64_t fd = fixture_fd(&fx, f, O_RDWR);
-        for (int round = 0; round < 2; round++) {
-                reset();
-                struct fxattrop_fop_rep rep;
-                struct dict d = {0};
-                assert_int_equal(dict_add_ptr(&d, &fx.arena, "trusted.afr.dirty", "\0\0\0\1\0\0\0\0\0\0\0\0", 12), 0);
-                assert_int_equal(CALL(&fx, FXATTROP, fxattrop, &rep, .gfid = f, .fd = fd, .dict = d), 0);
+        for (int round = 0; round < 2; round++) { /* the first one may make base files */
+                count_by(f, fd, 1, 0);
+                assert_int_equal(counts[CALL_SETXATTR], 1);
+                if (round > 0) {
+                        assert_int_equal(counts[CALL_LINK], 1);
+                        assert_int_equal(total(), 3); /* and the stat for the answer */
+                }
+                count_by(f, fd, 1, 0); /* the entry is there: nothing more than the counter itself */
+                assert_int_equal(total(), 2);
+                count_by(f, fd, -1, 0);
+                assert_int_equal(total(), 2);
+                count_by(f, fd, 0, 0);
+                assert_int_equal(total(), 1);
+                count_by(f, fd, -1, 0);
+                assert_int_equal(counts[CALL_UNLINK], 1);
+                assert_int_equal(total(), 3);
         }
-        assert_int_equal(counts[CALL_SETXATTR], 1);
-        assert_true(total() <= 2);
+        count_by(f, fd, 0, 1);
+        count_by(f, fd, 1, 1);
+        assert_int_equal(counts[CALL_LINK], 1);
+        assert_int_equal(total(), 4);
+        count_by(f, fd, -1, -1);
+        assert_int_equal(counts[CALL_UNLINK], 1);
+        assert_int_equal(total(), 4);
+        count_by(f, fd, 0, -1);
+        assert_int_equal(counts[CALL_UNLINK], 1);
+        assert_int_equal(total(), 3);
+}
+
+/* Whether anything is pending is looked for once, not with each look-up. */
+static void asking_for_pending_work(void **state)
+{
+        (void)state;
+        struct gfid f = fixture_file(&fx, GFID_ROOT, "f", 0644);
+        struct lookup_fop_rep rep;
+        for (int round = 0; round < 5; round++) {
+                reset();
+                assert_int_equal(dict_add_str(&fx.xdata, &fx.arena, "link-count", "glusterfs.xattrop_index_count"), 0);
+                assert_int_equal(CALL(&fx, LOOKUP, lookup, &rep, .pargfid = GFID_ROOT, .bname = STR("f")), 0);
+                assert_int_equal(reply_int(&fx, "link-count"), round >= 3);
+                assert_true(round == 0 || total() == 2);
+                if (round == 2) {
+                        struct xattrop_fop_rep added;
+                        struct dict d = {0};
+                        assert_int_equal(dict_add_ptr(&d, &fx.arena, "trusted.ec.dirty", "\0\0\0\0\0\0\0\1", 8), 0);
+                        assert_int_equal(CALL(&fx, XATTROP, xattrop, &added, .gfid = f, .flags = 1, .dict = d), 0);
+                        reset();
+                        assert_int_equal(CALL(&fx, LOOKUP, lookup, &rep, .pargfid = GFID_ROOT, .bname = STR("f")), 0);
+                }
+        }
 }
 
 static void looking(void **state)
@@ -277,6 +361,7 @@ int main(void)
                 WITH_BRICK(data),
                 WITH_BRICK(opening),
                 WITH_BRICK(arithmetic),
+                WITH_BRICK(asking_for_pending_work),
                 WITH_BRICK(looking),
                 WITH_BRICK(listing),
         };

@@ -642,6 +642,26 @@ def test_brick_process_dies(node):
     assert len(pids(node)) == 1
 
 
+def test_metrics(node):
+    """Text for Prometheus and JSON; a brick that is not served shows as such."""
+    node.ok("volume", "create", "gv0", node.brick("b1"), node.brick("b2"))
+    node.ok("volume", "start", "gv0")
+    node.online("gv0")
+    labels = [f'{{volume="gv0",brick="{node.root}/data/{b}"}}' for b in ("b1", "b2")]
+    node.refused("\nUsage:\nmetrics\n\n", "metrics", "gv0")
+    if node.programs["real"]:
+        lines = node.ok("metrics").splitlines()
+        for label in labels:
+            assert f"mortar_brick_up{label} 1" in lines and f"mortar_brick_requests_in_flight{label} 0" in lines, lines
+        assert "# TYPE mortar_brick_request_seconds histogram" in lines
+        bricks = node.json("metrics")["bricks"]
+        assert sorted(b["path"] for b in bricks) == [f"{node.root}/data/b1", f"{node.root}/data/b2"]
+    os.kill(node.status("gv0")[0]["pid"], signal.SIGKILL)
+    node.json("metrics")  # whatever it says at this moment
+    node.ok("volume", "stop", "gv0")
+    assert node.json("metrics")["bricks"] == []
+
+
 def test_died_while_away(node):
     """Brick process and mortard both gone: both are back after a start; also a volume created meanwhile stays stopped."""
     node.ok("volume", "create", "gv0", node.brick("b1"))
