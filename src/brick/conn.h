@@ -1,7 +1,7 @@
 /* A client's connection to a brick process: from the accept to the last request.
  *
  * It starts on the control loop, which answers the small programs and SETVOLUME; then it moves to a lane of its brick
- * and stays there. Who may touch what:
+ * and stays there. One that speaks TLS is with the doorman for its handshake in between. Who may touch what:
  *   - `lock` guards output and the flags below it; conn_send() may be called by any thread while a reference is held or
  * a session is open on it
  *   - `in` belongs to the control loop, later to the lane's leader
@@ -23,6 +23,7 @@
 struct process;
 struct export;
 struct lane;
+struct tls_session;
 
 #define CONN_OUTPUT_HIGH (16 * MIB) /* unsent bytes at which reading stops */
 #define CONN_OUTPUT_MAX (128 * MIB) /* … at which the connection is given up */
@@ -43,9 +44,13 @@ struct conn {
         struct process *process;
         struct export *export; /* from SETVOLUME on */
         struct lane *lane;
-        struct stream *stream; /* while on the control loop */
-        struct timer greeting; /* no SETVOLUME in time: closed */
+        struct stream *stream; /* while on the control loop or with the doorman */
+        struct timer greeting; /* no SETVOLUME, or no handshake, in time: closed */
         int fd;
+        bool own_fd;             /* else it is the stream's */
+        bool sniffed;            /* the first byte was looked at: TLS or not */
+        struct tls_session *tls; /* NULL: plain; see transport.h */
+        unsigned tls_rules;      /* the doorman's settings it was made with */
         char peer[ADDRESS_TEXT_MAX]; /* numeric address without the port */
         uint16_t peer_port;
         struct record_reader in;
@@ -59,7 +64,8 @@ struct conn {
         atomic_uint outstanding; /* requests that run beside the leader or wait */
         atomic_size_t promised;  /* bytes that the answers of those that run may have */
         atomic_size_t queued;    /* bytes of those that wait */
-        atomic_size_t unsent;    /* bytes of `out` */
+        atomic_size_t unsent;    /* bytes of `out`: unread.h */
+        atomic_uint_fast64_t taken_at; /* when the client last took some of it, or there was none; coarse monotonic ns */
 
         pthread_mutex_t lock;
         struct buf out; /* unsent bytes begin at out_start */
@@ -72,10 +78,13 @@ struct conn {
         struct conn *export_prev, *export_next;
         struct conn *pending_next; /* under the lane's lock */
         bool pending;
+        struct resumed *resumed, **resumed_tail; /* under lock: parked calls that may go on, for the lane's leader */
 };
 
 /* Takes over STREAM. NULL: no memory. */
 struct conn *conn_new(struct process *p, struct stream *stream);
+/* Takes it off the loop it is on; its descriptor is its own from now on. -errno: it has none any more. */
+int conn_leave_loop(struct conn *c);
 struct conn *conn_ref(struct conn *c);
 /* The last one may block on a disk: not on the control loop once there is a session. */
 struct conn *conn_unref(struct conn *c);
@@ -86,6 +95,11 @@ DEFINE_CLEANUP(struct conn *, conn_unref)
 void conn_send(void *conn, const struct iovec *iov, int n);
 /* An encoded answer. DESC NULL: status only. */
 void conn_reply(struct conn *c, uint32_t xid, enum rpc_status status, const struct msg_desc *desc, const void *msg);
+/* session_config.resume: P will be served by the connection's lane. Any thread; never blocks. */
+bool conn_resume_call(void *conn, struct parked_call *p);
+/* The next of them, NULL when there is none. */
+struct parked_call *conn_take_resumed(struct conn *c);
+bool conn_has_resumed(struct conn *c);
 /* A callback without body. */
 void conn_callback(struct conn *c, uint32_t proc);
 /* Makes the peer and the owner of the connection see the end of it. Any thread. */

@@ -11,7 +11,10 @@
 #include <sys/file.h>
 
 #include "base/log.h"
+#include "brick/doorman.h"
+#include "brick/drain.h"
 #include "brick/lane.h"
+#include "brick/transport.h"
 #include "proto/handshake.h"
 
 #define CLAIM_PATIENCE_MS 2000
@@ -27,6 +30,7 @@ struct export_waiter {
 struct export_task {
         struct export *export; /* referenced */
         struct export_config config;
+        struct tls_context *tls; /* of a brick that has TLS on */
         int result;
         struct error error;
         export_done_fn done;
@@ -234,15 +238,24 @@ static void export_disconnect(struct export *x, bool child_down)
         pthread_mutex_unlock(&x->lock);
 }
 
+int export_wait_closed(struct export *x, export_done_fn done, void *arg)
+{
+        struct export_waiter *w = malloc(sizeof *w);
+        if (!w) {
+                done(x, -ENOMEM, "Out of memory.", arg);
+                return -ENOMEM;
+        }
+        *w = (struct export_waiter){.next = x->waiters, .done = done, .arg = arg};
+        x->waiters = w;
+        return 0;
+}
+
 void export_detach(struct export *x, export_done_fn done, void *arg)
 {
-        struct export_waiter *w = done ? malloc(sizeof *w) : NULL;
-        if (w) {
-                *w = (struct export_waiter){.next = x->waiters, .done = done, .arg = arg};
-                x->waiters = w;
-        } else if (done) {
-                done(x, -ENOMEM, "Out of memory.", arg);
-        }
+        struct process *p = x->process;
+        if (done)
+                (void)export_wait_closed(x, done, arg);
+        x->drain = drain_free(x->drain);
         bool opening = x->state == EXPORT_OPENING;
         export_unlist(x);
         x->state = EXPORT_CLOSING;
@@ -255,6 +268,8 @@ void export_detach(struct export *x, export_done_fn done, void *arg)
                         lane_stop(x->lanes[i]);
         if (!opening) /* else open_done() goes on */
                 export_close(x);
+        if (p->retiring && !p->exports)
+                process_stop(p);
 }
 
 void export_take_down(struct export *x, const char *reason)
@@ -265,6 +280,49 @@ void export_take_down(struct export *x, const char *reason)
         x->state = EXPORT_DOWN;
         (void)snprintf(x->reason, sizeof x->reason, "%s", reason);
         export_disconnect(x, true);
+        control_changed(x->process);
+}
+
+/* ---- TLS ---------------------------------------------------------------------------------------------------------- */
+
+/* A process has one certificate and one set of rules: which brick a client wants is known only after the handshake. */
+static bool tls_fits(const struct process *p, const struct export_config *config)
+{
+        for (const struct export *x = p->exports; x; x = x->next)
+                if (config->tls && x->config.tls && !streq(x->config.path, config->path) &&
+                    !tls_settings_equal(&x->config.tls_settings, &config->tls_settings))
+                        return false;
+        return true;
+}
+
+/* Task: reads the files a brick with TLS needs. */
+static int tls_load(struct export_task *t)
+{
+        return t->config.tls ? tls_context_load(&t->config.tls_settings, &t->tls, &t->error) : 0;
+}
+
+/* Control loop: uses what was read. */
+static int tls_begin(struct export_task *t)
+{
+        struct process *p = t->export->process;
+        if (!t->tls || p->stopping)
+                return 0;
+        if (!tls_fits(p, &t->config)) /* another brick came meanwhile */
+                return error_set(&t->error, -EXDEV, "Brick %s: a process has one set of TLS files and rules, and another "
+                                 "brick of it was just given others.", t->config.path);
+        int r = p->doorman ? 0 : doorman_new(p, &p->doorman);
+        if (r < 0)
+                return error_set(&t->error, r, "TLS: no thread for handshakes can be started (%s).", strerror(-r));
+        if (*tls_context_warning(t->tls))
+                log_warning("export", "Brick %s: %s", t->config.path, tls_context_warning(t->tls));
+        doorman_use(p->doorman, &t->config.tls_settings, TAKE_PTR(t->tls));
+        return 0;
+}
+
+static void task_free(struct export_task *t)
+{
+        (void)tls_context_unref(t->tls);
+        free(t);
 }
 
 /* ---- opening ----------------------------------------------------------------------------------------------------- */
@@ -312,7 +370,9 @@ static void open_task(void *arg)
         struct export_task *t = arg;
         resolve_names(&t->config);
         const struct brick_config config = brick_config_of(&t->config);
-        t->result = claim_directory(t->config.path, &t->export->claim_fd, &t->error);
+        t->result = tls_load(t);
+        if (t->result == 0)
+                t->result = claim_directory(t->config.path, &t->export->claim_fd, &t->error);
         if (t->result < 0)
                 return;
         t->result = brick_open(t->export->process->disk, &config, &t->export->brick, &t->error);
@@ -331,6 +391,8 @@ static void open_done(void *arg)
         if (t->result == 0 && x->state == EXPORT_CLOSING)
                 t->result = error_set(&t->error, -ECANCELED, "Brick %s was detached while it was being opened.",
                                       x->config.path);
+        if (t->result == 0)
+                t->result = tls_begin(t);
         if (t->result == 0) {
                 x->config = t->config;
                 x->state = EXPORT_UP;
@@ -348,7 +410,7 @@ static void open_done(void *arg)
                 export_close(x);
         }
         task_tell(t);
-        free(t);
+        task_free(t);
         export_unref(x);
 }
 
@@ -395,14 +457,18 @@ static void reconfigure_task(void *arg)
 {
         struct export_task *t = arg;
         resolve_names(&t->config);
-        t->result = brick_reconfigure(t->export->brick, &t->config.options);
+        t->result = tls_load(t);
+        if (t->result == 0)
+                t->result = brick_reconfigure(t->export->brick, &t->config.options);
 }
 
 static bool conn_is_welcome(const struct conn *c, const struct export_config *config)
 {
-        const struct brick_options *o = &config->options;
-        enum auth_verdict v = auth_address(o->auth_allow, o->auth_reject, c->peer, c->subdir);
-        return v != AUTH_REJECT && (v == AUTH_ACCEPT || c->trusted) && (c->trusted || !config->strict_auth);
+        const struct auth_client client = {.peer = c->peer,
+                                           .subdir = c->subdir,
+                                           .certificate = transport_certificate(c),
+                                           .trusted = c->trusted};
+        return config->tls == (c->tls != NULL) && auth_check(config, &client);
 }
 
 /* Clients that would be refused now are disconnected. */
@@ -412,8 +478,9 @@ static void export_check_clients(struct export *x)
         for (struct conn *c = x->conns; c; c = c->export_next) {
                 if (conn_is_welcome(c, &x->config))
                         continue;
-                log_notice("export", "Client %s is disconnected from brick %s: its address is no longer allowed.",
-                           c->peer, x->config.path);
+                log_notice("export", "Client %s is disconnected from brick %s: its address, its certificate or a "
+                           "connection %s TLS is no longer allowed.", c->peer, x->config.path,
+                           c->tls ? "with" : "without");
                 conn_shutdown(c);
         }
         pthread_mutex_unlock(&x->lock);
@@ -423,13 +490,15 @@ static void reconfigure_done(void *arg)
 {
         struct export_task *t = arg;
         struct export *x = t->export;
+        if (t->result == 0)
+                t->result = tls_begin(t);
         if (t->result == 0) {
                 x->config = t->config;
                 atomic_store(&x->outstanding_limit, t->config.options.outstanding_limit);
                 export_check_clients(x);
         }
         task_tell(t);
-        free(t);
+        task_free(t);
         pthread_mutex_lock(&x->lock);
         export_leave(x);
         export_unref(x);
@@ -457,11 +526,16 @@ static int export_reconfigure(struct export *x, const struct export_config *conf
 
 int export_attach(struct process *p, const struct export_config *config, export_done_fn done, void *arg)
 {
-        if (p->stopping)
+        if (p->stopping || p->retiring)
                 return -ESHUTDOWN;
         struct export *x = export_find(p, config->path);
+        if (x && x->drain) /* wanted again after all */
+                export_detach(x, NULL, NULL);
+        x = export_find(p, config->path);
         if (x && x->state == EXPORT_OPENING)
                 return -EALREADY;
+        if (!tls_fits(p, config))
+                return -EXDEV;
         if (x && x->state == EXPORT_UP)
                 return export_reconfigure(x, config, done, arg);
         if (x)

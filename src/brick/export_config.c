@@ -29,6 +29,15 @@ static const char *option_anywhere(const struct volfile *v, const char *key)
         return NULL;
 }
 
+static bool word_is_true(const char *value)
+{
+        static const char *const yes[] = {"on", "yes", "true", "enable", "1"};
+        for (size_t i = 0; value && i < ELEMENTSOF(yes); i++)
+                if (strcasecmp(value, yes[i]) == 0)
+                        return true;
+        return false;
+}
+
 static int copy_text(char *to, size_t size, const char *from, const char *what, struct error *e)
 {
         size_t len = strlen(from);
@@ -104,6 +113,48 @@ static int parse_options(const struct volfile *v, struct export_config *c, struc
         return 0;
 }
 
+/* ---- what is not done here --------------------------------------------------------------------------------------- */
+
+/* Serving a volume without them would quietly break what they promise, or leave their records wrong for a stock brick. */
+struct absent_feature {
+        const char *type, *option; /* as in the volfile */
+        const char *name;
+        const char *remedy, *remedy_end; /* a command, without the volume's name in its middle */
+};
+
+static const struct absent_feature absent_features[] = {
+        {"features/quota", "server-quota", "quota", "gluster volume quota", "disable"},
+        {"features/marker", "quota", "quota", "gluster volume quota", "disable"},
+        {"features/marker", "inode-quota", "inode quota", "gluster volume quota", "disable"},
+        {"features/marker", "xtime", "geo-replication", "gluster volume set", "geo-replication.indexing off"},
+        {"features/changelog", "changelog", "the changelog", "gluster volume set", "changelog.changelog off"},
+        {"features/bitrot-stub", "bitrot", "bitrot detection", "gluster volume bitrot", "disable"},
+        {"features/worm", "worm", "WORM", "gluster volume set", "features.worm off"},
+        {"features/worm", "worm-file-level", "WORM", "gluster volume set", "features.worm-file-level off"},
+        {"features/trash", "trash", "the trash", "gluster volume set", "features.trash off"},
+};
+
+static int refuse_absent(const struct export_config *c, const struct absent_feature *f, struct error *e)
+{
+        return error_set(e, -EOPNOTSUPP,
+                         "Brick %s: volume %s has %s turned on, which this server does not do. Before it can serve the "
+                         "volume: %s %s %s.", c->path, c->volume, f->name, f->remedy, c->volume, f->remedy_end);
+}
+
+static int refuse_absent_features(const struct volfile *v, const struct export_config *c, struct error *e)
+{
+        for (size_t i = 0; i < v->n_sections; i++)
+                for (size_t k = 0; k < ELEMENTSOF(absent_features); k++) {
+                        const struct absent_feature *f = &absent_features[k];
+                        if (streq(v->sections[i]->type, f->type) &&
+                            word_is_true(section_option(v->sections[i], f->option)))
+                                return refuse_absent(c, f, e);
+                }
+        return 0;
+}
+
+/* ---- who may connect --------------------------------------------------------------------------------------------- */
+
 /* The value of "PREFIX.MIDDLE.SUFFIX" in S. */
 static const char *option_with(const struct volfile_section *s, const char *prefix, const char *middle,
                                const char *suffix)
@@ -116,15 +167,6 @@ static const char *option_with(const struct volfile_section *s, const char *pref
 static int set_if_given(struct brick_options *o, const char *name, const char *value, struct error *e)
 {
         return value ? brick_options_set(o, name, value, e) : 0;
-}
-
-static bool word_is_true(const char *value)
-{
-        static const char *const yes[] = {"on", "yes", "true", "enable", "1"};
-        for (size_t i = 0; value && i < ELEMENTSOF(yes); i++)
-                if (strcasecmp(value, yes[i]) == 0)
-                        return true;
-        return false;
 }
 
 static int parse_auth(const struct volfile *v, struct export_config *c, struct error *e)
@@ -142,8 +184,25 @@ static int parse_auth(const struct volfile *v, struct export_config *c, struct e
                 r = set_if_given(o, "auth-user", user, e);
         if (r == 0 && user)
                 r = set_if_given(o, "auth-password", option_with(server, "auth.login", user, "password"), e);
+        if (r == 0)
+                r = set_if_given(o, "auth-ssl-allow", option_with(server, "auth.login", c->path, "ssl-allow"), e);
         c->strict_auth = word_is_true(section_option(server, "strict-auth-accept"));
         return r;
+}
+
+static int parse_tls(const struct volfile *v, struct export_config *c, struct error *e)
+{
+        size_t count;
+        const struct volfile_section *server = section_of_type(v, "protocol/server", &count);
+        if (!server)
+                return 0;
+        c->tls = word_is_true(section_option(server, TLS_OPTION_ENABLED));
+        for (size_t k = 0; k < server->n_options; k++) {
+                int r = tls_settings_set(&c->tls_settings, server->options[k].key, server->options[k].value, e);
+                if (r < 0 && r != -ENOENT)
+                        return r;
+        }
+        return 0;
 }
 
 int export_config_parse(const char *text, size_t len, struct export_config *ret, struct error *e)
@@ -155,6 +214,10 @@ int export_config_parse(const char *text, size_t len, struct export_config *ret,
         memset(ret, 0, sizeof *ret);
         r = parse_storage(v, ret, e);
         if (r == 0)
+                r = refuse_absent_features(v, ret, e);
+        if (r == 0)
                 r = parse_options(v, ret, e);
-        return r == 0 ? parse_auth(v, ret, e) : r;
+        if (r == 0)
+                r = parse_auth(v, ret, e);
+        return r == 0 ? parse_tls(v, ret, e) : r;
 }

@@ -4,7 +4,7 @@
  * the table or a running request refers to it. The last reference closes the disk's descriptor, and removes the file
  * when its last name went while it was open. Any thread.
  */
-#include "brick/internal.h"
+#include "brick/upcall.h"
 
 #define FDS_FIRST 64u
 
@@ -109,8 +109,10 @@ static void inode_fd_closed(struct brick *b, struct inode *inode)
                 gone = true;
         }
         pthread_mutex_unlock(&inode->lock);
-        if (gone)
-                inode_forget(b, inode);
+        if (!gone)
+                return;
+        inode_forget(b, inode);
+        upcall_forget(b, &inode->gfid);
 }
 
 struct open_fd *open_fd_unref(struct brick *b, struct open_fd *of)

@@ -1,11 +1,12 @@
 /* Connections that have no brick yet: accepted, and served on the control loop until SETVOLUME names a brick; then
  * handed to one of its lanes, round robin. A connection that has not got that far after GREETING_SECONDS is closed.
+ * The first byte says whether the client speaks TLS: then the doorman has the connection until the handshake is done.
  * Control loop only.
  */
-#include <fcntl.h>
-
 #include "base/log.h"
+#include "brick/doorman.h"
 #include "brick/lane.h"
+#include "brick/transport.h"
 
 #define GREETING_SECONDS 120
 #define READ_SIZE (4 * KIB)
@@ -54,11 +55,9 @@ static struct lane *lane_for(struct export *x)
 static void greeter_hand_over(struct conn *c, struct export *x)
 {
         greeter_unlink(c);
-        int fd = fcntl(c->fd, F_DUPFD_CLOEXEC, 0);
-        c->stream = stream_free(c->stream);
-        c->fd = fd;
+        int r = conn_leave_loop(c);
         export_add_conn(x, c);
-        struct lane *l = fd >= 0 ? lane_for(x) : NULL;
+        struct lane *l = r == 0 ? lane_for(x) : NULL;
         if (!l || lane_add(l, c) < 0)
                 conn_unref(c);
 }
@@ -96,23 +95,38 @@ static bool greeter_records(struct conn *c, struct export **ret_export)
 
 static bool greeter_read(struct conn *c)
 {
-        size_t size;
-        uint8_t *at = record_reader_space(&c->in, READ_SIZE, &size);
-        if (!at)
-                return false;
-        ssize_t n = stream_readv(c->stream, &(struct iovec){at, size}, 1);
-        if (n == -EAGAIN || n == -EINTR)
-                return true;
-        if (n > 0)
-                record_reader_filled(&c->in, (size_t)n);
-        return n > 0;
+        _cleanup_buf_ struct buf scratch = BUF_INIT(READ_SIZE);
+        ssize_t n = transport_read(c, READ_SIZE, &scratch);
+        return n > 0 || n == -EAGAIN || n == -EINTR;
 }
 
-static void greeter_event(struct stream *s, unsigned events, void *arg)
+/* Looks at the first byte of a connection. */
+static bool greeter_finds_tls(struct conn *c)
 {
-        struct conn *c = arg;
+        if (c->sniffed || c->in.in.len == c->in.start)
+                return false;
+        c->sniffed = true;
+        return c->in.in.data[c->in.start] == TLS_FIRST_BYTE;
+}
+
+static void greeter_to_doorman(struct conn *c)
+{
+        struct process *p = c->process;
+        if (!p->doorman)
+                log_warning("greeter", "The client at %s speaks TLS, but no brick served here has it on: it is turned "
+                            "away. Set server.ssl on, or client.ssl off.", c->peer);
+        greeter_unlink(c);
+        if (p->doorman && conn_leave_loop(c) == 0)
+                doorman_admit(p->doorman, c);
+        else
+                conn_unref(c);
+}
+
+/* Deals with what was read. */
+static void greeter_go_on(struct conn *c)
+{
         struct export *x = NULL;
-        if (!greeter_read(c) || !greeter_records(c, &x)) {
+        if (!greeter_records(c, &x)) {
                 greeter_close(c);
                 return;
         }
@@ -127,6 +141,40 @@ static void greeter_event(struct stream *s, unsigned events, void *arg)
         }
 }
 
+static void greeter_event(struct stream *s, unsigned events, void *arg)
+{
+        struct conn *c = arg;
+        if (!greeter_read(c))
+                greeter_close(c);
+        else if (greeter_finds_tls(c))
+                greeter_to_doorman(c);
+        else
+                greeter_go_on(c);
+}
+
+static void greeter_link(struct conn *c)
+{
+        struct process *p = c->process;
+        c->export_next = p->greeting;
+        if (p->greeting)
+                p->greeting->export_prev = c;
+        p->greeting = c;
+        timer_start(p->loop, &c->greeting, GREETING_SECONDS * NS_PER_SEC, greeting_over);
+}
+
+void greeter_return(struct conn *c)
+{
+        struct process *p = c->process;
+        int r = p->stopping ? -ESHUTDOWN
+                            : loop_watch_fd(p->loop, c->fd, STREAM_READABLE, greeter_event, c, &c->stream);
+        if (r < 0) {
+                conn_unref(c);
+                return;
+        }
+        greeter_link(c);
+        greeter_go_on(c);
+}
+
 void greeter_accept(struct listener *l, struct stream *s, void *arg)
 {
         struct process *p = arg;
@@ -139,10 +187,6 @@ void greeter_accept(struct listener *l, struct stream *s, void *arg)
                 stream_free(s);
                 return;
         }
-        c->export_next = p->greeting;
-        if (p->greeting)
-                p->greeting->export_prev = c;
-        p->greeting = c;
-        timer_start(p->loop, &c->greeting, GREETING_SECONDS * NS_PER_SEC, greeting_over);
+        greeter_link(c);
         stream_watch(s, STREAM_READABLE, greeter_event, c);
 }

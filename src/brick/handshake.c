@@ -10,7 +10,9 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "brick/doorman.h"
 #include "brick/server.h"
+#include "brick/transport.h"
 #include "proto/fop.h"
 
 #define LAST_RESERVED_PORT 1023
@@ -98,7 +100,7 @@ static bool brick_is_up(const struct export *x, struct refusal *r)
 {
         switch (x->state) {
         case EXPORT_UP:
-                return true;
+                return !x->drain || refuse(r, EAGAIN, "brick %s is being stopped. Try again later", x->config.path);
         case EXPORT_OPENING:
                 return refuse(r, EAGAIN, "brick %s is being opened. Try again later", x->config.path);
         case EXPORT_DOWN:
@@ -107,6 +109,38 @@ static bool brick_is_up(const struct export *x, struct refusal *r)
                 break;
         }
         return refuse(r, ENOENT, "remote-subvolume \"%s\" is not found", x->config.path);
+}
+
+/* A volume is for clients with TLS or for clients without. The error makes stock clients try again, and not give up a
+ * mount that works again once its new volfile has arrived. */
+static bool transport_is_right(const struct conn *c, const struct setvolume *v, const struct export *x,
+                               struct refusal *r)
+{
+        bool same = x->config.tls == (c->tls != NULL);
+        if (same && (!c->tls || doorman_believes(c->process->doorman, c)))
+                return true;
+        const char *what = same ? "its certificate was judged by files or rules that are no longer in use: connect again"
+                           : x->config.tls ? "it does not speak TLS, and server.ssl is on: set client.ssl on as well"
+                                         : "it speaks TLS, and server.ssl is off: set it on, or client.ssl off";
+        log_warning("handshake", "Client %s (%s) was refused brick %s: %s.", c->peer, v->client_uid, x->config.path,
+                    what);
+        return refuse(r, EINVAL, "Refused by brick %s: the client's connection: %s", x->config.path, what);
+}
+
+static bool client_may_in(const struct conn *c, const struct setvolume *v, const struct export *x, bool *ret_trusted,
+                          struct refusal *r)
+{
+        const struct auth_client client = {.peer = c->peer,
+                                           .subdir = v->subdir,
+                                           .certificate = transport_certificate(c),
+                                           .trusted = auth_login(&x->config, v->username, v->password)};
+        *ret_trusted = client.trusted;
+        if (auth_check(&x->config, &client))
+                return true;
+        log_warning("handshake", "Client %s (%s%s%s%s) was refused brick %s: its address or certificate is not allowed.",
+                    c->peer, v->client_uid, client.certificate ? ", certificate of '" : "",
+                    client.certificate ? client.certificate : "", client.certificate ? "'" : "", x->config.path);
+        return refuse(r, EACCES, "Authentication failed");
 }
 
 /* Which brick may this client have? NULL with *R set: none. Control loop. */
@@ -121,12 +155,8 @@ static struct export *setvolume_judge(struct conn *c, const struct setvolume *v,
                 (void)refuse(r, ENOENT, "Brick not found");
         if (!x || !brick_is_up(x, r))
                 return NULL;
-        if (!auth_check(&x->config, c->peer, v->subdir, v->username, v->password, ret_trusted)) {
-                (void)refuse(r, EACCES, "Authentication failed");
-                log_warning("handshake", "Client %s (%s) was refused brick %s: its address is not allowed.", c->peer,
-                            v->client_uid, x->config.path);
+        if (!transport_is_right(c, v, x, r) || !client_may_in(c, v, x, ret_trusted, r))
                 return NULL;
-        }
         return volume_is_right(v, x, r) ? x : NULL;
 }
 

@@ -105,7 +105,7 @@ static int lookup_in_parent(struct op *op, struct object *parent, const char *na
                 if (r != -ESTALE)
                         break;
         }
-        return r < 0 ? r : fill_parent_lock(op, parent->inode, name, &op->reply);
+        return r < 0 || rep->op_ret < 0 ? r : fill_parent_lock(op, parent->inode, name, &op->reply);
 }
 
 static int lookup_by_name(struct op *op, const struct lookup_fop_req *req, struct lookup_fop_rep *rep)

@@ -4,7 +4,7 @@
  * Leases, lock migration, ICREATE, NAMELINK and PUT answer that they are not there: no stock client depends on them.
  * Any thread.
  */
-#include "brick/internal.h"
+#include "brick/upcall.h"
 
 /* ---- STATFS ---------------------------------------------------------------------------------------------------- */
 
@@ -128,9 +128,15 @@ int fop_readlink(struct op *op, const struct readlink_fop_req *req, struct readl
 
 int fop_ipc(struct op *op, const struct ipc_fop_req *req, struct ipc_fop_rep *rep)
 {
-        (void)op;
         (void)rep;
-        return req->op == IPC_CHANGELOG || req->op == IPC_UPCALL ? 0 : -ENOTSUP;
+        switch (req->op) {
+        case IPC_CHANGELOG:
+                return 0;
+        case IPC_UPCALL:
+                return upcall_register_names(op->brick, &req->xdata);
+        default:
+                return -ENOTSUP;
+        }
 }
 
 int fop_lease(struct op *op, const struct lease_fop_req *req, struct lease_fop_rep *rep)
@@ -139,26 +145,6 @@ int fop_lease(struct op *op, const struct lease_fop_req *req, struct lease_fop_r
         (void)req;
         (void)rep;
         return -ENOSYS;
-}
-
-/* An inode without posix locks has an empty list; there is no migration of others. */
-int fop_getactivelk(struct op *op, const struct getactivelk_fop_req *req, struct getactivelk_fop_rep *rep)
-{
-        (void)rep;
-        struct object o;
-        int r = object_by_gfid(op, &req->gfid, &o);
-        if (r < 0)
-                return r;
-        r = lock_count_posix(o.inode) > 0 ? -ENOTSUP : 0;
-        object_done(op->brick, &o);
-        return r;
-}
-
-int fop_setactivelk(struct op *op, const struct setactivelk_fop_req *req, struct setactivelk_fop_rep *rep)
-{
-        (void)op;
-        (void)rep;
-        return req->request.n > 0 ? -ENOTSUP : 0;
 }
 
 int fop_icreate(struct op *op, const struct icreate_fop_req *req, struct icreate_fop_rep *rep)

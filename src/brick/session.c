@@ -4,7 +4,8 @@
  * closing happens when no request of the session runs any more. A sub-directory mount is resolved once, at opening, to
  * the gfid that stands for the root in this session.
  */
-#include "brick/internal.h"
+#include "brick/barrier.h"
+#include "brick/upcall.h"
 
 #define SUBDIR_ARENA_MAX MIB
 
@@ -116,6 +117,7 @@ int session_open(struct brick *b, const struct session_config *config, struct se
         s->trusted = config->trusted;
         s->op_version = config->op_version;
         s->send = config->send;
+        s->resume = config->resume;
         s->conn = config->conn;
         s->client_uid = strdup(config->client_uid);
         if (!s->client_uid)
@@ -137,6 +139,8 @@ struct session *session_close(struct session *s)
                 return NULL;
         session_unlink(s); /* first: who walks the list looks at the locks */
         lock_session_gone(s);
+        upcall_session_gone(s);
+        barrier_session_gone(s);
         return session_free(s);
 }
 

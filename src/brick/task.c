@@ -30,7 +30,7 @@ static void *thread_main(void *arg)
         return start.fn(start.arg);
 }
 
-int thread_start(const char *name, void *(*fn)(void *arg), void *arg)
+static int start_with(int detach_state, const char *name, void *(*fn)(void *arg), void *arg, pthread_t *ret)
 {
         _cleanup_free_ struct thread_start_arg *start = calloc(1, sizeof *start);
         if (!start)
@@ -40,18 +40,28 @@ int thread_start(const char *name, void *(*fn)(void *arg), void *arg)
         start->arg = arg;
         pthread_attr_t attr;
         pthread_attr_init(&attr);
-        pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+        pthread_attr_setdetachstate(&attr, detach_state);
         pthread_attr_setstacksize(&attr, STACK_SIZE);
         sigset_t all, before;
         sigfillset(&all);
-        pthread_t thread;
         pthread_sigmask(SIG_SETMASK, &all, &before);
-        int r = pthread_create(&thread, &attr, thread_main, start);
+        int r = pthread_create(ret, &attr, thread_main, start);
         pthread_sigmask(SIG_SETMASK, &before, NULL);
         pthread_attr_destroy(&attr);
         if (r == 0)
                 TAKE_PTR(start);
         return -r;
+}
+
+int thread_start(const char *name, void *(*fn)(void *arg), void *arg)
+{
+        pthread_t thread;
+        return start_with(PTHREAD_CREATE_DETACHED, name, fn, arg, &thread);
+}
+
+int thread_start_joinable(const char *name, void *(*fn)(void *arg), void *arg, pthread_t *ret)
+{
+        return start_with(PTHREAD_CREATE_JOINABLE, name, fn, arg, ret);
 }
 
 static void task_over(void *arg)

@@ -129,6 +129,12 @@ static int read_pair(struct cli *cli, int argc, char **argv, int i)
         return 2;
 }
 
+/* A switch of a command, for which it is one of its words. */
+static bool is_command_switch(const struct cli *cli, const char *arg)
+{
+        return !cli_is_gluster(cli) && streq(arg, "--repair");
+}
+
 /* Takes the switches out of ARGV; the words that are left are counted in *ret_words. */
 static enum switched read_switches(struct cli *cli, int argc, char **argv, int *ret_words, int *ret_status)
 {
@@ -145,7 +151,7 @@ static enum switched read_switches(struct cli *cli, int argc, char **argv, int *
                         i += pair - 1;
                 } else if (switches && streq(argv[i], "--")) {
                         switches = false;
-                } else if (switches && starts_with(argv[i], "--")) {
+                } else if (switches && starts_with(argv[i], "--") && !is_command_switch(cli, argv[i])) {
                         if (read_switch(cli, argv[i], ret_status) == SWITCH_EXIT)
                                 return SWITCH_EXIT;
                 } else {

@@ -172,7 +172,8 @@ static int make_supervisor(struct pool *p, const struct config *c, struct error 
                             .run_dir = c->run_dir,
                             .log_dir = c->log_dir,
                             .ports = c->brick_ports,
-                            .log_level = c->log_level},
+                            .log_level = c->log_level,
+                            .drain_seconds = c->drain_seconds_number},
                 .worker = p->worker,
                 .bricks_per_process = c->bricks_per_process_number,
                 .keep = keep_unknown,
@@ -203,7 +204,10 @@ static int listen_management(struct pool *p, const struct config *c, struct erro
 static int listen_clients(struct pool *p, const struct config *c, struct error *e)
 {
         struct address at;
-        int r = address_parse(c->listen, &at);
+        int r = secure_access_load(&p->secure_access, c->secure_access_file, e);
+        if (r < 0)
+                return r;
+        r = address_parse(c->listen, &at);
         if (r == 0)
                 r = serve_clients(p, &at);
         return r < 0 ? error_set(e, r, "listening at %s: %s", c->listen, strerror(-r)) : 0;

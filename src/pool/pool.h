@@ -7,6 +7,7 @@
 
 #include "pool/blocking.h"
 #include "pool/change.h"
+#include "pool/secure_access.h"
 #include "pool/supervisor.h"
 #include "rpc/server.h"
 
@@ -21,6 +22,7 @@ struct pool {
         struct blocking *worker;
         struct supervisor *supervisor;
         struct fibre_mutex changing;
+        struct secure_access secure_access;
         struct rpc_server *clients;    /* TCP */
         struct rpc_server *management; /* unix socket */
 };

@@ -298,9 +298,25 @@ static uint32_t connections_max(void)
         return (uint32_t)MIN(l.rlim_cur / 2, (rlim_t)CONNECTIONS_MAX);
 }
 
+static void on_tls(struct rpc_server_conn *c, void *arg)
+{
+        struct address peer;
+        char text[ADDRESS_TEXT_MAX] = "";
+        if (rpc_conn_peer(c, &peer) == 0)
+                (void)address_format(&peer, text);
+        log_warning(COMPONENT, "client %s speaks TLS, and management is not encrypted here: it is turned away. Remove "
+                    "/var/lib/glusterd/secure-access there, or make it here and start mortard again", text);
+}
+
+static int wrap(struct stream *accepted, void *arg, struct stream **ret)
+{
+        struct pool *p = arg;
+        return secure_access_wrap(&p->secure_access, accepted, ret);
+}
+
 int serve_clients(struct pool *p, const struct address *at)
 {
-        static const struct rpc_server_handler handler = {.on_call = on_call};
+        static const struct rpc_server_handler handler = {.on_call = on_call, .on_tls = on_tls, .wrap = wrap};
         const struct rpc_server_limits limits = {.record = RECORD_MAX, .connections = connections_max()};
         return rpc_server_new(p->loop, at, &handler, &limits, p, &p->clients);
 }

@@ -336,6 +336,8 @@ int rpc_client_connect(struct fibre *self, const struct rpc_client_config *confi
         c->last_traffic = loop_now(c->loop);
         rpc_link_init(&c->link, NULL, RECORD_LIMIT, OUTPUT_HIGH + RECORD_LIMIT);
         int r = loop_connect(c->loop, &config->to, config->from, &c->link.stream);
+        if (r == 0 && config->wrap)
+                r = config->wrap(c->link.stream, config->arg, &c->link.stream);
         if (r < 0)
                 return r;
         r = client_wait_connected(self, c);

@@ -1,6 +1,6 @@
 /* An RPC client connection on a loop, for fibres: call and wait, callbacks, ping (wire.md §1.3, §1.8, §4.5).
  *
- * Connections made here are plain. TLS (wire.md §1.7) has its place at the stream: rpc/link.h.
+ * Connections made here are plain unless `wrap` puts TLS around them (rpc/tls_stream.h).
  * Thread: the loop's.
  */
 #pragma once
@@ -21,6 +21,8 @@ struct rpc_client_config {
         void (*on_callback)(struct rpc_client *c, const struct rpc_call *call, void *arg);
         /* The connection was lost; outstanding calls have failed. Not called by rpc_client_free. May be NULL. */
         void (*on_disconnect)(struct rpc_client *c, int error, void *arg);
+        /* Puts something around the stream that connects and takes it over; -errno: no connection. NULL: plain. */
+        int (*wrap)(struct stream *connecting, void *arg, struct stream **ret);
         void *arg;
 };
 

@@ -1,8 +1,8 @@
 /* A record stream over one connection: bytes in to records, records out to bytes, both bounded. For client.c and
  * server.c.
  *
- * TLS (wire.md §1.7) has its place below this: a struct stream around the one that was connected or accepted, put there
- * before the first byte. The link sees a stream and nothing of what is under it.
+ * TLS (wire.md §1.7) is below this: a struct stream around the one that was connected or accepted, put there before the
+ * first byte (rpc/tls_stream.h). The link sees a stream and nothing of what is under it.
  *
  * Thread: the loop's.
  */

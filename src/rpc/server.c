@@ -15,6 +15,7 @@
 #include <assert.h>
 
 #include "rpc/link.h"
+#include "rpc/tls_session.h"
 
 #define OUTPUT_DEFAULT (8 * MIB)
 #define OUTSTANDING_DEFAULT 64
@@ -129,6 +130,16 @@ static bool conn_record(struct rpc_server_conn *c, struct slice record)
         return true;
 }
 
+/* What came is no record. */
+static bool conn_garbage(struct rpc_server_conn *c)
+{
+        const struct record_reader *in = &c->link.in;
+        bool tls = in->in.len > in->start && in->in.data[in->start] == TLS_FIRST_BYTE;
+        if (tls && c->server->handler.on_tls)
+                c->server->handler.on_tls(c, c->server->arg);
+        return false;
+}
+
 /* Hands out the records that are there, as far as limits allow. False: close. */
 static bool conn_dispatch(struct rpc_server_conn *c)
 {
@@ -142,7 +153,9 @@ static bool conn_dispatch(struct rpc_server_conn *c)
                 int r = record_reader_next(&c->link.in, &record, NULL);
                 if (r == 0)
                         return !c->link.eof;
-                if (r < 0 || !conn_record(c, record))
+                if (r < 0)
+                        return conn_garbage(c);
+                if (!conn_record(c, record))
                         return false;
         }
         return true;
@@ -308,12 +321,14 @@ void *rpc_conn_data(const struct rpc_server_conn *c)
 
 /* ---- the server -------------------------------------------------------------------------------------------------- */
 
-static void server_accept(struct listener *l, struct stream *stream, void *arg)
+static void server_accept(struct listener *l, struct stream *accepted, void *arg)
 {
         struct rpc_server *s = arg;
+        struct stream *stream = accepted;
         struct rpc_server_conn *c = s->conn_count < s->limits.connections ? malloc(sizeof *c) : NULL;
-        if (!c) {
-                stream_free(stream);
+        if (!c || (s->handler.wrap && s->handler.wrap(accepted, s->arg, &stream) < 0)) {
+                free(c);
+                stream_free(accepted);
                 return;
         }
         *c = (struct rpc_server_conn){.server = s, .next = s->conns, .callback_xid = 1};

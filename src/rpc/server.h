@@ -5,8 +5,8 @@
  *
  * A connection object lives until it is closed AND every call of it was answered, so an answer may come at any time.
  * Bounds: see struct rpc_server_limits; unsent replies never exceed `output` + RECORD_LIMIT, and a peer that leaves
- * more than `output` unread when a callback is due is disconnected. Connections are plain. TLS (wire.md §1.7) has its
- * place at the stream: rpc/link.h. Thread: the loop's.
+ * more than `output` unread when a callback is due is disconnected. Connections are plain unless the handler's `wrap`
+ * puts TLS around them (rpc/tls_stream.h). Thread: the loop's.
  */
 #pragma once
 
@@ -31,6 +31,10 @@ struct rpc_server_handler {
         /* The connection is gone, whoever ended it; replies to it are dropped. `rpc_conn_data` is still valid here.
          * Called once. May be NULL. */
         void (*on_close)(struct rpc_server_conn *c, void *arg);
+        /* The peer speaks TLS on a connection that is plain; the connection is closed afterwards. May be NULL. */
+        void (*on_tls)(struct rpc_server_conn *c, void *arg);
+        /* Puts something around a stream that was accepted and takes it over; -errno: it is closed. NULL: plain. */
+        int (*wrap)(struct stream *accepted, void *arg, struct stream **ret);
 };
 
 /* Listens at AT and serves until freed. */

@@ -1,7 +1,9 @@
-/* Walks the brick twice: the names, then the handles (check.h). Works on any struct disk. */
+/* Walks the brick twice: the names, then the handles (check.h). Works on any struct disk. The program's own checker
+ * (brick/checker.h), which is written from the same rules by other means, has to agree.
+ */
 #include "check.h"
 
-#include "proto/types.h"
+#include "brick/checker.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -158,7 +160,8 @@ static void check_entry(struct check *c, int fd, const char *name, void *arg)
                         complain(c, "%s has no gfid", name);
                 return;
         }
-        check_pending(c, fd, name, &g);
+        if (c->flags & CHECK_PENDING)
+                check_pending(c, fd, name, &g);
         if (!S_ISDIR(st.st_mode)) {
                 note_name(c, st.st_ino, parent, name);
                 check_file_handle(c, &g, &st, name);
@@ -295,6 +298,40 @@ static void check_top(struct check *c, int fd, const char *name, void *arg)
         disk_close(c->d, sub);
 }
 
+/* ---- the other checker --------------------------------------------------------------------------------------------- */
+
+/* What a crash may leave, beyond notes. */
+static bool from_crash(const struct finding *f)
+{
+        switch (f->class) {
+        case FINDING_NO_HANDLE:
+        case FINDING_WRONG_HANDLE:
+        case FINDING_DANGLING:
+        case FINDING_PATHS:
+                return f->severity == FINDING_REPAIRABLE;
+        default:
+                return false;
+        }
+}
+
+static void take_finding(void *arg, const struct finding *f)
+{
+        struct check *c = arg;
+        if (f->severity == FINDING_NOTE || ((c->flags & CHECK_CRASHED) && from_crash(f)) ||
+            ((c->flags & CHECK_NO_GFID2PATH) && f->class == FINDING_PATHS))
+                return;
+        complain(c, "%s: %s: %s", finding_class_word(f->class), f->path, f->text);
+}
+
+static void ask_the_other(struct check *c, const char *path)
+{
+        const struct check_config config = {.report = take_finding, .arg = c};
+        struct check_totals totals;
+        struct error e;
+        if (brick_check(c->d, path, &config, &totals, &e) < 0)
+                complain(c, "%s", e.text);
+}
+
 int check_brick(struct disk *d, const char *path, int flags)
 {
         struct check c = {.d = d, .flags = flags};
@@ -315,6 +352,7 @@ int check_brick(struct disk *d, const char *path, int flags)
                 complain(&c, ".glusterfs: %s", strerror(-fd));
         }
         disk_close(d, c.root);
+        ask_the_other(&c, path);
         free(c.names);
         return c.bad;
 }

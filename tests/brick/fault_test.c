@@ -4,12 +4,14 @@
  * One scene is set up for every run, so what an operation must not touch is looked at as well. After the fault:
  *   - the brick shows the old tree or the new one, or a state that the operation's entry below permits;
  *   - an answer that says failure belongs to the old tree, one that says success to the new one;
- *   - after each name was looked up, the layout is whole (check.h);
+ *   - after each name was looked up, the layout is whole (check.h), and so it is after `brick check --repair`;
  *   - what did not happen can be asked for again, and then happens;
  *   - when everything is removed, nothing of it is left below .glusterfs.
  */
 #include "check.h"
 #include "tree.h"
+
+#include "brick/checker.h"
 
 #include <linux/falloc.h>
 
@@ -139,8 +141,8 @@ static void scene_close(struct scene *s)
         harness_close(&s->h);
 }
 
-/* The node dies where it is, and comes back. */
-static void scene_crash(struct scene *s, bool power)
+/* The node dies where it is. */
+static void scene_die(struct scene *s, bool power)
 {
         s->c = client_close(s->c);
         s->h.brick = brick_close(s->h.brick);
@@ -148,6 +150,12 @@ static void scene_crash(struct scene *s, bool power)
                 sim_disk_power_cut(s->h.sim);
         else
                 sim_disk_process_crash(s->h.sim);
+        sim_disk_faults_clear(s->h.sim);
+}
+
+/* It comes back. */
+static void scene_return(struct scene *s)
+{
         sim_disk_faults_clear(s->h.sim);
         harness_reopen(&s->h);
         scene_connect(s);
@@ -605,8 +613,14 @@ static const struct operation operations[] = {
 
 /* ---- judging ----------------------------------------------------------------------------------------------------- */
 
-enum fault { FAULT_EIO, FAULT_ENOSPC, FAULT_CRASH, FAULT_POWER, FAULTS };
-static const char *const fault_names[FAULTS] = {"EIO", "ENOSPC", "a crash", "a power cut"};
+enum fault { FAULT_EIO, FAULT_ENOSPC, FAULT_CRASH, FAULT_POWER, FAULT_CRASH_CHECKED, FAULT_POWER_CHECKED, FAULTS };
+static const char *const fault_names[FAULTS] = {"EIO",         "ENOSPC",          "a crash",
+                                                "a power cut", "a crash, repaired", "a power cut, repaired"};
+
+static bool is_power_cut(enum fault f)
+{
+        return f == FAULT_POWER || f == FAULT_POWER_CHECKED;
+}
 
 struct trial {
         const struct operation *o;
@@ -638,10 +652,10 @@ static bool is_like(const struct trial *t, const struct tree *want, int mask)
 static void judge_answer(struct trial *t)
 {
         const struct operation *o = t->o;
-        if (t->effect > 0 && t->fault == FAULT_POWER) {
+        if (t->effect > 0 && is_power_cut(t->fault)) {
                 if (!is_like(t, t->before, o->crash | o->power) && !is_like(t, t->after, o->crash | o->power))
                         condemn(t, "neither the old state nor the new one");
-        } else if (t->effect > 0 && t->fault == FAULT_CRASH) {
+        } else if (t->effect > 0 && t->fault >= FAULT_CRASH) {
                 if (!is_like(t, t->before, o->crash) && !is_like(t, t->after, o->crash))
                         condemn(t, "neither the old state nor the new one");
         } else if (t->answer < 0) {
@@ -706,8 +720,10 @@ static void judge_layout(struct trial *t)
 {
         judge_names(t);
         struct harness *h = &t->s->h;
-        if (t->o->parks)
-                scene_crash(t->s, false);
+        if (t->o->parks) {
+                scene_die(t->s, false);
+                scene_return(t->s);
+        }
         purge_landfill(h);
         if (check_brick(h->disk, h->path, 0) != 0)
                 condemn(t, "the layout is damaged");
@@ -734,6 +750,34 @@ static void judge_removal(struct trial *t)
                 condemn(t, "something is left when all is removed");
 }
 
+/* ---- the checker --------------------------------------------------------------------------------------------------- */
+
+/* What a crash leaves is among what docs/formats/brick-crash-states.md lists. */
+static void take_finding(void *arg, const struct finding *f)
+{
+        static const enum finding_class listed[] = {FINDING_NO_HANDLE,  FINDING_WRONG_HANDLE, FINDING_DANGLING, FINDING_PATHS,
+                                                    FINDING_PATHS_PART, FINDING_NO_GFID,      FINDING_LEFTOVER, FINDING_INDEX_STALE};
+        const struct trial *t = arg;
+        for (size_t k = 0; k < ELEMENTSOF(listed); k++)
+                if (f->class == listed[k] && f->severity != FINDING_ERROR)
+                        return;
+        fail_msg("%s, %s at effect %u: the checker finds %s at %s: %s", t->o->name, fault_names[t->fault], t->effect,
+                 finding_class_word(f->class), f->path, f->text);
+}
+
+/* `brick check --repair` before the brick comes back does what look-ups would do. */
+static void repair(struct trial *t)
+{
+        const struct check_config config = {.repair = true, .report = take_finding, .arg = t};
+        struct check_totals totals;
+        struct harness *h = &t->s->h;
+        for (unsigned pass = 0; pass < 2; pass++) {
+                if (brick_check(h->disk, h->path, &config, &totals, NULL) < 0 || totals.left > 0)
+                        fail_msg("%s, %s at effect %u: not repaired", t->o->name, fault_names[t->fault], t->effect);
+                assert_true(pass == 0 || totals.repaired == 0);
+        }
+}
+
 /* ---- the loop ---------------------------------------------------------------------------------------------------- */
 
 static void arm(struct sim_disk *d, enum fault fault, unsigned effect)
@@ -754,8 +798,12 @@ static bool try_fault(struct trial *t, unsigned effect, uint64_t seed)
         t->answer = t->o->run(&s);
         bool fired = sim_disk_fault_fired(s.h.sim);
         t->effect = fired ? effect : 0;
-        if (fired && t->fault >= FAULT_CRASH)
-                scene_crash(&s, t->fault == FAULT_POWER);
+        if (fired && t->fault >= FAULT_CRASH) {
+                scene_die(&s, is_power_cut(t->fault));
+                if (t->fault >= FAULT_CRASH_CHECKED)
+                        repair(t);
+                scene_return(&s);
+        }
         sim_disk_faults_clear(s.h.sim);
         if (t->answer < 0 && t->fault < FAULT_CRASH)
                 judge_untouched(t);
@@ -789,7 +837,7 @@ static void faults_of(const struct operation *o)
         static struct trial t;
         take_before_and_after(o, &before, &after);
         for (int f = 0; f < FAULTS; f++) {
-                unsigned runs = f == FAULT_POWER ? POWER_CUTS : 1;
+                unsigned runs = is_power_cut(f) ? POWER_CUTS : 1;
                 bool fired = true;
                 for (unsigned effect = 1; fired; effect++) {
                         for (unsigned run = 1; run <= runs; run++) {
@@ -825,9 +873,9 @@ static bool open_with_fault(struct scene *s, enum fault fault, unsigned effect)
                 s->h.brick = NULL;
         bool fired = sim_disk_fault_fired(s->h.sim);
         s->h.brick = brick_close(s->h.brick);
-        if (fault == FAULT_POWER)
+        if (is_power_cut(fault))
                 sim_disk_power_cut(s->h.sim);
-        else if (fault == FAULT_CRASH)
+        else if (fault >= FAULT_CRASH)
                 sim_disk_process_crash(s->h.sim);
         assert_int_equal(sim_disk_open_count(s->h.sim), 0);
         sim_disk_faults_clear(s->h.sim);

@@ -152,6 +152,19 @@ def test_announced_lengths(p):
                     c.wait_closed()
 
 
+def test_first_bytes(p):
+    """Every first byte, also that of TLS, where nobody has TLS on: none does harm, TLS is turned away."""
+    rng = random.Random(22)
+    with field(p, "first-bytes") as f:
+        with f.attack("first bytes"):
+            for first in list(range(256)) + [0x16] * 200:
+                c = p.client()
+                push(c, bytes([first]) + rng.randbytes(rng.randrange(300)))
+                if first == 0x16:
+                    c.wait_closed()
+                c.close()
+
+
 def test_endless_fragments(p):
     """A record without an end is given up at its limit, in bytes or in fragments."""
     with field(p, "endless") as f:
@@ -647,7 +660,8 @@ def test_broken_brick_at_start():
             assert r.returncode == 1 and brick.path in r.stderr and words in r.stderr, (r.returncode, r.stderr)
 
 
-SHARED = [test_announced_lengths, test_endless_fragments, test_unfinished_records, test_memory_is_given_back,
+SHARED = [test_announced_lengths, test_first_bytes, test_endless_fragments, test_unfinished_records,
+          test_memory_is_given_back,
           test_trickle, test_records_before_the_handshake, test_damaged_records, test_never_reads,
           test_unknown_programs, test_rpc_credentials, test_wrong_credentials, test_damaged_handshakes,
           test_fops_before_the_handshake, test_damaged_fops, test_names, test_attribute_names,

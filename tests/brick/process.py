@@ -103,8 +103,8 @@ class Process:
         (size,) = struct.unpack_from(">I", rep, at)
         return {b["path"]: b for b in json.loads(rep[at + 4:at + 4 + size])}
 
-    def client(self, brick=None, expect=0, **pairs):
-        c = Client(self.port)
+    def client(self, brick=None, expect=0, tls=None, **pairs):
+        c = Client(self.port, tls=tls)
         if brick:
             ret, errno, d = c.setvolume(dict({"remote-subvolume": brick.path, "process-uuid": str(uuid.uuid4()),
                                               "fops-version": FOP, "opversion": 100000}, **pairs))
@@ -148,7 +148,7 @@ def run_all(selected, single, shared, preloaded, alone):
 
     def group(tests, preload):
         nonlocal failed
-        if selected and not any(t.__name__ in selected for t in tests):
+        if not [t for t in tests if not selected or t.__name__ in selected]:
             return
         before = failed
         with tempfile.TemporaryDirectory(prefix="mortar-brick-", dir="/var/tmp") as work:

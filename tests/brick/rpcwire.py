@@ -2,6 +2,7 @@
 import os
 import select
 import socket
+import ssl
 import struct
 
 DUMP, HANDSHAKE, FOP, CONTROL = 123451501, 14398633, 1298437, 1836020340
@@ -61,9 +62,9 @@ class Closed(Exception):
 
 
 class Client:
-    """One connection. Replies are kept by xid, callbacks in a list."""
+    """One connection, with TLS if an SSLContext is given. Replies are kept by xid, callbacks in a list."""
 
-    def __init__(self, port=None, path=None, timeout=20):
+    def __init__(self, port=None, path=None, timeout=20, tls=None):
         if path:
             self.s = socket.socket(socket.AF_UNIX)
             self.s.connect(path)
@@ -71,6 +72,8 @@ class Client:
             self.s = socket.create_connection(("127.0.0.1", port))
             self.s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.s.settimeout(timeout)
+        if tls:
+            self.s = tls.wrap_socket(self.s)
         self.xid, self.buffer, self.replies, self.callbacks = 1, b"", {}, []
 
     def close(self):
@@ -90,7 +93,7 @@ class Client:
                     return out
             try:
                 more = self.s.recv(1 << 20)
-            except ConnectionResetError:
+            except (ConnectionResetError, ssl.SSLEOFError):
                 raise Closed()
             if not more:
                 raise Closed()

@@ -3,6 +3,7 @@
 
 usage: server_test.py MORTAR_BRICK HANG_PRELOAD [TEST…]
 """
+import json
 import os
 import resource
 import select
@@ -292,6 +293,53 @@ def test_waiter_goes_away(p):
     assert c.fop_wait(second)[0] == 0 and first
 
 
+def unlink_send(c, name):
+    return c.fop_send(5, ROOT + opaque(name.encode()) + struct.pack(">I", 0) + NULL_DICT)
+
+
+def test_removals_wait_for_locks(p):
+    """They hold no thread, go on when the locks are gone, and end with their client."""
+    brick = p.serve(Brick(p.work + "/removals"))
+    holder, remover, leaver = (p.client(brick) for _ in range(3))
+    files = {"f%d" % i: holder.create("f%d" % i) for i in range(60)}
+    for g in files.values():
+        assert holder.inodelk(g, 1, 1, b"H")[0] == 0
+    names = sorted(files)
+    waiting = {n: unlink_send(remover, n) for n in names[:40]}
+    left = [unlink_send(leaver, n) for n in names[20:]]
+    assert remover.stat()[0] == 0 and leaver.ping() and left
+    assert not set(waiting.values()) & set(remover.replies)
+    assert holder.ping() and len(holder.callbacks) == 60, len(holder.callbacks)
+    for n in names[:10]:
+        assert holder.inodelk(files[n], 1, 2, b"H")[0] == 0
+    for n in names[:10]:
+        assert remover.fop_wait(waiting[n])[0] == 0, n
+    leaver.close()
+    eventually("the leaver is gone", lambda: p.status()[brick.path]["clients"] == 2)
+    holder.close()  # lets all others go at once
+    for n in names[10:40]:
+        assert remover.fop_wait(waiting[n])[0] == 0, n
+    assert sorted(n for n in os.listdir(brick.path) if n.startswith("f")) == names[40:]
+
+
+def test_leaving_while_resumed(p):
+    """The locks go at the moment the remover goes."""
+    brick = p.serve(Brick(p.work + "/leaving"))
+    for i in range(30):
+        holder, remover = p.client(brick), p.client(brick)
+        g = holder.create("g%d" % i)
+        assert holder.inodelk(g, 1, 1, b"H")[0] == 0
+        unlink_send(remover, "g%d" % i)
+        remover.ping()
+        (holder if i % 2 else remover).close()
+        (remover if i % 2 else holder).close()
+    eventually("all are gone", lambda: p.status()[brick.path]["clients"] == 0)
+    c = p.client(brick)
+    for name in os.listdir(brick.path):
+        if name.startswith("g"):
+            assert c.fop_wait(unlink_send(c, name))[0] == 0
+
+
 # ---- many bricks, control ------------------------------------------------------------------------------------------
 
 
@@ -332,6 +380,29 @@ def test_control_errors(p):
     assert p.control.call(CONTROL, 2, 1)[0] == 2
     assert p.control.call(CONTROL, 1, 2, b"xx")[0] == 4
     assert p.status() is not None
+
+
+def test_metrics(p):
+    brick = p.serve(Brick(p.work + "/metrics"))
+    c = p.client(brick)
+    gfid = c.create("f")
+    assert c.fop_wait(c.write_send(gfid, b"data"))[0] == 4
+    assert c.stat(os.urandom(16))[0] == -1
+
+    def metrics():
+        status, rep = p.control.call(CONTROL, 1, 5)
+        ret, errno, size = struct.unpack_from(">iiI", rep)
+        assert (status, ret) == (0, 0)
+        answer = json.loads(rep[12:12 + size])
+        assert answer["pid"] == p.p.pid and answer["resident_bytes"] > 1 << 20 and answer["connections"] >= 1
+        return next(b for b in answer["bricks"] if b["path"] == brick.path)
+
+    eventually("the last answer's thread is done with it", lambda: metrics()["in_flight"] == 0)
+    m = metrics()
+    assert (m["up"], m["connections"], m["volume"]) == (1, 1, "vol"), m
+    assert m["operations"] == {"WRITE": 1, "CREATE": 1, "STAT": 1} and m["errors"] == {"STAT": 1}, m
+    assert m["fds"] == 1 and m["inodes"] >= 2 and m["inode_bytes"] > 0
+    assert sum(m["latency"]["WRITE"]["buckets"]) == 1 and 0 < m["latency"]["WRITE"]["seconds"] < 10
 
 
 # ---- a hung disk ---------------------------------------------------------------------------------------------------
@@ -632,8 +703,9 @@ def test_command_line():
 SHARED = [test_small_programs, test_rpc_errors, test_fop_before_handshake, test_handshake_errors, test_setvolume_again,
           test_credentials, test_auth_change_disconnects, test_insecure_port, test_subdir, test_fragments,
           test_hostile_streams, test_pipelined, test_large_records, test_slow_reader, test_idle_connections,
-          test_disconnect_releases_locks, test_metadata_range_is_a_domain, test_waiter_goes_away, test_many_bricks,
-          test_control_errors, test_one_process_a_directory]
+          test_disconnect_releases_locks, test_metadata_range_is_a_domain, test_waiter_goes_away,
+          test_removals_wait_for_locks, test_leaving_while_resumed, test_many_bricks,
+          test_control_errors, test_metrics, test_one_process_a_directory]
 PRELOADED = [test_hung_disk, test_outstanding_limit, test_disconnect_while_hung, test_leaving_a_hung_disk,
              test_detach_while_hung, test_disconnect_meets_detach, test_threads_run_out, test_watches_run_out,
              test_hung_health_check, test_long_purge]

@@ -29,6 +29,7 @@ static void raw_connect(struct fibre *self, struct world *w, struct raw *r)
         *r = (struct raw){.self = self};
         record_reader_init(&r->in, RECORD_LIMIT);
         assert_int_equal(loop_connect(w->client_loop, &w->at, NULL, &r->stream), 0);
+        assert_int_equal(world_wrap_client(r->stream, w, &r->stream), 0);
         raw_wait(r, STREAM_WRITABLE);
 }
 
@@ -308,8 +309,8 @@ static void raw_server_event(struct stream *s, unsigned events, void *arg)
 static void raw_server_accept(struct listener *l, struct stream *s, void *arg)
 {
         struct raw_server *rs = arg;
-        rs->stream = s;
-        stream_watch(s, STREAM_READABLE, raw_server_event, rs);
+        assert_int_equal(world_wrap_server(s, NULL, &rs->stream), 0);
+        stream_watch(rs->stream, STREAM_READABLE, raw_server_event, rs);
         (void)l;
 }
 
@@ -394,5 +395,5 @@ int main(void)
                 cmocka_unit_test(a_server_that_answers_nonsense_is_left),
                 cmocka_unit_test(unasked_answers_are_dropped),
         };
-        return cmocka_run_group_tests(tests, NULL, NULL);
+        return cmocka_run_group_tests(tests, world_setup, world_teardown);
 }

@@ -483,5 +483,5 @@ int main(void)
                 cmocka_unit_test(connecting_has_a_time_limit),
                 cmocka_unit_test(lossy_links_only_ever_disconnect),
         };
-        return cmocka_run_group_tests(tests, NULL, NULL);
+        return cmocka_run_group_tests(tests, world_setup, world_teardown);
 }

@@ -1,6 +1,62 @@
 /* The test program of world.h and the loops it runs on. A failed assertion on a fibre ends the test, not the run. */
 #include "world.h"
 
+#ifdef WORLD_TLS
+#include "rpc/tls_stream.h"
+#include "support/certs.h"
+
+static struct certs *certs;
+static struct tls_context *context;
+
+static int world_wrap(struct stream *lower, enum tls_side side, struct stream **ret)
+{
+        return tls_stream_new(lower, &(struct tls_stream_config){.context = context, .side = side}, ret);
+}
+
+int world_setup(void **state)
+{
+        certs = certs_new();
+        certs_make(certs, &(struct cert){.name = "node"});
+        context = certs_context(certs, "node");
+        return 0;
+}
+
+int world_teardown(void **state)
+{
+        context = tls_context_unref(context);
+        certs = certs_free(certs);
+        return 0;
+}
+#else
+enum tls_side { TLS_CLIENT, TLS_SERVER };
+
+static int world_wrap(struct stream *lower, enum tls_side side, struct stream **ret)
+{
+        *ret = lower;
+        return 0;
+}
+
+int world_setup(void **state)
+{
+        return 0;
+}
+
+int world_teardown(void **state)
+{
+        return 0;
+}
+#endif
+
+int world_wrap_client(struct stream *lower, void *arg, struct stream **ret)
+{
+        return world_wrap(lower, TLS_CLIENT, ret);
+}
+
+int world_wrap_server(struct stream *lower, void *arg, struct stream **ret)
+{
+        return world_wrap(lower, TLS_SERVER, ret);
+}
+
 /* ---- the server's program ---------------------------------------------------------------------------------------- */
 
 static void answer(struct rpc_server_conn *c, uint32_t xid, int32_t value)
@@ -134,7 +190,7 @@ static void on_close(struct rpc_server_conn *c, void *arg)
 
 static void world_server_start(struct world *w)
 {
-        const struct rpc_server_handler handler = {.on_call = on_call, .on_close = on_close};
+        const struct rpc_server_handler handler = {.on_call = on_call, .on_close = on_close, .wrap = world_wrap_server};
         assert_int_equal(rpc_server_new(w->server_loop, &w->at, &handler, &w->limits, w, &w->server), 0);
 }
 
@@ -247,7 +303,7 @@ static void on_disconnect(struct rpc_client *c, int error, void *arg)
 struct rpc_client_config config_of(struct world *w)
 {
         return (struct rpc_client_config){
-                .to = w->at, .on_callback = on_callback, .on_disconnect = on_disconnect, .arg = w};
+                .to = w->at, .on_callback = on_callback, .on_disconnect = on_disconnect, .wrap = world_wrap_client, .arg = w};
 }
 
 void connect_client(struct fibre *self, struct world *w)

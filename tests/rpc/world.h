@@ -1,4 +1,5 @@
-/* A server with a test program and a client, in the simulator or on the epoll loop. For tests of connections. */
+/* A server with a test program and a client, in the simulator or on the epoll loop. For tests of connections. Built
+ * twice: with WORLD_TLS everything goes through TLS. */
 #pragma once
 
 #include "proto/fop.h"
@@ -16,7 +17,11 @@
 #include <cmocka.h>
 
 #define TEST_PROGRAM 4711u
+#ifdef WORLD_TLS
+#define SEEDS 3
+#else
 #define SEEDS 12
+#endif
 #define SOME_PORT 4000
 
 /* Procedures of the test program: how it answers a set_lk_ver call. */
@@ -72,11 +77,18 @@ void run_sims(fibre_fn scenario, const struct world *given);
 void run_sim(fibre_fn scenario, uint64_t seed, const struct sim_link *link, struct world *w);
 void run_epoll(fibre_fn scenario, struct world *w);
 
+/* Around all tests of a program. */
+int world_setup(void **state);
+int world_teardown(void **state);
+
 /* The server's side. */
 void answer_deferred(struct world *w);
 void send_callbacks(struct rpc_server_conn *c, int32_t n);
 
 /* The client's side. */
+/* In place of a stream: itself, or TLS around it. */
+int world_wrap_server(struct stream *lower, void *arg, struct stream **ret);
+int world_wrap_client(struct stream *lower, void *arg, struct stream **ret);
 struct rpc_client_config config_of(struct world *w);
 void connect_client(struct fibre *self, struct world *w);
 int call(struct fibre *self, struct world *w, uint32_t proc, int32_t value, int32_t *ret);
