@@ -13,6 +13,7 @@
 #include "brick/upcall.h"
 
 #include <stdio.h>
+#include <sys/random.h>
 #include <sys/xattr.h>
 #include <time.h>
 
@@ -263,6 +264,11 @@ static int copy_config(struct brick *b, const struct brick_config *c)
         return b->path && b->volume && b->hostname ? r : -ENOMEM;
 }
 
+static int random_secret(struct brick *b)
+{
+        return getrandom(&b->lock_secret, sizeof b->lock_secret, 0) == (ssize_t)sizeof b->lock_secret ? 0 : -EIO;
+}
+
 static int make_tables(struct brick *b)
 {
         int r = inode_table_new(b, b->options->inode_lru_limit, &b->inodes);
@@ -274,6 +280,8 @@ static int make_tables(struct brick *b)
                 r = upcall_table_new(&b->upcalls);
         if (r == 0)
                 r = barrier_new(&b->barrier);
+        if (r == 0)
+                r = random_secret(b);
         return r;
 }
 
@@ -488,14 +496,13 @@ void brick_purge(struct brick *b, uint64_t now_ns)
 
 void brick_get_stats(struct brick *b, struct brick_stats *ret)
 {
-        struct brick_stats s = {.ops = atomic_load_explicit(&b->ops, memory_order_relaxed),
-                                .errors = atomic_load_explicit(&b->errors, memory_order_relaxed)};
-        for (size_t k = 0; k < ELEMENTSOF(s.by_fop); k++)
-                s.by_fop[k] = atomic_load_explicit(&b->by_fop[k], memory_order_relaxed);
+        struct brick_stats s = {0};
+        meter_read(&b->meter, &s);
+        upcall_count(b, &s);
         pthread_mutex_lock(&b->lock);
         for (struct session *i = b->sessions; i; i = i->next) {
                 s.sessions++;
-                s.locks += lock_count_session(i);
+                lock_stats_session(i, &s);
         }
         pthread_mutex_unlock(&b->lock);
         inode_table_count(b, &s);

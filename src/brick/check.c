@@ -128,12 +128,12 @@ bool check_found(struct checker *c, enum finding_class class, const char *path, 
                 f.severity = FINDING_ERROR;
         if (!c->reporting) {
                 keep(c, &f);
-                c->wrong += f.severity != FINDING_NOTE;
+                c->wrong += f.severity != FINDING_NOTE || fix;
                 return false;
         }
         if (c->config->served && c->keys.n < KEYS_MAX && !table_has_u64(&c->keys, finding_key(&f)))
                 return false;
-        if (c->repairing && f.severity == FINDING_REPAIRABLE) {
+        if (c->repairing && fix) {
                 f.error = fix(c, arg);
                 f.outcome = f.error < 0 ? FINDING_FAILED : FINDING_REPAIRED;
         }
@@ -160,10 +160,10 @@ static void remember(struct checker *c, struct table *t, const void *element)
                 c->overflow = true;
 }
 
-void check_know(struct checker *c, const struct gfid *g)
+void check_know(struct checker *c, const struct gfid *g, bool landfill)
 {
         uint64_t mark = gfid_mark(g);
-        remember(c, &c->known, &mark);
+        remember(c, landfill ? &c->removed : &c->known, &mark);
 }
 
 void check_record(struct checker *c, const struct name_record *r)
@@ -333,6 +333,7 @@ static void walk_tree(struct checker *c)
 static void clear_tables(struct checker *c)
 {
         table_done(&c->known);
+        table_done(&c->removed);
         table_done(&c->records);
         table_done(&c->spare);
         c->overflow = false;
@@ -343,7 +344,7 @@ static void clear_tables(struct checker *c)
 static void walk_all(struct checker *c)
 {
         clear_tables(c);
-        check_know(c, &GFID_ROOT);
+        check_know(c, &GFID_ROOT, false);
         if (c->first == 0)
                 check_root(c);
         check_removed(c);
@@ -351,6 +352,7 @@ static void walk_all(struct checker *c)
         if (c->overflow)
                 return;
         table_sort_u64(&c->known);
+        table_sort_u64(&c->removed);
         table_sort_records(&c->records);
         if (!c->reporting)
                 check_find_twice(c);
@@ -455,7 +457,7 @@ static struct checker *checker_new(struct disk *disk, const struct check_config 
         c->b.root_fd = -EBADF;
         c->config = config;
         c->path = BUF_INIT(PATH_BYTES);
-        c->known.size = c->spare.size = c->keys.size = sizeof(uint64_t);
+        c->known.size = c->removed.size = c->spare.size = c->keys.size = sizeof(uint64_t);
         c->records.size = sizeof(struct name_record);
         c->twice.size = sizeof(struct gfid);
         c->kept_last = &c->kept;

@@ -68,13 +68,14 @@ struct checker {
         unsigned first, last; /* this round looks at gfids whose first byte is in this range */
 
         struct table known;    /* u64: marks of objects whose handle is right */
+        struct table removed;  /* u64: marks of objects in the landfill */
         struct table records;  /* struct name_record */
         struct table twice;    /* gfids that several objects have; from the survey, sorted */
         struct table spare;    /* u64: inode numbers of links that are neither a name nor the handle */
         struct table keys;     /* u64: what the survey found */
         struct kept *kept, **kept_last; /* the survey's findings */
         size_t kept_count, found;
-        uint64_t wrong;       /* findings of this walk that are more than notes */
+        uint64_t wrong;       /* findings of this walk that are more than notes, or can be repaired */
         char list[CHECK_LIST_MAX];
 };
 
@@ -91,8 +92,8 @@ static inline bool check_in_round(const struct checker *c, const struct gfid *g)
 {
         return g->b[0] >= c->first && g->b[0] <= c->last;
 }
-/* Remembers an object whose handle is right. */
-void check_know(struct checker *c, const struct gfid *g);
+/* Remembers an object whose handle is right, in the tree or in the landfill. */
+void check_know(struct checker *c, const struct gfid *g, bool landfill);
 void check_record(struct checker *c, const struct name_record *r);
 /* An object has a link below .glusterfs that is neither a name nor its handle. */
 void check_spare(struct checker *c, ino_t ino);

@@ -139,6 +139,12 @@ struct hash_dir {
         char digits[5];
 };
 
+static bool is_accounted_for(const struct checker *c, const struct gfid *g)
+{
+        uint64_t mark = gfid_mark(g);
+        return table_has_u64(&c->known, mark) || table_has_u64(&c->removed, mark) || table_has_gfid(&c->twice, g);
+}
+
 static void judge_entry(struct checker *c, int fd, const char *name, void *arg)
 {
         const struct hash_dir *dir = arg;
@@ -149,7 +155,7 @@ static void judge_entry(struct checker *c, int fd, const char *name, void *arg)
         if (gfid_parse(name, strlen(name), &h.gfid) < 0 || strncmp(name, dir->digits, 2) != 0 ||
             strncmp(name + 2, dir->digits + 2, 2) != 0)
                 h.gfid = (struct gfid){0};
-        else if (table_has_u64(&c->known, gfid_mark(&h.gfid)) || table_has_gfid(&c->twice, &h.gfid))
+        else if (is_accounted_for(c, &h.gfid))
                 return;
         (void)snprintf(h.path, sizeof h.path, "%s/%s", dir->path, name);
         if (table_has_gfid(&c->records, &h.gfid))

@@ -42,7 +42,7 @@ static void judge_dir_handle(struct checker *c, struct named *n)
         int r = handle_read_dir(&c->b, &n->gfid, &parent, name);
         bool right = r == 0 && gfid_equal(&parent, &n->parent) && streq(name, n->at.path);
         if (right || n->landfill || gfid_is_null(&n->parent)) {
-                check_know(c, &n->gfid);
+                check_know(c, &n->gfid, n->landfill);
                 return;
         }
         if (table_has_gfid(&c->twice, &n->gfid))
@@ -59,7 +59,7 @@ static void judge_dir_handle(struct checker *c, struct named *n)
         else
                 check_failed(c, NULL, r, "reading its handle");
         if (right)
-                check_know(c, &n->gfid);
+                check_know(c, &n->gfid, n->landfill);
         else
                 check_record(c, &record);
 }
@@ -189,9 +189,9 @@ static uint16_t judge_paths(struct checker *c, const struct named *n, size_t len
                             !p.right && others > 0 ? ", and " : "",
                             others > 0 ? "there are attributes of names the object does not have" : "");
         else if (!only && !p.right && n->st.st_nlink - 1 <= GFID2PATH_LINKS_MAX &&
-                 check_found(c, FINDING_PATHS, NULL, &n->gfid, fix_own_path, &p,
+                 check_found(c, p.listed ? FINDING_PATHS : FINDING_PATHS_PART, NULL, &n->gfid, fix_own_path, &p,
                              p.listed ? "the attribute of this name has a wrong value"
-                                      : "this name is not among the attributes"))
+                                      : "the attributes say other names of the object, and not this one"))
                 p.count += !p.listed;
         return (uint16_t)MIN(p.count, (size_t)UINT16_MAX);
 }
@@ -230,7 +230,7 @@ static void judge_file(struct checker *c, struct named *n)
                 check_attributes(c, n, len);
         uint16_t paths = judge_paths(c, n, len, only);
         if (verified)
-                check_know(c, &n->gfid);
+                check_know(c, &n->gfid, n->landfill);
         if (!only)
                 record_name(c, n, verified, paths);
 }

@@ -11,7 +11,7 @@
 #include "proto/types.h"
 
 enum finding_severity {
-        FINDING_NOTE,       /* nothing is wrong, or the brick process puts it right by itself */
+        FINDING_NOTE,       /* nothing is wrong, or the brick process puts it right by itself; --repair may, too */
         FINDING_REPAIRABLE, /* wrong; --repair puts it right */
         FINDING_ERROR,      /* wrong; somebody has to decide */
         FINDING_SEVERITIES
@@ -32,7 +32,8 @@ enum finding_severity {
         X(DANGLING, "dangling-handle", REPAIRABLE)  /* a directory's handle, and no such directory */                  \
         X(MISPLACED, "misplaced", REPAIRABLE)       /* something among the handles that is none */                     \
         X(LINKS, "link-count", ERROR)               /* more or fewer links than names and handle */                    \
-        X(PATHS, "gfid2path", REPAIRABLE)           /* the attributes do not say the object's names */                 \
+        X(PATHS, "gfid2path", REPAIRABLE)           /* an attribute of a name the object does not have */              \
+        X(PATHS_PART, "part-gfid2path", NOTE)       /* some names without: linked where older releases wrote */        \
         X(ATTRIBUTE, "bad-attribute", ERROR)        /* an attribute of impossible size or contents */                  \
         X(INDEX_STALE, "stale-index", NOTE)         /* an index entry for an object that is gone */                    \
         X(INDEX_MISSING, "not-indexed", NOTE)       /* pending changes that no index entry names */                    \

@@ -64,6 +64,7 @@ struct conn *conn_new(struct process *p, struct stream *stream)
         c->process = p;
         c->stream = stream;
         c->fd = stream_fd(stream);
+        c->resumed_tail = &c->resumed;
         atomic_init(&c->refs, 1);
         pthread_mutex_init(&c->lock, NULL);
         record_reader_init(&c->in, GREETING_RECORD_LIMIT);
@@ -116,11 +117,95 @@ struct conn *conn_unref(struct conn *c)
         return NULL;
 }
 
+/* ---- parked calls ------------------------------------------------------------------------------------------------- */
+
+struct resumed {
+        struct resumed *next;
+        struct parked_call *call;
+};
+
+/* A reference, unless the last one is gone and the session is being closed. */
+static bool conn_try_ref(struct conn *c)
+{
+        unsigned refs = atomic_load(&c->refs);
+        while (refs > 0)
+                if (atomic_compare_exchange_weak(&c->refs, &refs, refs + 1))
+                        return true;
+        return false;
+}
+
+static void forget_resumed(void *arg)
+{
+        struct conn *c = arg;
+        struct parked_call *p;
+        while ((p = conn_take_resumed(c)) != NULL)
+                session_forget(p);
+        conn_unref(c);
+}
+
+static void nothing_left(void *arg)
+{
+        (void)arg;
+}
+
+/* Control loop: only here a lane that loses its last connection is freed, so that of an open one is there. */
+static void resume_posted(void *arg)
+{
+        struct conn *c = arg;
+        if (!atomic_load(&c->closed))
+                lane_resume(c->lane, c);
+        else if (task_start(c->process, forget_resumed, nothing_left, c) < 0)
+                forget_resumed(c); /* the last reference goes here, on the control loop, rather than never */
+}
+
+bool conn_resume_call(void *conn, struct parked_call *p)
+{
+        struct conn *c = conn;
+        struct resumed *r = malloc(sizeof *r);
+        if (!r || !conn_try_ref(c)) {
+                free(r);
+                return false;
+        }
+        *r = (struct resumed){.call = p};
+        pthread_mutex_lock(&c->lock);
+        *c->resumed_tail = r;
+        c->resumed_tail = &r->next;
+        pthread_mutex_unlock(&c->lock);
+        while (loop_post(c->process->loop, resume_posted, c) < 0)
+                (void)usleep(1000);
+        return true;
+}
+
+struct parked_call *conn_take_resumed(struct conn *c)
+{
+        pthread_mutex_lock(&c->lock);
+        struct resumed *r = c->resumed;
+        if (r) {
+                c->resumed = r->next;
+                if (!c->resumed)
+                        c->resumed_tail = &c->resumed;
+        }
+        pthread_mutex_unlock(&c->lock);
+        struct parked_call *p = r ? r->call : NULL;
+        free(r);
+        return p;
+}
+
+bool conn_has_resumed(struct conn *c)
+{
+        pthread_mutex_lock(&c->lock);
+        bool has = c->resumed != NULL;
+        pthread_mutex_unlock(&c->lock);
+        return has;
+}
+
 /* ---- what the connection waits for ------------------------------------------------------------------------------- */
 
 static bool below_limits(const struct conn *c)
 {
         uint32_t limit = c->export ? atomic_load(&c->export->outstanding_limit) : 0;
+        if (c->export && atomic_load(&c->export->quiet))
+                return false;
         return (limit == 0 || atomic_load(&c->outstanding) < limit) && atomic_load(&c->queued) < CONN_QUEUED_HIGH &&
                atomic_load(&c->unsent) + atomic_load(&c->promised) < unread_limit(c);
 }

@@ -77,6 +77,7 @@ struct conn {
         struct conn *export_prev, *export_next;
         struct conn *pending_next; /* under the lane's lock */
         bool pending;
+        struct resumed *resumed, **resumed_tail; /* under lock: parked calls that may go on, for the lane's leader */
 };
 
 /* Takes over STREAM. NULL: no memory. */
@@ -93,6 +94,11 @@ DEFINE_CLEANUP(struct conn *, conn_unref)
 void conn_send(void *conn, const struct iovec *iov, int n);
 /* An encoded answer. DESC NULL: status only. */
 void conn_reply(struct conn *c, uint32_t xid, enum rpc_status status, const struct msg_desc *desc, const void *msg);
+/* session_config.resume: P will be served by the connection's lane. Any thread; never blocks. */
+bool conn_resume_call(void *conn, struct parked_call *p);
+/* The next of them, NULL when there is none. */
+struct parked_call *conn_take_resumed(struct conn *c);
+bool conn_has_resumed(struct conn *c);
 /* A callback without body. */
 void conn_callback(struct conn *c, uint32_t proc);
 /* Makes the peer and the owner of the connection see the end of it. Any thread. */

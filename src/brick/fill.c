@@ -106,7 +106,7 @@ static int fill_inodelk_counts(struct op *op, struct inode *inode, struct dict *
         }
         if (!x->inodelk_dom_count.present && !x->inodelk_count.present)
                 return 0;
-        const char *domain = x->inodelk_dom_count.present ? x->inodelk_dom_count.value.s : NULL;
+        const char *domain = x->inodelk_count.present ? NULL : x->inodelk_dom_count.value.s; /* all is the wider question */
         return dict_add_int(dict, op->arena, "glusterfs.inodelk-count", lock_count_inode(inode, domain));
 }
 

@@ -99,7 +99,7 @@ static bool brick_is_up(const struct export *x, struct refusal *r)
 {
         switch (x->state) {
         case EXPORT_UP:
-                return true;
+                return !x->drain || refuse(r, EAGAIN, "brick %s is being stopped. Try again later", x->config.path);
         case EXPORT_OPENING:
                 return refuse(r, EAGAIN, "brick %s is being opened. Try again later", x->config.path);
         case EXPORT_DOWN:

@@ -96,6 +96,25 @@ static int drop_last_handle(struct brick *b, struct inode *inode, const struct p
         return r;
 }
 
+/* Self-heal replays the renaming of a directory by making it anew in its other place, with the gfids and names of all that is
+ * below, and removes the old one as a whole. What handle and gfid2path say is then true of the new place: does NAME in the
+ * directory that PARENT's handle leads to have the gfid G, and is it not the directory of AT? Under inode.lock of G. */
+static bool true_elsewhere(struct brick *b, const struct place *at, const struct gfid *parent, const struct gfid *g)
+{
+        struct place there = {.dirfd = -EBADF};
+        struct stat here_st, there_st;
+        struct gfid found;
+        struct inode *dir = gfid_is_null(parent) ? NULL : inode_get(b, parent);
+        if (!dir)
+                return false;
+        memcpy(there.path, at->path, sizeof there.path);
+        bool found_it = handle_open_dir(b, dir, &there.dirfd) == 0 && disk_stat(b->disk, there.dirfd, "", &there_st) == 0 &&
+                        disk_stat(b->disk, at->dirfd, "", &here_st) == 0 && there_st.st_ino != here_st.st_ino &&
+                        gfid_read(b, &there, &found) == 0 && gfid_equal(&found, g);
+        inode_unref(b, dir);
+        return found_it;
+}
+
 /* Under inode.lock, where the number of names does not change. Without its handle's removal the name stays too: a handle
  * alone would keep the file for ever. */
 static int purge_known(struct brick *b, struct inode *inode, struct place *at, const struct purge *p)
@@ -108,7 +127,7 @@ static int purge_known(struct brick *b, struct inode *inode, struct place *at, c
         bool own = handle_stat(b, &inode->gfid, &handle) == 0 && handle.st_ino == st.st_ino;
         if (own && st.st_nlink <= 2)
                 r = drop_last_handle(b, inode, at, p);
-        else if (st.st_nlink > 1 && !gfid_is_null(&p->parent))
+        else if (st.st_nlink > 1 && !gfid_is_null(&p->parent) && !true_elsewhere(b, at, &p->parent, &inode->gfid))
                 names_remove(b, inode, at, &p->parent, at->path);
         if (r == 0) {
                 r = disk_unlink(b->disk, at->dirfd, at->path, 0);
@@ -146,7 +165,7 @@ static int lift_dir(struct brick *b, const struct place *at, const struct purge 
         if (!inode)
                 return move_to_landfill(b, at->dirfd, at->path);
         pthread_mutex_lock(&inode->lock);
-        if (handle_dir_is(b, &g, &p->parent, at->path)) {
+        if (handle_dir_is(b, &g, &p->parent, at->path) && !true_elsewhere(b, at, &p->parent, &g)) {
                 (void)handle_remove(b, &g);
                 inode_forget(b, inode);
         }

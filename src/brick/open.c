@@ -6,6 +6,7 @@
  */
 #include "brick/index.h"
 #include "brick/io.h"
+#include "brick/mandatory.h"
 #include "brick/names.h"
 
 #define FMODE_EXEC 040u /* wire.md §3.7 */
@@ -72,6 +73,8 @@ static int answer_fd(struct op *op, struct open_fd *of, int64_t *ret)
 static int open_object(struct op *op, struct object *o, unsigned flags, struct open_fop_rep *rep)
 {
         int r = open_check(op, o, flags);
+        if (r == 0 && (flags & O_TRUNC))
+                r = mandatory_check_truncate(op, o, 0);
         if (r < 0)
                 return r;
         struct open_fd *of;

@@ -1,7 +1,8 @@
 /* The brick process from start to end (server.h). Control loop, except process_check_stopped().
  *
- * Ending: no new clients, every brick is detached, and when the last one is closed and no task runs any more the loop
- * stops. A disk that hangs can keep that from happening; after STOP_SECONDS the process ends without it.
+ * Ending: every brick is drained (drain.h); a second signal skips that. No new clients, every brick is detached, and
+ * when the last one is closed and no task runs any more the loop stops. A disk that hangs can keep that from happening;
+ * after STOP_SECONDS the process ends without it.
  */
 #include <fcntl.h>
 #include <malloc.h>
@@ -13,6 +14,7 @@
 #include "base/disk.h"
 #include "base/log.h"
 #include "brick/doorman.h"
+#include "brick/drain.h"
 #include "brick/lane.h"
 #include "brick/unread.h"
 
@@ -61,13 +63,32 @@ void process_stop(struct process *p)
         process_check_stopped(p);
 }
 
+void process_retire(struct process *p)
+{
+        struct export *next;
+        if (p->retiring || p->stopping)
+                return;
+        log_info("process", "Shutting down as clients let go.");
+        p->retiring = true;
+        for (struct export *x = p->exports; x && !p->stopping; x = next) {
+                next = x->next;
+                drain_detach(x, NULL, NULL);
+        }
+        if (!p->exports)
+                process_stop(p);
+}
+
 static void on_signal(struct stream *s, unsigned events, void *arg)
 {
         struct process *p = arg;
         struct signalfd_siginfo info;
         while (read(p->signal_fd, &info, sizeof info) == (ssize_t)sizeof info)
-                if (info.ssi_signo != SIGHUP)
+                if (info.ssi_signo == SIGHUP)
+                        continue;
+                else if (p->retiring) /* asked again */
                         process_stop(p);
+                else
+                        process_retire(p);
 }
 
 static int watch_signals(struct process *p)

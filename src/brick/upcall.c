@@ -474,13 +474,14 @@ bool upcall_name_is_registered(struct brick *b, const char *name)
 
 /* ---- life -------------------------------------------------------------------------------------------------------- */
 
-uint32_t upcall_watch_count(struct brick *b)
+void upcall_count(struct brick *b, struct brick_stats *s)
 {
         struct upcall_table *t = b->upcalls;
         pthread_mutex_lock(&t->mutex);
-        uint32_t n = t->watches.n;
+        s->watches = t->watches.n;
+        s->watch_bytes = t->watches.n * sizeof(struct watch) + t->object_count * sizeof(struct watched) +
+                         t->bucket_count * sizeof(struct watched *);
         pthread_mutex_unlock(&t->mutex);
-        return n;
 }
 
 int upcall_table_new(struct upcall_table **ret)

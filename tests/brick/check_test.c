@@ -525,7 +525,7 @@ static const struct damage damages[] = {
         {"a directory among the handles", directory_among_handles, "repairable misplaced HANDLE\n",
          "note lost+found HANDLE\nrepaired misplaced HANDLE\n", "note lost+found HANDLE\n", .kept = true},
         {"no gfid2path", no_gfid2path, "", .kept = true},
-        {"one gfid2path of two", one_gfid2path_of_two, "repairable gfid2path pair2\n", "repaired gfid2path pair2\n", .kept = true},
+        {"one gfid2path of two", one_gfid2path_of_two, "note part-gfid2path pair2\n", "repaired part-gfid2path pair2\n", .kept = true},
         {"a stale gfid2path", stale_gfid2path, "repairable gfid2path file\n", "repaired gfid2path file\n", .kept = true},
         {"a stale gfid2path of a file with two names", stale_gfid2path_of_two, "repairable gfid2path HANDLE\n",
          "repaired gfid2path HANDLE\n", .kept = true},

@@ -755,9 +755,8 @@ static void judge_removal(struct trial *t)
 /* What a crash leaves is among what docs/formats/brick-crash-states.md lists. */
 static void take_finding(void *arg, const struct finding *f)
 {
-        static const enum finding_class listed[] = {FINDING_NO_HANDLE, FINDING_WRONG_HANDLE, FINDING_DANGLING, FINDING_PATHS,
-                                                    FINDING_NO_GFID,   FINDING_LEFTOVER,     FINDING_INDEX_MISSING,
-                                                    FINDING_INDEX_STALE};
+        static const enum finding_class listed[] = {FINDING_NO_HANDLE,  FINDING_WRONG_HANDLE, FINDING_DANGLING, FINDING_PATHS,
+                                                    FINDING_PATHS_PART, FINDING_NO_GFID,      FINDING_LEFTOVER, FINDING_INDEX_STALE};
         const struct trial *t = arg;
         for (size_t k = 0; k < ELEMENTSOF(listed); k++)
                 if (f->class == listed[k] && f->severity != FINDING_ERROR)

@@ -162,7 +162,7 @@ static void model_posix_rescan(struct model *m)
 struct world {
         struct lock_set set;
         struct lock_client clients[CLIENTS];
-        atomic_uint totals[CLIENTS];
+        struct lock_totals totals[CLIENTS];
         struct model model;
         int answered[SLOTS * 64];
         int next_id;
@@ -191,7 +191,7 @@ static struct world *world_new(void)
         w->events = (struct lock_events){.answer = world_answer, .contended = world_contended, .arg = w};
         w->next_id = 1;
         for (int c = 0; c < CLIENTS; c++)
-                w->clients[c].total = &w->totals[c];
+                w->clients[c].totals = &w->totals[c];
         return w;
 }
 
@@ -344,8 +344,13 @@ static void check_counts(struct world *w)
                  posix_granted = posix - count[LOCK_POSIX][0];
         for (int c = 0; c < CLIENTS; c++) {
                 assert_int_equal(w->clients[c].waiting, waiting[c]);
-                assert_int_equal(w->clients[c].waiting + w->clients[c].granted, w->totals[c]);
-                sum += w->totals[c] - totals[c];
+                uint32_t all = w->clients[c].waiting;
+                assert_int_equal(w->clients[c].waiting, w->totals[c].waiting);
+                for (int k = 0; k < LOCK_KIND_MAX; k++) {
+                        assert_int_equal(w->clients[c].granted[k], w->totals[c].granted[k]);
+                        all += w->clients[c].granted[k];
+                }
+                sum += all - totals[c];
         }
         assert_int_equal(sum, posix_granted);
 }

@@ -340,6 +340,32 @@ static void the_same_directory_twice(void **state)
         client_close(c);
 }
 
+/* Self-heal replays the renaming of "old" to "new": made anew with all that is below, then the old one is removed. */
+static void a_directory_made_anew_keeps_its_handles(void **state)
+{
+        struct harness *h = *state;
+        struct client *c = client_open(h);
+        struct gfid dir = make_dir(c, &root, "old"), sub = make_dir(c, &dir, "sub"), deep = make_dir(c, &sub, "deep");
+        struct gfid file = make_file(c, &sub, "file"), gone = make_dir(c, &sub, "gone");
+        assert_int_equal(try_mkdir(c, &root, "new", &dir), 0);
+        assert_int_equal(try_mkdir(c, &dir, "sub", &sub), 0);
+        assert_int_equal(try_mkdir(c, &sub, "deep", &deep), 0);
+        assert_int_equal(try_link(c, &file, &sub, "file"), 0);
+        struct rmdir_fop_rep rep;
+        const struct rmdir_fop_req req = {.pargfid = root, .bname = STR("old"), .xflags = 1};
+        assert_int_equal(CALL(c, RMDIR, &req, &rep), 0);
+        purge(h);
+        const struct gfid *kept[] = {&dir, &sub, &deep, &file};
+        for (size_t k = 0; k < ELEMENTSOF(kept); k++) {
+                assert_true(exists_on_disk(h, handle_on_disk(h, kept[k])));
+                assert_int_equal(try_stat(c, kept[k], NULL), 0);
+        }
+        assert_true(exists_on_disk(h, on_disk(h, "new/sub/deep")));
+        assert_false(exists_on_disk(h, handle_on_disk(h, &gone)));
+        assert_true(landfill_is_empty(h));
+        client_close(c);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -358,6 +384,7 @@ int main(void)
                 TEST(a_copy_does_not_take_the_handle_along),
                 TEST(whole_subtrees),
                 TEST(the_same_directory_twice),
+                TEST(a_directory_made_anew_keeps_its_handles),
         };
         return cmocka_run_group_tests_name("brick/remove", tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@
 
 usage: server_test.py MORTAR_BRICK HANG_PRELOAD [TEST…]
 """
+import json
 import os
 import resource
 import select
@@ -334,6 +335,29 @@ def test_control_errors(p):
     assert p.status() is not None
 
 
+def test_metrics(p):
+    brick = p.serve(Brick(p.work + "/metrics"))
+    c = p.client(brick)
+    gfid = c.create("f")
+    assert c.fop_wait(c.write_send(gfid, b"data"))[0] == 4
+    assert c.stat(os.urandom(16))[0] == -1
+
+    def metrics():
+        status, rep = p.control.call(CONTROL, 1, 5)
+        ret, errno, size = struct.unpack_from(">iiI", rep)
+        assert (status, ret) == (0, 0)
+        answer = json.loads(rep[12:12 + size])
+        assert answer["pid"] == p.p.pid and answer["resident_bytes"] > 1 << 20 and answer["connections"] >= 1
+        return next(b for b in answer["bricks"] if b["path"] == brick.path)
+
+    eventually("the last answer's thread is done with it", lambda: metrics()["in_flight"] == 0)
+    m = metrics()
+    assert (m["up"], m["connections"], m["volume"]) == (1, 1, "vol"), m
+    assert m["operations"] == {"WRITE": 1, "CREATE": 1, "STAT": 1} and m["errors"] == {"STAT": 1}, m
+    assert m["fds"] == 1 and m["inodes"] >= 2 and m["inode_bytes"] > 0
+    assert sum(m["latency"]["WRITE"]["buckets"]) == 1 and 0 < m["latency"]["WRITE"]["seconds"] < 10
+
+
 # ---- a hung disk ---------------------------------------------------------------------------------------------------
 
 
@@ -633,7 +657,7 @@ SHARED = [test_small_programs, test_rpc_errors, test_fop_before_handshake, test_
           test_credentials, test_auth_change_disconnects, test_insecure_port, test_subdir, test_fragments,
           test_hostile_streams, test_pipelined, test_large_records, test_slow_reader, test_idle_connections,
           test_disconnect_releases_locks, test_metadata_range_is_a_domain, test_waiter_goes_away, test_many_bricks,
-          test_control_errors, test_one_process_a_directory]
+          test_control_errors, test_metrics, test_one_process_a_directory]
 PRELOADED = [test_hung_disk, test_outstanding_limit, test_disconnect_while_hung, test_leaving_a_hung_disk,
              test_detach_while_hung, test_disconnect_meets_detach, test_threads_run_out, test_watches_run_out,
              test_hung_health_check, test_long_purge]

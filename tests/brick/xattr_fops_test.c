@@ -169,7 +169,7 @@ static void names_with_a_meaning(void **state)
         assert_int_equal(set(f, "nonsense", "x"), -ENOTSUP);
         assert_int_equal(set(f, "glusterfs.whatever", "x"), -ENOTSUP);
         assert_int_equal(fset(f, fd, "trusted.gfid", "0123456789abcdef", 16), 0);
-        assert_int_equal(fset(f, fd, "trusted.glusterfs.lockinfo", "x", 1), -ENOTSUP);
+        assert_int_equal(fset(f, fd, "trusted.glusterfs.lockinfo", "x", 1), -EINVAL);
 
         assert_int_equal(set(f, "security.selinux", "label"), 0); /* observed */
         assert_int_equal(on_disk("f", "trusted.glusterfs.selinux", gfid, 16), 5);
@@ -793,8 +793,9 @@ int main(void)
                 WITH_BRICK(stored_times),        WITH_BRICK(acl_texts),
                 WITH_BRICK(backend_sync),        WITH_BRICK(removals),
                 WITH_BRICK(bulk_removal),        WITH_BRICK(lists_and_filters),
-                WITH_BRICK(path_names), WITH_BRICK(records_of_layers), WITH_BRICK(keys_that_are_echoed),
-                WITH_BRICK(xfs_acls_are_not_written),          WITH_BRICK(real_file_name),
+                WITH_BRICK(path_names),          WITH_BRICK(records_of_layers),
+                WITH_BRICK(keys_that_are_echoed), WITH_BRICK(xfs_acls_are_not_written),
+                WITH_BRICK(real_file_name),
                 WITH_BRICK(other_virtual_names), WITH_BRICK(keys_of_a_request),
                 WITH_BRICK(listing_for_heal),    WITH_BRICK(content_of_small_files),        WITH_BRICK(adding),
                 WITH_BRICK(other_kinds),         WITH_BRICK(order_and_rights),

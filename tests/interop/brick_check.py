@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The invariants of a brick directory at rest (brick.md §21): brick_check.py [--old] BRICK…; exit 1 and a line per violation.
 
-Written apart from `mortar brick check`, whose answers it is there to confirm. --old: files may have no gfid2path at all.
+Written apart from `mortar brick check`, whose answers it is there to confirm. --old: files may have no gfid2path, or not for all names.
 """
 import os, sys, uuid, collections
 
@@ -56,7 +56,7 @@ def check(root, old):
             bad.append(f'{seen[fg]}: {st.st_nlink} links for {n} names and a handle')
         have = {os.getxattr(seen[fg], x, follow_symlinks=False).decode(errors='surrogateescape')
                 for x in os.listxattr(seen[fg], follow_symlinks=False) if x.startswith('trusted.gfid2path.')}
-        if have != paths[fg] and not (old and not have):
+        if have != paths[fg] and not (old and have < paths[fg]):
             bad.append(f'{seen[fg]}: gfid2path says {sorted(have)}, names are {sorted(paths[fg])}')
     for fg, p in handles.items():
         if fg not in seen and fg != '00000000-0000-0000-0000-000000000001':

@@ -7,7 +7,6 @@ handover_set.py change MNT        a bit of everything again, done while one bric
 handover_set.py hold MNT          opens a file, removes it, says so and waits for end of input
 handover_set.py tree MNT          a line for each object: all a user can see of it
 handover_set.py touch MNT         writes, reads and removes a little under the new owner
-handover_set.py replicas BRICK…   the bricks of a replica set hold the same
 """
 import concurrent.futures, hashlib, os, stat, subprocess, sys
 
@@ -168,47 +167,6 @@ def touch(mnt):
         for f in files + [x for x in dirs if os.path.islink(os.path.join(d, x))]:
             os.unlink(os.path.join(d, f))
         os.rmdir(d)
-
-
-def on_brick(path, name):
-    """What replicas have in common; the last brick may be an arbiter, which has no contents."""
-    st = os.lstat(path)
-    what = [stat.filemode(st.st_mode), st.st_uid, st.st_gid]
-    if not stat.S_ISDIR(st.st_mode):
-        what += [st.st_nlink]
-    data = ''
-    if stat.S_ISLNK(st.st_mode):
-        what.append(os.readlink(path))
-    elif stat.S_ISREG(st.st_mode):
-        with open(path, 'rb') as f:
-            data = hashlib.file_digest(f, 'sha1').hexdigest()
-    pending = []
-    for x in sorted(os.listxattr(path, follow_symlinks=False)):
-        value = os.getxattr(path, x, follow_symlinks=False)
-        if x.startswith('trusted.afr.'):
-            if value.strip(b'\0'):
-                pending.append(x)
-        elif not x.startswith(('trusted.glusterfs.mdata', 'trusted.SGI')) and x not in ('trusted.glusterfs.dht',):
-            if not (x.startswith('trusted.gfid2path.') and name.startswith(b'old/')):
-                what.append((x, value.hex()))
-    return what, data, pending
-
-
-def replicas(*bricks):
-    arbiter = bricks[-1] == '--arbiter'
-    bricks = [os.fsencode(b) for b in bricks if b != '--arbiter']
-    sets = [{p[len(b) + 1:]: on_brick(p, p[len(b) + 1:]) for p in names_below(b)} for b in bricks]
-    bad = [f'{n!r} is not on all bricks' for n in set().union(*sets) if not all(n in s for s in sets)]
-    for n in set.intersection(*map(set, sets)):
-        have = [s[n] for s in sets]
-        if any(h[0] != have[0][0] for h in have):
-            bad.append(f'{n!r}: {[h[0] for h in have]}')
-        if len({h[1] for h in (have[:-1] if arbiter else have)}) > 1:
-            bad.append(f'{n!r}: contents differ')
-        bad += [f'{n!r}: pending {h[2]}' for h in have if h[2]]
-    print('\n'.join(bad[:20]))
-    print(f'# {len(sets[0])} names, {len(bad)} differences')
-    sys.exit(bool(bad))
 
 
 def main():

@@ -66,14 +66,7 @@ load_stop() {
 }
 
 brick_paths() { for n in $(seq "$BRICKS"); do brick_path "$n"; done; }
-nothing_pending() {
-        local b
-        for b in $(brick_paths); do
-                [ -z "$(find "$b/.glusterfs/indices/xattrop" "$b/.glusterfs/indices/dirty" -mindepth 1 -not -name 'xattrop-*' -not -name 'dirty-*' 2>/dev/null | head -1)" ] || return 1
-        done
-}
-
-anonymous_empty() { [ -z "$(for b in $(brick_paths); do find "$b"/.glusterfs-anonymous-inode-* -mindepth 1 2>/dev/null | head -1; done)" ]; }
+nothing_pending() { python3 "$T/replicas.py" wait "$1" $(brick_paths); }
 
 # away HOW N -- node N's brick is killed or cut off, and back after some calls
 away() {
@@ -99,14 +92,11 @@ settle() {
         load_pause || { fail "$1: the load does not pause"; return; }
         local begin=$SECONDS
         case $LAYOUT in disp) shd_stop && shd_start ;; esac
-        if until_true 90 nothing_pending; then
+        if nothing_pending 90; then
                 pass "$1: the indices are empty after $((SECONDS - begin)) s"
         else
                 fail "$1: the indices are not empty after 90 s"
-                for b in $(brick_paths); do find "$b/.glusterfs/indices" -mindepth 2 | head -5; done
         fi
-        until_true 40 anonymous_empty || echo "# anonymous: $(for b in $(brick_paths); do find "$b"/.glusterfs-anonymous-inode-* -mindepth 1 2>/dev/null | wc -l; done | xargs)"
-        echo "# $((SECONDS - begin)) s"
         check "$1: the bricks agree" python3 "$T/replicas.py" "$(layout_type "$LAYOUT")" $(brick_paths)
 }
 
@@ -157,7 +147,7 @@ heal_test() {
         [ -z "${KEEP_LOGS:-}" ] || cp -r "$W"/*"$VOLUME"*.log "$W/$VOLUME"-load* "$KEEP_LOGS/"
 }
 settle_closed() {
-        if until_true 60 nothing_pending; then pass "$1: nothing is pending at the end"; else fail "$1: something is pending at the end"; fi
+        if nothing_pending 60; then pass "$1: nothing is pending at the end"; else fail "$1: something is pending at the end"; fi
         check "$1: the bricks agree at the end" python3 "$T/replicas.py" "$(layout_type "$LAYOUT")" $(brick_paths)
 }
 

@@ -90,11 +90,11 @@ stop_stock() {
         until_true 10 eval '! pgrep -x glusterfsd'
 }
 
-# volume SERVER NAME BRICK… -- makes and starts a volume of bricks below $W on SERVER (ours|stock)
+# volume SERVER NAME [WORD…] BRICK… -- makes and starts a volume of bricks below $W on SERVER (ours|stock); a brick has a slash
 volume() {
         local server=$1 name=$2 b words=()
         shift 2
-        for b in "$@"; do words+=("$HOST:$W/$b"); done
+        for b in "$@"; do case $b in */*) words+=("$HOST:$W/$b") ;; *) words+=("$b") ;; esac; done
         $server volume create "$name" "${words[@]}" force >/dev/null && $server volume start "$name" >/dev/null
 }
 
