@@ -116,6 +116,8 @@ class Conn:
         prog, number = struct.unpack_from(">I", r, 12)[0], struct.unpack_from(">I", r, 20)[0]
         assert prog == 52743234, prog
         m = unpack_callback(number, r[40:])
+        if "flock" in m.values:  # stock: the pid of the request's flock, ours the owner's; the same stands beside it
+            m.values["flock"]["pid"] = m.pid
         self.t.note("%s gets %s" % (self.label, self.t.render(m)))
         return m
 
