@@ -81,7 +81,7 @@ static bool request_is_whole(const struct setvolume *v, struct refusal *r)
                               (long long)v->fops_version, (long long)v->mgmt_version);
         if (!v->subvolume || !*v->subvolume)
                 return refuse(r, EINVAL, "No remote-subvolume option specified");
-        if (v->subdir && v->subdir[0] != '/')
+        if (v->subdir && (v->subdir[0] != '/' || strlen(v->subdir) > PATH_LIMIT))
                 return refuse(r, ENOENT, "subdirectory for mount \"%s\" is not found", v->subdir);
         return true;
 }

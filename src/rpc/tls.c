@@ -395,7 +395,7 @@ int tls_context_load(const struct tls_settings *s, struct tls_context **ret, str
                 return error_set(e, -ENOMEM, "TLS: out of memory.");
         ERR_clear_error();
         int r = context_fill(c, s, e);
-        ERR_clear_error();
+        OPENSSL_thread_stop(); /* who loads is often a thread that ends with it: what the library keeps for it goes now */
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(c);
