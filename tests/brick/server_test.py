@@ -662,9 +662,9 @@ def test_drain_call(p):
     bricks = [p.serve(Brick(p.work + "/drain-call%d" % i)) for i in range(2)]
     clients = [p.client(b) for b in bricks]
     gfid = clients[0].create("file")
-    assert p.control_call(5, opaque(b"/no/such/brick"))[0] == -1
+    assert p.control_call(6, opaque(b"/no/such/brick"))[0] == -1
     for b in bricks:
-        assert p.control_call(5, opaque(b.path.encode()))[0] == 0
+        assert p.control_call(6, opaque(b.path.encode()))[0] == 0
     assert clients[0].inodelk(gfid, 1, 1, b"A") == (-1, 107) and clients[1].stat()[0] == 0
     assert p.detach(bricks[0])[0] == 0
     clients[0].wait_closed()
