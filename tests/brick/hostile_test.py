@@ -8,6 +8,7 @@ import contextlib
 import os
 import random
 import shutil
+import stat
 import struct
 import subprocess
 import sys
@@ -543,6 +544,62 @@ def test_attribute_names(p):
         assert not os.path.lexists(f.brick.path + "/link")
 
 
+def test_special_files(p):
+    """Devices, FIFOs, sockets and symbolic links are objects with a name, and nothing is ever opened through them."""
+    with field(p, "special") as f:
+        c = p.client(f.brick)
+        made = {}
+        for kind in (stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK):
+            made[kind] = os.urandom(16)
+            body = ROOT + struct.pack(">QII", 0x0105, kind | 0o666, 0) + opaque(b"s%o" % kind) + gfid_req(made[kind])
+            assert c.fop(3, body)[0] == 0
+        for name, target in ((b"dir", p.work.encode()), (b"file", b"/etc/passwd")):
+            made[name] = os.urandom(16)
+            assert c.fop(7, ROOT + opaque(name) + bytes(4) + opaque(target) + gfid_req(made[name]))[0] == 0
+        outside = sorted(os.listdir(p.work))
+        with f.attack("opening"):
+            for kind, g in made.items():
+                name = opaque(kind if isinstance(kind, bytes) else b"s%o" % kind)
+                for flags in (os.O_RDONLY, os.O_WRONLY | os.O_TRUNC, os.O_RDWR):
+                    assert c.fop(11, g + struct.pack(">I", flags) + NULL_DICT)[0] == -1, kind
+                for body in (ROOT + struct.pack(">III", os.O_RDWR, 0o666, 0) + name + gfid_req(os.urandom(16)),
+                             g + struct.pack(">III", os.O_RDWR, 0o666, 0) + opaque(b"below") + gfid_req(os.urandom(16))):
+                    assert c.fop(23, body)[0] == -1, kind
+                assert c.fop_wait(c.read_send(g, 100))[0] == -1, kind
+                assert c.fop_wait(c.write_send(g, b"x"))[0] == -1, kind
+                assert c.fop(10, g + struct.pack(">Q", 0) + NULL_DICT)[0] == -1, kind
+                assert c.fop(20, g + NULL_DICT)[0] == -1, kind
+                assert c.fop(27, bytes(16) + g + bytes(4) + opaque(b"passwd") + NULL_DICT)[0] == -1, kind
+                assert c.fop(4, g + struct.pack(">II", 0o755, 0) + opaque(b"below") + gfid_req(os.urandom(16)))[0] == -1
+                ret, _, rest = c.fop(27, bytes(16) + ROOT + bytes(4) + name + one_pair(b"glusterfs.content", struct.pack(">q", 9999), 2))
+                assert ret == 0 and b"root:" not in rest, kind
+        assert sorted(os.listdir(p.work)) == outside
+
+
+def test_format_strings(p):
+    """What a client sends reaches the log as it is."""
+    nasty = "%n%s%s%n%99999999d"
+    with field(p, nasty) as f:
+        with f.attack("names"):
+            pairs = {"process-name": nasty, "client-version": nasty, "username": nasty, "password": nasty}
+            c = p.client(f.brick, **pairs)
+            for proc, body in name_bodies(nasty.encode(), c.create(nasty), ROOT):
+                c.fop(proc, body)
+            c.fop(17, ROOT + bytes(4) + one_pair(b"user." + nasty.encode(), opaque(b"x")) + NULL_DICT)
+            c.fop(18, ROOT + struct.pack(">I", 20) + opaque(b"glusterfs.clrlk.t" + nasty.encode()) + NULL_DICT)
+            c.close()
+        with f.attack("handshakes"):
+            for pairs in ({"remote-subvolume": nasty}, {"remote-subvolume": f.brick.path, "subdir-mount": "/" + nasty},
+                          {"remote-subvolume": f.brick.path, "volume-id": nasty}, {"remote-subvolume": f.brick.path, "fops-version": nasty}):
+                assert p.client().setvolume(dict({"process-uuid": nasty, "fops-version": FOP}, **pairs))[0] == -1, pairs
+        with f.attack("volfiles"):
+            other = Brick(p.work + "/" + nasty + "-absent")
+            os.rmdir(other.path)
+            assert nasty in p.attach(other)[2]
+    with open(p.work + "/log") as log:
+        assert nasty in log.read()
+
+
 # ---- lengths -------------------------------------------------------------------------------------------------------
 
 EDGES32 = (0x7FFFFFFE, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFB, 0xFFFFFFFC, 0xFFFFFFFF)
@@ -679,7 +736,9 @@ SHARED = [test_announced_lengths, test_first_bytes, test_endless_fragments, test
           test_memory_is_given_back,
           test_trickle, test_records_before_the_handshake, test_damaged_records, test_never_reads,
           test_unknown_programs, test_rpc_credentials, test_wrong_credentials, test_damaged_handshakes,
-          test_refused_handshakes, test_fops_before_the_handshake, test_damaged_fops, test_names, test_attribute_names,
+          test_refused_handshakes,
+          test_fops_before_the_handshake, test_damaged_fops, test_names, test_attribute_names, test_special_files,
+          test_format_strings,
           test_lengths_of_32_bits, test_lengths_of_64_bits, test_broken_bricks]
 
 sys.exit(main([test_broken_brick_at_start], SHARED))
