@@ -6,6 +6,7 @@
 #include <openssl/evp.h>
 
 #include "brick/checksum.h"
+#include "brick/mandatory.h"
 #include "brick/io.h"
 
 #define COPY_MAX (256 * MIB)     /* one COPY_FILE_RANGE; the answer says how much was done */
@@ -81,6 +82,16 @@ static int alloc_step(struct op *op, const struct io_fd *io, const struct alloc_
         return r < 0 ? r : io_changed(op, io, &before, ret_after);
 }
 
+static int alloc_open(struct op *op, const struct io_fd *io, const struct alloc_request *a, struct iatt *ret_before,
+                      struct iatt *ret_after)
+{
+        struct entry_guard guard;
+        io_lock(op, io->inode, op->xdata.write_update_atomic.present, &guard);
+        int r = alloc_step(op, io, a, ret_before, ret_after);
+        io_unlock(&guard);
+        return r < 0 ? r : fill_lock_counts(op, io->inode, &op->reply);
+}
+
 static int alloc_fd(struct op *op, const struct gfid *gfid, int64_t number, const struct alloc_request *a,
                     struct iatt *ret_before, struct iatt *ret_after)
 {
@@ -90,12 +101,10 @@ static int alloc_fd(struct op *op, const struct gfid *gfid, int64_t number, cons
         int r = io_fd_get(op, gfid, number, O_RDWR, &io);
         if (r < 0)
                 return r;
-        struct entry_guard guard;
-        io_lock(op, io.inode, op->xdata.write_update_atomic.present, &guard);
-        r = alloc_step(op, &io, a, ret_before, ret_after);
-        io_unlock(&guard);
+        if (op->fop != FOP_FALLOCATE)
+                r = mandatory_check(op, &io, true, a->offset, a->size);
         if (r == 0)
-                r = fill_lock_counts(op, io.inode, &op->reply);
+                r = alloc_open(op, &io, a, ret_before, ret_after);
         io_fd_done(op->brick, &io);
         return r;
 }

@@ -13,6 +13,7 @@
 #include "brick/upcall.h"
 
 #include <stdio.h>
+#include <sys/random.h>
 #include <sys/xattr.h>
 #include <time.h>
 
@@ -21,6 +22,7 @@
 #define HEALTH_FILE ".glusterfs/health_check"
 #define CTIME_PROBE "trusted.mortar.probe" /* on the health file, for an instant */
 #define CLOCK_TICK_MAX (10 * NS_PER_MSEC)
+#define CLOCK_STEP NS_PER_MSEC
 #define HEALTH_TEXT_MAX 64
 
 /* ---- checks before anything is changed ------------------------------------------------------------------------------- */
@@ -242,15 +244,29 @@ static void free_options(struct brick *b)
 
 /* ---- opening --------------------------------------------------------------------------------------------------------- */
 
+/* "" only if the machine has no name. */
+static char *name_of_host(const char *configured)
+{
+        char name[NAME_LIMIT + 1] = "";
+        if ((!configured || !*configured) && gethostname(name, sizeof name - 1) < 0)
+                name[0] = '\0';
+        return strdup(configured && *configured ? configured : name);
+}
+
 static int copy_config(struct brick *b, const struct brick_config *c)
 {
         b->path = strdup(c->path);
         b->volume = strdup(c->volume ? c->volume : "");
-        b->hostname = strdup(c->hostname ? c->hostname : "");
+        b->hostname = name_of_host(c->hostname);
         b->volume_id = c->volume_id;
         b->node_uuid = c->node_uuid;
         int r = set_options(b, &c->options);
         return b->path && b->volume && b->hostname ? r : -ENOMEM;
+}
+
+static int random_secret(struct brick *b)
+{
+        return getrandom(&b->lock_secret, sizeof b->lock_secret, 0) == (ssize_t)sizeof b->lock_secret ? 0 : -EIO;
 }
 
 static int make_tables(struct brick *b)
@@ -264,6 +280,8 @@ static int make_tables(struct brick *b)
                 r = upcall_table_new(&b->upcalls);
         if (r == 0)
                 r = barrier_new(&b->barrier);
+        if (r == 0)
+                r = random_secret(b);
         return r;
 }
 
@@ -315,13 +333,13 @@ static int ctime_moves(struct brick *b)
         return before.st_ctim.tv_sec != after.st_ctim.tv_sec || before.st_ctim.tv_nsec != after.st_ctim.tv_nsec;
 }
 
-/* What is remembered of attributes is checked by ctime, so the file system has to keep one: docs/decisions/003. The second
- * try comes after a tick of the kernel's clock, which takes 10 ms at most. */
+/* What is remembered of attributes is checked by ctime, so the file system has to keep one: docs/decisions/003. A file that
+ * was changed in this tick of the kernel's clock moves in the next one, which comes within 10 ms. */
 static int check_ctime(struct brick *b, struct error *e)
 {
         int r = ctime_moves(b);
-        if (r == 0) {
-                (void)nanosleep(&(struct timespec){.tv_nsec = 2 * CLOCK_TICK_MAX}, NULL);
+        for (uint64_t waited = 0; r == 0 && waited < 2 * CLOCK_TICK_MAX; waited += CLOCK_STEP) {
+                (void)nanosleep(&(struct timespec){.tv_nsec = (long)CLOCK_STEP}, NULL);
                 r = ctime_moves(b);
         }
         if (r > 0 || is_shortage(r)) /* a full disk must not keep its data from being read */
@@ -346,9 +364,10 @@ static int prepare(struct brick *b, struct error *e)
                 r = note_dotgluster(b, e);
         if (r == 0)
                 r = own_root(b, e);
+        bool moves = r == 0 && ctime_moves(b) > 0; /* of an earlier run's file, without waiting for a tick */
         if (r == 0 && health_check(b, e) == -EIO)
                 r = -EIO;
-        if (r == 0)
+        if (r == 0 && !moves)
                 r = check_ctime(b, e);
         if (r < 0)
                 return r;
@@ -477,14 +496,13 @@ void brick_purge(struct brick *b, uint64_t now_ns)
 
 void brick_get_stats(struct brick *b, struct brick_stats *ret)
 {
-        struct brick_stats s = {.ops = atomic_load_explicit(&b->ops, memory_order_relaxed),
-                                .errors = atomic_load_explicit(&b->errors, memory_order_relaxed)};
-        for (size_t k = 0; k < ELEMENTSOF(s.by_fop); k++)
-                s.by_fop[k] = atomic_load_explicit(&b->by_fop[k], memory_order_relaxed);
+        struct brick_stats s = {0};
+        meter_read(&b->meter, &s);
+        upcall_count(b, &s);
         pthread_mutex_lock(&b->lock);
         for (struct session *i = b->sessions; i; i = i->next) {
                 s.sessions++;
-                s.locks += lock_count_session(i);
+                lock_stats_session(i, &s);
         }
         pthread_mutex_unlock(&b->lock);
         inode_table_count(b, &s);

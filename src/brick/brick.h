@@ -8,17 +8,19 @@
 
 #include "base/disk.h"
 #include "base/error.h"
+#include "brick/metrics.h"
 #include "brick/options.h"
 #include "rpc/header.h"
 
 struct brick;
 struct session;
+struct parked_call;
 
 struct brick_config {
         const char *path;        /* absolute; also the remote-subvolume name */
         const char *volume;      /* name, for logs */
         struct gfid volume_id;   /* must equal trusted.glusterfs.volume-id of the directory */
-        const char *hostname;    /* in pathinfo */
+        const char *hostname;    /* in pathinfo; NULL or "": the machine's */
         struct gfid node_uuid;   /* null: node-uuid answers ENODATA */
         struct brick_options options;
 };
@@ -46,7 +48,11 @@ void brick_purge(struct brick *b, uint64_t now_ns);
 
 struct brick_stats {
         uint64_t ops, errors;
-        uint64_t by_fop[64];
+        uint64_t by_fop[64], errors_by_fop[64];
+        uint64_t nanoseconds[64];                 /* in all */
+        uint64_t latency[64][METRIC_BUCKETS];     /* requests in each bucket (metrics.h) */
+        uint64_t inode_bytes, xattr_bytes, watch_bytes;
+        uint32_t in_flight, watches;
         uint32_t sessions, fds, inodes;
         uint32_t locks, locks_waiting; /* of all kinds and clients: held, and requests that wait for one */
 };
@@ -72,6 +78,10 @@ struct session_config {
         /* Sends one record (mark included) that consists of the given pieces; they may be reused after it returns. Any
          * thread. Must not block and must not call back into the session. */
         void (*send)(void *conn, const struct iovec *iov, int n);
+        /* A call that was parked (a removal that waited for locks) can be served: the callee sees to it that
+         * session_resume() is called soon on a thread that may block, before the session is closed. Any thread; must not
+         * block, nor call session_resume() itself. False: the connection is over. NULL: nothing is ever parked. */
+        bool (*resume)(void *conn, struct parked_call *p);
         void *conn;
 };
 
@@ -87,6 +97,10 @@ struct brick *session_brick(const struct session *s);
 /* Handles one call of the fop program and sends its answer, now or (lock waiters) later from the thread that grants.
  * ARENA is reset by the callee's caller. Any thread; calls of one session may run at the same time. */
 void session_serve(struct session *s, const struct rpc_call *call, struct arena *arena);
+
+/* Serves a parked call again from its beginning, or forgets it without an answer. As session_serve(). */
+void session_resume(struct parked_call *p, struct arena *arena);
+void session_forget(struct parked_call *p);
 
 /* True if the procedure may take long by nature (fsync, large copies): drivers let another thread read meanwhile. */
 bool session_call_is_slow(const struct rpc_call *call);

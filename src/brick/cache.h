@@ -18,7 +18,7 @@ int inode_keep_dirfd(struct brick *b, struct inode *i, int fd);
 /* CLOCK_MONOTONIC_COARSE ns at which the object's handle was last seen or made by a look-up; 0 = never. */
 uint64_t inode_handle_checked(struct inode *i);
 void inode_set_handle_checked(struct inode *i, uint64_t when);
-/* Fills inodes and fds. */
+/* Fills inodes, fds and their bytes. */
 void inode_table_count(struct brick *b, struct brick_stats *s);
 
 /* ---- xattr.c ------------------------------------------------------------------------------------------------------- */

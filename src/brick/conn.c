@@ -2,7 +2,7 @@
  *
  * Output goes to the socket at once if nothing waits before it; the rest is kept and sent when the socket takes more.
  * With TLS it is encrypted into `out` first and sent from there, so what is kept is always as it goes to the socket. A
- * connection that does not read is not read from beyond CONN_OUTPUT_HIGH, and given up at CONN_OUTPUT_MAX.
+ * connection that does not read is not read from beyond unread_limit(), and given up at CONN_OUTPUT_MAX.
  * Flags that decide whether it is read (`stalled`, `armed`) change under `lock` only; what they depend on are atomics,
  * and whoever lowers one of those looks at `stalled` afterwards, so no wake-up is lost.
  */
@@ -17,6 +17,7 @@
 
 #include "brick/lane.h"
 #include "brick/transport.h"
+#include "brick/unread.h"
 #include "proto/handshake.h"
 
 #define GREETING_RECORD_LIMIT (64 * KIB) /* a SETVOLUME is a few KiB */
@@ -63,6 +64,7 @@ struct conn *conn_new(struct process *p, struct stream *stream)
         c->process = p;
         c->stream = stream;
         c->fd = stream_fd(stream);
+        c->resumed_tail = &c->resumed;
         atomic_init(&c->refs, 1);
         pthread_mutex_init(&c->lock, NULL);
         record_reader_init(&c->in, GREETING_RECORD_LIMIT);
@@ -99,6 +101,7 @@ static void conn_free(struct conn *c)
                 close_fd(c->fd);
         tls_session_free(c->tls);
         record_reader_done(&c->in);
+        unread_set(c, 0);
         buf_done(&c->out);
         welcome_free(c->welcome);
         free(c->subdir);
@@ -114,13 +117,97 @@ struct conn *conn_unref(struct conn *c)
         return NULL;
 }
 
+/* ---- parked calls ------------------------------------------------------------------------------------------------- */
+
+struct resumed {
+        struct resumed *next;
+        struct parked_call *call;
+};
+
+/* A reference, unless the last one is gone and the session is being closed. */
+static bool conn_try_ref(struct conn *c)
+{
+        unsigned refs = atomic_load(&c->refs);
+        while (refs > 0)
+                if (atomic_compare_exchange_weak(&c->refs, &refs, refs + 1))
+                        return true;
+        return false;
+}
+
+static void forget_resumed(void *arg)
+{
+        struct conn *c = arg;
+        struct parked_call *p;
+        while ((p = conn_take_resumed(c)) != NULL)
+                session_forget(p);
+        conn_unref(c);
+}
+
+static void nothing_left(void *arg)
+{
+        (void)arg;
+}
+
+/* Control loop: only here a lane that loses its last connection is freed, so that of an open one is there. */
+static void resume_posted(void *arg)
+{
+        struct conn *c = arg;
+        if (!atomic_load(&c->closed))
+                lane_resume(c->lane, c);
+        else if (task_start(c->process, forget_resumed, nothing_left, c) < 0)
+                forget_resumed(c); /* the last reference goes here, on the control loop, rather than never */
+}
+
+bool conn_resume_call(void *conn, struct parked_call *p)
+{
+        struct conn *c = conn;
+        struct resumed *r = malloc(sizeof *r);
+        if (!r || !conn_try_ref(c)) {
+                free(r);
+                return false;
+        }
+        *r = (struct resumed){.call = p};
+        pthread_mutex_lock(&c->lock);
+        *c->resumed_tail = r;
+        c->resumed_tail = &r->next;
+        pthread_mutex_unlock(&c->lock);
+        while (loop_post(c->process->loop, resume_posted, c) < 0)
+                (void)usleep(1000);
+        return true;
+}
+
+struct parked_call *conn_take_resumed(struct conn *c)
+{
+        pthread_mutex_lock(&c->lock);
+        struct resumed *r = c->resumed;
+        if (r) {
+                c->resumed = r->next;
+                if (!c->resumed)
+                        c->resumed_tail = &c->resumed;
+        }
+        pthread_mutex_unlock(&c->lock);
+        struct parked_call *p = r ? r->call : NULL;
+        free(r);
+        return p;
+}
+
+bool conn_has_resumed(struct conn *c)
+{
+        pthread_mutex_lock(&c->lock);
+        bool has = c->resumed != NULL;
+        pthread_mutex_unlock(&c->lock);
+        return has;
+}
+
 /* ---- what the connection waits for ------------------------------------------------------------------------------- */
 
 static bool below_limits(const struct conn *c)
 {
         uint32_t limit = c->export ? atomic_load(&c->export->outstanding_limit) : 0;
+        if (c->export && atomic_load(&c->export->quiet))
+                return false;
         return (limit == 0 || atomic_load(&c->outstanding) < limit) && atomic_load(&c->queued) < CONN_QUEUED_HIGH &&
-               atomic_load(&c->unsent) + atomic_load(&c->promised) < CONN_OUTPUT_HIGH;
+               atomic_load(&c->unsent) + atomic_load(&c->promised) < unread_limit(c);
 }
 
 /* Under the lock. */
@@ -204,11 +291,11 @@ static void output_keep(struct conn *c, const struct iovec *iov, int n, size_t s
                 if (skip < iov[i].iov_len)
                         (void)buf_append(&c->out, (const uint8_t *)iov[i].iov_base + skip, iov[i].iov_len - skip);
         }
-        if (c->out.error || !c->lane) {
+        if (c->out.error || !c->lane || unread_is_full(c)) {
                 output_fail(c);
                 return;
         }
-        atomic_store(&c->unsent, c->out.len - c->out_start);
+        unread_set(c, c->out.len - c->out_start);
         arm_locked(c);
 }
 
@@ -221,6 +308,8 @@ static void flush_locked(struct conn *c)
                 return;
         }
         c->out_start += (size_t)sent;
+        if (sent > 0)
+                unread_progress(c);
         if (c->out_start == c->out.len) {
                 buf_reset(&c->out, OUTPUT_KEPT);
                 c->out_start = 0;
@@ -228,7 +317,7 @@ static void flush_locked(struct conn *c)
                 buf_consume(&c->out, c->out_start);
                 c->out_start = 0;
         }
-        atomic_store(&c->unsent, c->out.len - c->out_start);
+        unread_set(c, c->out.len - c->out_start);
         if (c->out.len == 0)
                 buf_done(&c->out);
         else if (!c->lane)
@@ -255,7 +344,7 @@ static void send_encrypted(struct conn *c, const struct iovec *iov, int n)
         else if (atomic_load(&c->unsent) == 0)
                 flush_locked(c);
         else
-                atomic_store(&c->unsent, c->out.len - c->out_start);
+                unread_set(c, c->out.len - c->out_start);
 }
 
 void conn_send(void *conn, const struct iovec *iov, int n)

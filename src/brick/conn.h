@@ -50,6 +50,7 @@ struct conn {
         bool own_fd;             /* else it is the stream's */
         bool sniffed;            /* the first byte was looked at: TLS or not */
         struct tls_session *tls; /* NULL: plain; see transport.h */
+        unsigned tls_rules;      /* the doorman's settings it was made with */
         char peer[ADDRESS_TEXT_MAX]; /* numeric address without the port */
         uint16_t peer_port;
         struct record_reader in;
@@ -63,7 +64,8 @@ struct conn {
         atomic_uint outstanding; /* requests that run beside the leader or wait */
         atomic_size_t promised;  /* bytes that the answers of those that run may have */
         atomic_size_t queued;    /* bytes of those that wait */
-        atomic_size_t unsent;    /* bytes of `out` */
+        atomic_size_t unsent;    /* bytes of `out`: unread.h */
+        atomic_uint_fast64_t taken_at; /* when the client last took some of it, or there was none; coarse monotonic ns */
 
         pthread_mutex_t lock;
         struct buf out; /* unsent bytes begin at out_start */
@@ -76,6 +78,7 @@ struct conn {
         struct conn *export_prev, *export_next;
         struct conn *pending_next; /* under the lane's lock */
         bool pending;
+        struct resumed *resumed, **resumed_tail; /* under lock: parked calls that may go on, for the lane's leader */
 };
 
 /* Takes over STREAM. NULL: no memory. */
@@ -92,6 +95,11 @@ DEFINE_CLEANUP(struct conn *, conn_unref)
 void conn_send(void *conn, const struct iovec *iov, int n);
 /* An encoded answer. DESC NULL: status only. */
 void conn_reply(struct conn *c, uint32_t xid, enum rpc_status status, const struct msg_desc *desc, const void *msg);
+/* session_config.resume: P will be served by the connection's lane. Any thread; never blocks. */
+bool conn_resume_call(void *conn, struct parked_call *p);
+/* The next of them, NULL when there is none. */
+struct parked_call *conn_take_resumed(struct conn *c);
+bool conn_has_resumed(struct conn *c);
 /* A callback without body. */
 void conn_callback(struct conn *c, uint32_t proc);
 /* Makes the peer and the owner of the connection see the end of it. Any thread. */

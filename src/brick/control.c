@@ -6,9 +6,10 @@
 #include <sys/stat.h>
 
 #include "base/log.h"
-#include "brick/server.h"
+#include "brick/drain.h"
+#include "brick/report.h"
 
-#define DETACH_SECONDS 10 /* how long a DETACH waits for the brick's storage to be closed */
+#define DETACH_SECONDS 10 /* how long a DETACH waits for the brick's storage to be closed, beyond draining */
 
 /* A call that is answered later. */
 struct pending_call {
@@ -121,69 +122,28 @@ static void serve_detach(struct process *p, struct rpc_server_conn *c, uint32_t 
                 return;
         }
         memcpy(call->path, req->path.s, req->path.len + 1);
-        timer_start(p->loop, &call->timer, DETACH_SECONDS * NS_PER_SEC, detach_late);
-        export_detach(x, detach_done, call);
+        timer_start(p->loop, &call->timer, (DETACH_SECONDS + p->config->drain_limit) * NS_PER_SEC, detach_late);
+        drain_detach(x, detach_done, call);
 }
 
-/* ---- STATUS ------------------------------------------------------------------------------------------------------ */
-
-static void json_text(struct buf *b, const char *s)
+static void serve_drain(struct process *p, struct rpc_server_conn *c, uint32_t xid,
+                        const struct control_detach_req *req)
 {
-        (void)buf_append(b, "\"", 1);
-        for (; *s; s++) {
-                unsigned char ch = (unsigned char)*s;
-                if (ch == '"' || ch == '\\')
-                        (void)buf_printf(b, "\\%c", ch);
-                else if (ch < 0x20)
-                        (void)buf_printf(b, "\\u%04x", ch);
-                else
-                        (void)buf_append(b, &ch, 1);
+        struct export *x = export_find(p, req->path.s);
+        if (!x) {
+                reply(c, xid, p, -ENOENT, "This process does not serve such a brick.");
+                return;
         }
-        (void)buf_append(b, "\"", 1);
+        drain_start(x);
+        reply(c, xid, p, 0, "");
 }
 
-static const char *export_trouble(const struct export *x)
-{
-        switch (x->state) {
-        case EXPORT_OPENING:
-                return "being opened";
-        case EXPORT_DOWN:
-                return x->reason;
-        case EXPORT_CLOSING:
-                return "being closed";
-        case EXPORT_UP:
-                break;
-        }
-        return "";
-}
-
-static void describe(struct export *x, struct buf *b)
-{
-        char id[GFID_TEXT_LEN + 1];
-        struct brick_stats stats = {0};
-        if (x->state == EXPORT_UP || x->state == EXPORT_DOWN)
-                brick_get_stats(x->brick, &stats);
-        pthread_mutex_lock(&x->lock);
-        uint32_t clients = x->conn_count;
-        pthread_mutex_unlock(&x->lock);
-        (void)buf_append_str(b, b->len > 1 ? ",{\"path\":" : "{\"path\":");
-        json_text(b, x->config.path);
-        (void)buf_append_str(b, ",\"volume\":");
-        json_text(b, x->config.volume);
-        (void)buf_printf(b, ",\"volume_id\":\"%s\",\"clients\":%u,\"fds\":%u,\"ops\":%llu,\"errors\":%llu,\"down\":",
-                         gfid_format(&x->config.volume_id, id), clients, stats.fds, (unsigned long long)stats.ops,
-                         (unsigned long long)stats.errors);
-        json_text(b, export_trouble(x));
-        (void)buf_printf(b, ",\"failed\":%s}", x->state == EXPORT_DOWN ? "true" : "false");
-}
+/* ---- STATUS, METRICS --------------------------------------------------------------------------------------------- */
 
 static void serve_status(struct process *p, struct rpc_server_conn *c, uint32_t xid)
 {
         _cleanup_buf_ struct buf b = BUF_INIT(SPEC_LIMIT);
-        (void)buf_append_str(&b, "[");
-        for (struct export *x = p->exports; x; x = x->next)
-                describe(x, &b);
-        (void)buf_append_str(&b, "]");
+        report_status(p, &b);
         const char *text = buf_cstr(&b);
         const struct control_status_rep rep = {
                 .op_ret = text ? 0 : -1,
@@ -194,6 +154,16 @@ static void serve_status(struct process *p, struct rpc_server_conn *c, uint32_t 
                 .bricks = str_of(text ? text : "[]"),
         };
         rpc_conn_reply(c, xid, &control_status_rep_desc, &rep);
+}
+
+static void serve_metrics(struct process *p, struct rpc_server_conn *c, uint32_t xid)
+{
+        _cleanup_buf_ struct buf b = BUF_INIT(SPEC_LIMIT);
+        report_metrics(p, &b);
+        const char *text = buf_cstr(&b);
+        const struct control_metrics_rep rep = {
+                .op_ret = text ? 0 : -1, .op_errno = text ? 0 : ENOMEM, .metrics = str_of(text ? text : "{}")};
+        rpc_conn_reply(c, xid, &control_metrics_rep_desc, &rep);
 }
 
 /* ---- the program ------------------------------------------------------------------------------------------------- */
@@ -211,8 +181,10 @@ static void serve_request(struct process *p, struct rpc_server_conn *c, const st
                 rpc_conn_reject(c, call->xid, RPC_GARBAGE_ARGS);
         else if (call->proc == CONTROL_ATTACH)
                 serve_attach(p, c, call->xid, &req.attach);
-        else
+        else if (call->proc == CONTROL_DETACH)
                 serve_detach(p, c, call->xid, &req.detach);
+        else
+                serve_drain(p, c, call->xid, &req.detach);
 }
 
 static void on_call(struct rpc_server_conn *c, const struct rpc_call *call, void *arg)
@@ -226,14 +198,18 @@ static void on_call(struct rpc_server_conn *c, const struct rpc_call *call, void
         case CONTROL_STATUS:
                 serve_status(p, c, call->xid);
                 return;
+        case CONTROL_METRICS:
+                serve_metrics(p, c, call->xid);
+                return;
         case CONTROL_ATTACH:
         case CONTROL_DETACH:
+        case CONTROL_DRAIN:
                 serve_request(p, c, call, &p->arena);
                 arena_reset(&p->arena);
                 return;
         case CONTROL_SHUTDOWN:
                 reply(c, call->xid, p, 0, "");
-                process_stop(p);
+                process_retire(p);
                 return;
         }
         rpc_conn_reject(c, call->xid, RPC_PROC_UNAVAIL);

@@ -1,5 +1,6 @@
 /* MKDIR, MKNOD, SYMLINK, CREATE (spec: brick.md §5, §8.2, §8.3). */
 #include "brick/creation.h"
+#include "brick/io.h"
 #include "brick/names.h"
 
 /* ---- MKDIR, SYMLINK ------------------------------------------------------------------------------------------------ */
@@ -177,9 +178,12 @@ static int create_open_existing(struct creation *c, int flags, struct create_fop
         int fd = disk_open(op->brick->disk, c->made.at.dirfd, c->made.at.path, passed, 0);
         if (fd < 0)
                 return fd;
-        if (flags & O_TRUNC)
+        if (flags & O_TRUNC) {
+                r = io_drop_privileges(op, &(struct place){.dirfd = fd}, c->made.st.st_mode);
                 (void)attr_touch(op, c->made.inode, &c->made.at, attr_object_times(op));
-        r = object_restat(op, &c->made);
+        }
+        if (r == 0)
+                r = object_restat(op, &c->made);
         if (r < 0) {
                 disk_close(op->brick->disk, fd);
                 return r;

@@ -8,6 +8,7 @@
  */
 #include "brick/creation.h"
 #include "brick/gfid2path.h"
+#include "brick/confine.h"
 #include "brick/names.h"
 
 #include <sys/random.h>
@@ -186,7 +187,7 @@ static int set_names(struct creation *c)
 static bool is_stored(const struct creation *c, const char *key)
 {
         if (!name_in_namespace(key) || name_is_identity(key) || streq(key, ACL_ACCESS) || streq(key, ACL_DEFAULT) ||
-            streq(key, XATTR_MDATA) || starts_with(key, XATTR_GFID2PATH))
+            streq(key, XATTR_MDATA) || name_is_xfs_acl(key) || starts_with(key, XATTR_GFID2PATH))
                 return false;
         return !c->preop_key || !streq(key, c->preop_key);
 }
@@ -255,7 +256,7 @@ static int take_dir_handle(struct creation *c)
         int r = handle_stat(b, &c->gfid, &old);
         if (r < 0)
                 return r;
-        if (!handle_stat_is_dir(&old))
+        if (!handle_stat_is_dir(&old) || confine_check_dir(c->op, &c->gfid) < 0)
                 return -EEXIST;
         return handle_move_dir(b, &c->gfid, &c->parent.inode->gfid, c->name);
 }

@@ -9,6 +9,7 @@
 #include "brick/barrier.h"
 #include "brick/cache.h"
 #include "brick/groups.h"
+#include "brick/guard.h"
 #include "brick/io.h"
 #include "brick/upcall.h"
 #include "rpc/record.h"
@@ -198,7 +199,7 @@ static void answer_error(struct op *op, const struct fop_desc *desc, void *rep, 
         *(int32_t *)member(rep, f->op_ret) = -1;
         *(int32_t *)member(rep, f->op_errno) = -error;
         *(struct dict *)member(rep, f->rep_xdata) = op->reply;
-        atomic_fetch_add_explicit(&op->brick->errors, 1, memory_order_relaxed);
+        meter_error(&op->brick->meter, op->fop);
         if (send_reply(op, desc, rep) < 0)
                 send_status(op->session, op->xid, RPC_SYSTEM_ERR);
 }
@@ -212,7 +213,7 @@ static void answer(struct op *op, const struct fop_desc *desc, void *rep, int r)
         const struct fop_entry *f = &fop_entries[op->fop];
         *(struct dict *)member(rep, f->rep_xdata) = op->reply;
         if (*(int32_t *)member(rep, f->op_ret) < 0)
-                atomic_fetch_add_explicit(&op->brick->errors, 1, memory_order_relaxed);
+                meter_error(&op->brick->meter, op->fop);
         r = send_reply(op, desc, rep);
         if (r < 0) {
                 op->reply = DICT_NULL;
@@ -227,7 +228,7 @@ static bool decode_error_is_soft(int r)
         return r == -EPERM || r == -ENAMETOOLONG || r == -EINVAL;
 }
 
-static void run(struct op *op, const struct fop_desc *desc, void *req, void *rep)
+static int run(struct op *op, const struct fop_desc *desc, void *req, void *rep)
 {
         const struct fop_entry *f = &fop_entries[op->fop];
         int r = set_caller(op);
@@ -241,26 +242,27 @@ static void run(struct op *op, const struct fop_desc *desc, void *req, void *rep
         }
         if (r != OP_PARKED)
                 answer(op, desc, rep, r);
+        return r;
 }
 
-static void serve_fop(struct op *op, const struct fop_desc *desc, struct slice args)
+/* OP_PARKED, or anything else: it is answered. */
+static int serve_fop(struct op *op, const struct fop_desc *desc, struct slice args)
 {
-        atomic_fetch_add_explicit(&op->brick->ops, 1, memory_order_relaxed);
-        atomic_fetch_add_explicit(&op->brick->by_fop[op->fop], 1, memory_order_relaxed);
         void *req = arena_alloc(op->arena, desc->req->size);
         void *rep = arena_alloc(op->arena, desc->rep->size);
         if (!req || !rep) {
                 send_status(op->session, op->xid, RPC_SYSTEM_ERR);
-                return;
+                return -ENOMEM;
         }
         struct xdr_reader reader = xdr_reader_of(args.data, args.len);
         int r = msg_decode(desc->req, &reader, op->arena, req);
         if (r == 0)
-                run(op, desc, req, rep);
-        else if (decode_error_is_soft(r))
+                return run(op, desc, req, rep);
+        if (decode_error_is_soft(r))
                 answer_error(op, desc, rep, r);
         else
                 send_status(op->session, op->xid, RPC_GARBAGE_ARGS);
+        return r;
 }
 
 /* Procedure 0 asks whether anybody is there; the answer is the shortest one a fop can have. */
@@ -276,6 +278,22 @@ static void serve_null(struct session *s, uint32_t xid)
                 s->send(s->conn, &(struct iovec){b.data, b.len}, 1);
 }
 
+static void serve_call(struct session *s, const struct rpc_call *call, const struct fop_desc *desc, struct arena *arena)
+{
+        struct op op = {.brick = s->brick,
+                        .session = s,
+                        .xid = call->xid,
+                        .fop = (enum fop)call->proc,
+                        .call = call,
+                        .cred = &call->cred,
+                        .xdata = {.others = DICT_NULL},
+                        .reply = DICT_NULL,
+                        .arena = arena};
+        uint64_t began = meter_begin(&s->brick->meter);
+        int r = serve_fop(&op, desc, call->args);
+        meter_end(&s->brick->meter, op.fop, began, r == OP_PARKED);
+}
+
 #define PROC_COMPOUND 49u
 
 void session_serve(struct session *s, const struct rpc_call *call, struct arena *arena)
@@ -289,15 +307,15 @@ void session_serve(struct session *s, const struct rpc_call *call, struct arena 
                 send_status(s, call->xid, call->proc == PROC_COMPOUND ? RPC_GARBAGE_ARGS : RPC_PROC_UNAVAIL);
                 return;
         }
-        struct op op = {.brick = s->brick,
-                        .session = s,
-                        .xid = call->xid,
-                        .fop = (enum fop)call->proc,
-                        .cred = &call->cred,
-                        .xdata = {.others = DICT_NULL},
-                        .reply = DICT_NULL,
-                        .arena = arena};
-        serve_fop(&op, desc, call->args);
+        meter_arrived(&s->brick->meter, call->proc);
+        serve_call(s, call, desc, arena);
+}
+
+void session_resume(struct parked_call *p, struct arena *arena)
+{
+        const struct rpc_call *call = parked_call_of(p);
+        serve_call(parked_session(p), call, desc_of(call->proc), arena);
+        session_forget(p);
 }
 
 void op_answer_parked(const struct parked *p, int error, const struct flock_range *flock)
@@ -309,7 +327,7 @@ void op_answer_parked(const struct parked *p, int error, const struct flock_rang
         const struct fop_desc *desc = fop_by_number(p->fop);
         const struct fop_entry *f = &fop_entries[p->fop];
         if (error < 0)
-                atomic_fetch_add_explicit(&p->session->brick->errors, 1, memory_order_relaxed);
+                meter_error(&p->session->brick->meter, p->fop);
         if (p->fop == FOP_LK && flock)
                 rep.lk.flock = *flock;
         *(int32_t *)member(&rep, f->op_ret) = error ? -1 : 0;

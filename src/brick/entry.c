@@ -71,12 +71,14 @@ static int unlink_last(struct op *op, struct object *parent, struct object *o)
         if (parked) /* it may get other names (brick.md §14.4) */
                 names_remove(b, o->inode, &o->at, &parent->inode->gfid, o->at.path);
         r = disk_unlink(b->disk, o->at.dirfd, o->at.path, 0);
+        brick_names_changed(b);
         if (r < 0) {
                 if (parked) {
                         (void)handle_unpark(b, g);
                         names_add(b, o->inode, &o->at, &parent->inode->gfid, o->at.path);
                 } else if (own && r != -ENOENT) {
                         (void)handle_create(b, g, &o->at, &o->st, &parent->inode->gfid, o->at.path);
+                        brick_names_changed(b);
                 }
                 return r;
         }
@@ -96,6 +98,7 @@ static int unlink_one_of_many(struct op *op, struct object *parent, struct objec
         struct brick *b = op->brick;
         names_remove(b, o->inode, &o->at, &parent->inode->gfid, o->at.path);
         int r = disk_unlink(b->disk, o->at.dirfd, o->at.path, 0);
+        brick_names_changed(b);
         if (r < 0) {
                 names_add(b, o->inode, &o->at, &parent->inode->gfid, o->at.path);
                 return r;
@@ -108,7 +111,8 @@ static int unlink_one_of_many(struct op *op, struct object *parent, struct objec
 static int unlink_known(struct op *op, struct object *parent, struct object *o)
 {
         pthread_mutex_lock(&o->inode->lock);
-        int r = object_restat(op, o);
+        bool same_links = o->moves == atomic_load(&op->brick->moves);
+        int r = same_links ? 0 : object_restat(op, o);
         if (r == 0)
                 r = o->st.st_nlink <= 2 ? unlink_last(op, parent, o) : unlink_one_of_many(op, parent, o);
         pthread_mutex_unlock(&o->inode->lock);
@@ -160,6 +164,7 @@ static int link_held(struct op *op, struct object *parent, const char *name, str
         struct place from;
         place_handle(b, o->inode, &from);
         int r = disk_link(b->disk, from.dirfd, from.path, parent->at.dirfd, name);
+        brick_names_changed(b);
         if (r == 0 && o->inode->unlinked)
                 r = revive(b, o->inode, parent, name);
         if (r < 0)

@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "brick/doorman.h"
+#include "brick/drain.h"
 #include "brick/lane.h"
 #include "brick/transport.h"
 #include "proto/handshake.h"
@@ -237,15 +238,24 @@ static void export_disconnect(struct export *x, bool child_down)
         pthread_mutex_unlock(&x->lock);
 }
 
+int export_wait_closed(struct export *x, export_done_fn done, void *arg)
+{
+        struct export_waiter *w = malloc(sizeof *w);
+        if (!w) {
+                done(x, -ENOMEM, "Out of memory.", arg);
+                return -ENOMEM;
+        }
+        *w = (struct export_waiter){.next = x->waiters, .done = done, .arg = arg};
+        x->waiters = w;
+        return 0;
+}
+
 void export_detach(struct export *x, export_done_fn done, void *arg)
 {
-        struct export_waiter *w = done ? malloc(sizeof *w) : NULL;
-        if (w) {
-                *w = (struct export_waiter){.next = x->waiters, .done = done, .arg = arg};
-                x->waiters = w;
-        } else if (done) {
-                done(x, -ENOMEM, "Out of memory.", arg);
-        }
+        struct process *p = x->process;
+        if (done)
+                (void)export_wait_closed(x, done, arg);
+        x->drain = drain_free(x->drain);
         bool opening = x->state == EXPORT_OPENING;
         export_unlist(x);
         x->state = EXPORT_CLOSING;
@@ -258,6 +268,8 @@ void export_detach(struct export *x, export_done_fn done, void *arg)
                         lane_stop(x->lanes[i]);
         if (!opening) /* else open_done() goes on */
                 export_close(x);
+        if (p->retiring && !p->exports)
+                process_stop(p);
 }
 
 void export_take_down(struct export *x, const char *reason)
@@ -295,6 +307,9 @@ static int tls_begin(struct export_task *t)
         struct process *p = t->export->process;
         if (!t->tls || p->stopping)
                 return 0;
+        if (!tls_fits(p, &t->config)) /* another brick came meanwhile */
+                return error_set(&t->error, -EXDEV, "Brick %s: a process has one set of TLS files and rules, and another "
+                                 "brick of it was just given others.", t->config.path);
         int r = p->doorman ? 0 : doorman_new(p, &p->doorman);
         if (r < 0)
                 return error_set(&t->error, r, "TLS: no thread for handshakes can be started (%s).", strerror(-r));
@@ -511,9 +526,12 @@ static int export_reconfigure(struct export *x, const struct export_config *conf
 
 int export_attach(struct process *p, const struct export_config *config, export_done_fn done, void *arg)
 {
-        if (p->stopping)
+        if (p->stopping || p->retiring)
                 return -ESHUTDOWN;
         struct export *x = export_find(p, config->path);
+        if (x && x->drain) /* wanted again after all */
+                export_detach(x, NULL, NULL);
+        x = export_find(p, config->path);
         if (x && x->state == EXPORT_OPENING)
                 return -EALREADY;
         if (!tls_fits(p, config))

@@ -54,6 +54,17 @@ static int parse_id(const char *text, const char *what, struct gfid *ret, struct
         return 0;
 }
 
+/* Clients compare it with their own to find the bricks of their node: a self-heal daemon serves only those. */
+static int parse_hostname(const struct volfile *v, struct export_config *c, struct error *e)
+{
+        const char *name = option_anywhere(v, "hostname");
+        if (name)
+                return copy_text(c->hostname, sizeof c->hostname, name, "hostname", e);
+        if (gethostname(c->hostname, sizeof c->hostname) < 0)
+                return error_set(e, -errno, "The host name of this machine cannot be read: %s", strerror(errno));
+        return 0;
+}
+
 /* directory, volume-id, hostname, the node's uuid, the volume's name. */
 static int parse_storage(const struct volfile *v, struct export_config *c, struct error *e)
 {
@@ -69,11 +80,9 @@ static int parse_storage(const struct volfile *v, struct export_config *c, struc
         int r = copy_text(c->path, sizeof c->path, directory, "directory", e);
         if (r == 0)
                 r = parse_id(id, "volume-id", &c->volume_id, e);
-        const char *hostname = option_anywhere(v, "hostname"), *node = option_anywhere(v, "glusterd-uuid");
-        if (r == 0 && hostname)
-                r = copy_text(c->hostname, sizeof c->hostname, hostname, "hostname", e);
-        else if (gethostname(c->hostname, sizeof c->hostname - 1) < 0) /* as stock bricks say, and self-heal daemons expect */
-                c->hostname[0] = '\0';
+        const char *node = option_anywhere(v, "glusterd-uuid");
+        if (r == 0)
+                r = parse_hostname(v, c, e);
         if (r == 0 && node)
                 r = parse_id(node, "glusterd-uuid", &c->node_uuid, e);
         if (r < 0)

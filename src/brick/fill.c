@@ -5,9 +5,12 @@
  * file. Called by handlers on any thread, without inode.lock.
  */
 #include "brick/acl.h"
+#include "brick/ancestry.h"
 #include "brick/internal.h"
 #include "brick/names.h"
 
+#define XATTR_CLOUD_STATUS "trusted.glusterfs.cs.status"
+#define CLOUD_STATUS_LOCAL 1
 #define CONTENT_MAX (1 * MIB)
 
 #define DOMAIN_COUNT_PREFIX "glusterfs.inodelk-dom-prefix:"
@@ -17,11 +20,20 @@ static int add_pair(struct op *op, const struct xattr_pair *p, struct dict *dict
         return dict_add_ptr(dict, op->arena, p->name, p->value, p->len);
 }
 
+/* May the answer show an attribute of this name? */
+static bool is_shown(const struct op *op, const char *name)
+{
+        if (!name_in_namespace(name))
+                return false;
+        bool looks_up = op->fop == FOP_LOOKUP || op->fop == FOP_READDIRP;
+        return !looks_up || !(name_is_record(name) || name_is_signature(name));
+}
+
 static int add_matching(struct op *op, const struct xattr_view *v, const char *pattern, struct dict *dict)
 {
         for (uint32_t i = 0; i < v->n; i++) {
                 const struct xattr_pair *p = &v->v[i];
-                if (!name_in_namespace(p->name) || !glob_match(pattern, p->name) || dict_has(dict, p->name))
+                if (!is_shown(op, p->name) || !glob_match(pattern, p->name) || dict_has(dict, p->name))
                         continue;
                 int r = add_pair(op, p, dict);
                 if (r < 0)
@@ -35,7 +47,7 @@ static int fill_asked(struct op *op, const struct xattr_view *v, const char *key
 {
         if (glob_is_pattern(key))
                 return add_matching(op, v, key, dict);
-        if (!name_in_namespace(key))
+        if (!is_shown(op, key))
                 return 0;
         const struct xattr_pair *p = xattr_view_find(v, key);
         return p && !dict_has(dict, key) ? add_pair(op, p, dict) : 0;
@@ -94,7 +106,7 @@ static int fill_inodelk_counts(struct op *op, struct inode *inode, struct dict *
         }
         if (!x->inodelk_dom_count.present && !x->inodelk_count.present)
                 return 0;
-        const char *domain = x->inodelk_dom_count.present ? x->inodelk_dom_count.value.s : NULL;
+        const char *domain = x->inodelk_count.present ? NULL : x->inodelk_dom_count.value.s; /* all is the wider question */
         return dict_add_int(dict, op->arena, "glusterfs.inodelk-count", lock_count_inode(inode, domain));
 }
 
@@ -138,7 +150,9 @@ static int fill_stat_keys(struct op *op, const struct object *o, struct dict *di
         if (x->get_size.present && S_ISREG(o->st.st_mode))
                 r = dict_add_uint(dict, op->arena, "get-size", (uint64_t)o->st.st_size);
         if (r == 0 && x->request_link_count.present)
-                r = dict_add_uint(dict, op->arena, "gf_request_link_count", o->st.st_nlink);
+                r = dict_add_int(dict, op->arena, "gf_request_link_count", x->request_link_count.value);
+        if (r == 0 && x->cloud_status.present) /* nothing is archived elsewhere */
+                r = dict_add_int(dict, op->arena, XATTR_CLOUD_STATUS, CLOUD_STATUS_LOCAL);
         return r;
 }
 
@@ -243,8 +257,7 @@ static int fill_acl_texts(struct op *op, struct object *o, const struct xattr_vi
 static int fill_ancestry(struct op *op, struct object *o, struct dict *dict)
 {
         char *path;
-        if (!op->xdata.ancestry_path.present || !S_ISDIR(o->st.st_mode) ||
-            path_of_dir(op, &o->inode->gfid, false, &path) < 0)
+        if (!op->xdata.ancestry_path.present || ancestry_paths(op, o, &path) < 0)
                 return 0;
         return dict_add_str(dict, op->arena, "glusterfs.ancestry.path", path);
 }

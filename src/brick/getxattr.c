@@ -6,7 +6,9 @@
 #include <strings.h>
 
 #include "brick/acl.h"
+#include "brick/ancestry.h"
 #include "brick/internal.h"
+#include "brick/lock_admin.h"
 #include "brick/names.h"
 
 #define REAL_NAME_PREFIX "glusterfs.get_real_filename:"
@@ -15,6 +17,7 @@
 struct query {
         struct op *op;
         struct object *o;
+        const struct io_fd *io; /* NULL: by path */
         const char *name;
         struct dict *dict; /* of the answer */
 };
@@ -118,12 +121,21 @@ static int get_all_paths(struct query *q)
         if (S_ISDIR(q->o->st.st_mode))
                 return get_one_path(q);
         int r = all_paths(q, &paths);
-        return r < 0 ? r : answer_text(q, paths);
+        return r < 0 ? r : dict_add_ptr(q->dict, q->op->arena, q->name, paths, (uint32_t)strlen(paths)); /* without NUL */
 }
 
 static int get_ancestry(struct query *q)
 {
-        return S_ISDIR(q->o->st.st_mode) ? get_one_path(q) : -ENODATA;
+        char *paths;
+        int r = ancestry_paths(q->op, q->o, &paths);
+        if (r < 0)
+                return r == -ENOENT ? -ENODATA : r;
+        return answer_text(q, paths);
+}
+
+static int get_quota_limit(struct query *q)
+{
+        return answer_text(q, "Quota is disabled please turn on");
 }
 
 static int get_open_count(struct query *q)
@@ -151,7 +163,22 @@ static int get_selinux(struct query *q)
         return p ? dict_add_ptr(q->dict, q->op->arena, q->name, p->value, p->len) : -ENODATA;
 }
 
-/* Lock hand-over is not offered: as with a descriptor without locks, the answer is empty. */
+static int get_lockinfo(struct query *q)
+{
+        struct slice info;
+        if (!q->io)
+                return -ENODATA;
+        int r = lockinfo_get(q->op, q->io->of, &info);
+        return r < 0 || info.len == 0 ? r : dict_add_ptr(q->dict, q->op->arena, q->name, info.data, info.len);
+}
+
+static int clear_locks(struct query *q)
+{
+        const char *text;
+        int r = lock_clear(q->op, q->o->inode, q->name, &text);
+        return r < 0 ? r : answer_text(q, text);
+}
+
 static int get_nothing(struct query *q)
 {
         (void)q;
@@ -222,12 +249,12 @@ static const struct virtual_name virtual_names[] = {
         {XATTR_ACL_TEXT, get_acl_text},
         {XATTR_DEFAULT_ACL_TEXT, get_acl_text},
         {XATTR_SELINUX, get_selinux},
-        {"trusted.glusterfs.lockinfo", get_nothing},
+        {XATTR_LOCKINFO, get_lockinfo},
         {XATTR_GFID, get_nothing},
         {XATTR_VOLUME_ID, get_nothing},
         {"trusted.glusterfs.get-signature", get_no_data},
         {"trusted.glusterfs.bit-rot.stub-init", get_no_data},
-        {"trusted.limit.list", get_no_data},
+        {"trusted.limit.list", get_quota_limit},
 };
 
 /* By its name, may this attribute be read by this client? */
@@ -237,7 +264,7 @@ static bool may_see(const struct op *op, const char *name)
                 return op->caller.pid == PID_GSYNCD;
         if (streq(name, XATTR_MDATA))
                 return op_internal(op);
-        return !starts_with(name, XATTR_GFID2PATH);
+        return !starts_with(name, XATTR_GFID2PATH) && !name_is_signature(name);
 }
 
 static int get_stored(struct query *q, int32_t *ret_len)
@@ -252,7 +279,7 @@ static int get_stored(struct query *q, int32_t *ret_len)
                 return r;
         const struct xattr_pair *p = xattr_view_find(&view, q->name);
         if (!p)
-                return -ENODATA;
+                return strlen(q->name) > XATTR_STORED_NAME_MAX ? -ERANGE : -ENODATA;
         *ret_len = (int32_t)p->len;
         return dict_add_ptr(q->dict, q->op->arena, p->name, p->value, p->len);
 }
@@ -262,6 +289,8 @@ static int get_one(struct query *q, int32_t *ret_len)
         for (size_t i = 0; i < ELEMENTSOF(virtual_names); i++)
                 if (glob_match(virtual_names[i].name, q->name))
                         return virtual_names[i].get(q);
+        if (lock_clear_is(q->name, q->io != NULL))
+                return clear_locks(q);
         int r = index_getxattr(q->op, q->name, q->dict);
         return r != -ENOENT ? r : get_stored(q, ret_len);
 }
@@ -280,11 +309,12 @@ static int get_list(struct query *q, int32_t *ret_len)
         return r;
 }
 
-static int getxattr_object(struct op *op, struct object *o, bool by_fd, const char *name, struct dict *ret,
+static int getxattr_object(struct op *op, struct object *o, const struct io_fd *io, const char *name, struct dict *ret,
                            int32_t *ret_len)
 {
         struct dict dict = {0};
-        struct query q = {.op = op, .o = o, .name = name, .dict = &dict};
+        bool by_fd = io != NULL;
+        struct query q = {.op = op, .o = o, .io = io, .name = name, .dict = &dict};
         int r = by_fd || name_is_acl(name) ? 0 : perm_check(op, o, PERM_READ);
         if (r == 0)
                 r = name[0] ? get_one(&q, ret_len) : get_list(&q, ret_len);
@@ -301,7 +331,7 @@ int fop_getxattr(struct op *op, const struct getxattr_fop_req *req, struct getxa
         int r = object_by_gfid(op, &req->gfid, &o);
         if (r < 0)
                 return r;
-        r = getxattr_object(op, &o, false, req->namelen ? req->name.s : "", &rep->dict, &rep->op_ret);
+        r = getxattr_object(op, &o, NULL, req->namelen ? req->name.s : "", &rep->dict, &rep->op_ret);
         object_done(op->brick, &o);
         return r;
 }
@@ -315,7 +345,7 @@ int fop_fgetxattr(struct op *op, const struct fgetxattr_fop_req *req, struct fge
         struct object o = {.inode = io.inode, .at = io_place(&io)};
         r = object_restat(op, &o);
         if (r == 0)
-                r = getxattr_object(op, &o, true, req->namelen ? req->name.s : "", &rep->dict, &rep->op_ret);
+                r = getxattr_object(op, &o, &io, req->namelen ? req->name.s : "", &rep->dict, &rep->op_ret);
         io_fd_done(op->brick, &io);
         return r;
 }

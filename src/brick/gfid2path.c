@@ -75,6 +75,7 @@ void names_remove(struct brick *b, struct inode *inode, const struct place *at, 
         }
         if (b->options->build_pgfid)
                 pgfid_add(b, inode, at, parent, -1);
+        brick_names_changed(b);
 }
 
 /* Is the name that P stands for one of the object with backing number INO? A name that cannot be looked at now counts. */

@@ -236,6 +236,7 @@ int handle_move_dir(struct brick *b, const struct gfid *g, const struct gfid *pa
                 r = disk_rename(b->disk, b->root_fd, fresh, b->root_fd, path, 0);
         if (r < 0)
                 (void)disk_unlink(b->disk, b->root_fd, fresh, 0);
+        brick_names_changed(b);
         return r;
 }
 
@@ -244,6 +245,7 @@ int handle_remove(struct brick *b, const struct gfid *g)
         char path[HANDLE_PATH_MAX];
         handle_path(g, path);
         int r = disk_unlink(b->disk, b->root_fd, path, 0);
+        brick_names_changed(b);
         return r == -ENOENT ? 0 : r;
 }
 
@@ -252,7 +254,9 @@ int handle_park(struct brick *b, const struct gfid *g)
         char path[HANDLE_PATH_MAX], parked[HANDLE_PATH_MAX];
         handle_path(g, path);
         handle_unlink_path(g, parked);
-        return disk_rename(b->disk, b->root_fd, path, b->root_fd, parked, 0);
+        int r = disk_rename(b->disk, b->root_fd, path, b->root_fd, parked, 0);
+        brick_names_changed(b);
+        return r;
 }
 
 int handle_unpark(struct brick *b, const struct gfid *g)

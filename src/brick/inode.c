@@ -467,8 +467,11 @@ void inode_table_count(struct brick *b, struct brick_stats *s)
         struct inode_table *t = b->inodes;
         pthread_mutex_lock(&t->lock);
         s->inodes = t->count;
+        s->inode_bytes = t->count * sizeof(struct entry) + 2ull * t->buckets * sizeof(struct inode *);
         for (uint32_t k = 0; k < t->buckets; k++)
-                for (struct inode *i = t->by_gfid[k]; i; i = i->gfid_next)
+                for (struct inode *i = t->by_gfid[k]; i; i = i->gfid_next) {
                         s->fds += atomic_load_explicit(&i->fd_count, memory_order_relaxed);
+                        s->xattr_bytes += atomic_load_explicit(&i->xattr_bytes, memory_order_relaxed);
+                }
         pthread_mutex_unlock(&t->lock);
 }

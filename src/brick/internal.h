@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 
 #include "brick/brick.h"
+#include "brick/meter.h"
 #include "brick/xdata.h"
 #include "proto/fop.h"
 
@@ -38,6 +39,9 @@ struct inode {
         uint8_t index_known;        /* entries of the index that are known to exist or not; under lock */
         atomic_uint generation;     /* changes when the handle is made for another object; written under lock */
         struct xattr_snapshot *xattrs;
+        struct gfid inside; /* confine.c: below this directory, as long as brick.moves is `inside_at`; under lock */
+        uint64_t inside_at;
+        atomic_uint xattr_bytes; /* of memory for it */
         _Atomic(struct lock_table *) locks; /* owned by lock.c; NULL = no lock was ever taken */
 };
 
@@ -75,11 +79,11 @@ struct brick {
         pthread_mutex_t lock;       /* sessions list, maintenance */
         pthread_rwlock_t dir_moves; /* read: a directory is being renamed; write: none is (object.c) */
         struct session *sessions;
+        atomic_uint_fast64_t moves; /* names and handles that were given or taken: brick_names_changed() */
         atomic_bool full;           /* the space reserve is reached (brick.md §16.2) */
         struct index *index; /* of pending work (index.h) */
         uint64_t next_reserve_check, next_purge, next_health;
-        atomic_uint_fast64_t ops, errors;
-        atomic_uint_fast64_t by_fop[64];
+        struct meter meter;
         struct inode *root;         /* referenced while the brick is open */
         bool bare_creations;        /* the file system gives new objects no attributes of its own (security labels) */
         uid_t uid;                  /* of the process: what new objects belong to */
@@ -88,7 +92,15 @@ struct brick {
         atomic_bool no_new_locks;   /* graceful stop (brick.h) */
         struct upcall_table *upcalls;
         struct barrier *barrier;
+        uint64_t lock_secret;       /* random: what lockinfo numbers are made with */
 };
+
+/* Whoever gives an object a name or a handle, or takes one, says so: under its inode.lock, after the change. What was found
+ * out about links or about where objects are is true while the number of moves is the same. */
+static inline void brick_names_changed(struct brick *b)
+{
+        atomic_fetch_add(&b->moves, 1);
+}
 
 struct object;
 
@@ -114,6 +126,7 @@ struct session {
         uint32_t op_version;
         struct gfid subdir_root; /* null: whole volume */
         void (*send)(void *conn, const struct iovec *iov, int n);
+        bool (*resume)(void *conn, struct parked_call *p);
         void *conn;
         pthread_mutex_t lock; /* the fd table */
         struct open_fd **fds;
@@ -159,6 +172,7 @@ struct op {
         uint32_t xid;
         enum fop fop;
         struct caller caller;
+        const struct rpc_call *call; /* as it came, in case it has to be parked; NULL in tests of handlers */
         const struct rpc_cred *cred; /* times and their flags, lock owner */
         struct xdata xdata;          /* the request's known keys, typed; the others as pairs */
         struct dict reply;           /* xdata of the answer, being built; NULL dict if it stays empty */
@@ -168,7 +182,7 @@ struct op {
 };
 
 /* Handlers return 0, a negative errno (the dispatcher then sends op_ret -1 with a zeroed body and op->reply), or OP_PARKED:
- * the answer will be sent by lock.c through op_answer_parked(). */
+ * the answer will be sent by lock_table.c through op_answer_parked(), or the call will be served again (guard.h). */
 #define OP_PARKED 1
 
 /* fop_NAME(op, request, zeroed reply) for every fop; table in dispatch.c. */
@@ -203,6 +217,7 @@ struct object {
         struct place at;
         struct stat st;      /* valid after every successful resolve */
         unsigned generation; /* of the inode, before the stat */
+        uint64_t moves;      /* of the brick, before the stat of an entry */
 };
 
 void object_done(struct brick *b, struct object *o);
@@ -362,8 +377,8 @@ uint32_t lock_count_inode(struct inode *inode, const char *domain);
 uint32_t lock_count_entry(struct inode *inode);
 uint32_t lock_count_posix(struct inode *inode);
 bool lock_has_entry(struct inode *inode, const char *name);
-/* What a session has on all objects, granted and waiting. */
-uint32_t lock_count_session(const struct session *s);
+/* Adds to RET what a session holds and waits for. */
+void lock_stats_session(const struct session *s, struct brick_stats *ret);
 
 /* Sends the answer of a parked lock request: op_ret 0 or -1/ERROR; FLOCK for LK. */
 struct parked {

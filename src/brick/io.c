@@ -6,6 +6,7 @@
  */
 #include "brick/io.h"
 #include "brick/cache.h"
+#include "brick/mandatory.h"
 #include "brick/names.h"
 
 int bad_file_check(struct op *op, struct object *o)
@@ -118,7 +119,9 @@ int fop_read(struct op *op, const struct read_fop_req *req, struct read_fop_rep 
         int r = io_fd_get(op, &req->gfid, req->fd, O_RDONLY, &io);
         if (r < 0)
                 return r;
-        r = read_open(op, &io, req, rep);
+        r = mandatory_check(op, &io, false, req->offset, req->size);
+        if (r == 0)
+                r = read_open(op, &io, req, rep);
         io_fd_done(op->brick, &io);
         return r;
 }
@@ -220,7 +223,9 @@ int fop_write(struct op *op, const struct write_fop_req *req, struct write_fop_r
         int r = io_fd_get(op, &req->gfid, req->fd, O_RDWR, &io);
         if (r < 0)
                 return r;
-        r = write_open(op, &io, req, rep);
+        r = mandatory_check(op, &io, true, req->offset, MAX(req->data.len, 1u));
+        if (r == 0)
+                r = write_open(op, &io, req, rep);
         io_fd_done(op->brick, &io);
         return r;
 }
@@ -290,7 +295,9 @@ int fop_truncate(struct op *op, const struct truncate_fop_req *req, struct trunc
         int r = object_by_gfid(op, &req->gfid, &o);
         if (r < 0)
                 return r;
-        r = truncate_object(op, &o, req->offset, rep);
+        r = mandatory_check_truncate(op, &o, req->offset);
+        if (r == 0)
+                r = truncate_object(op, &o, req->offset, rep);
         object_done(op->brick, &o);
         return r;
 }
@@ -318,7 +325,9 @@ int fop_ftruncate(struct op *op, const struct ftruncate_fop_req *req, struct ftr
         int r = io_fd_get(op, &req->gfid, req->fd, O_RDWR, &io);
         if (r < 0)
                 return r;
-        r = ftruncate_open(op, &io, req->offset, rep);
+        r = mandatory_check(op, &io, true, req->offset, 0);
+        if (r == 0)
+                r = ftruncate_open(op, &io, req->offset, rep);
         io_fd_done(op->brick, &io);
         return r;
 }

@@ -129,7 +129,11 @@ static int purge_known(struct brick *b, struct inode *inode, struct place *at, c
                 r = drop_last_handle(b, inode, at, p);
         else if (st.st_nlink > 1 && !gfid_is_null(&p->parent) && !true_elsewhere(b, at, &p->parent, &inode->gfid))
                 names_remove(b, inode, at, &p->parent, at->path);
-        if (r < 0 || (r = disk_unlink(b->disk, at->dirfd, at->path, 0)) < 0)
+        if (r == 0) {
+                r = disk_unlink(b->disk, at->dirfd, at->path, 0);
+                brick_names_changed(b);
+        }
+        if (r < 0)
                 return r;
         if (own && st.st_nlink <= 2 && !inode->unlinked)
                 inode_forget(b, inode);

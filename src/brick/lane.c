@@ -35,7 +35,8 @@
 struct job {
         struct job *next;
         struct conn *conn; /* referenced */
-        enum { JOB_CALL, JOB_WELCOME, JOB_END } kind; /* a record, a session to open, the last reference */
+        enum { JOB_CALL, JOB_RESUME, JOB_WELCOME, JOB_END } kind; /* JOB_END: the last reference */
+        struct parked_call *parked;
         struct welcome *welcome;
         size_t promised;   /* when it runs */
         uint32_t len;
@@ -215,7 +216,7 @@ static void lane_depose(struct lane *l, struct worker *w)
                 c->missing = 0;
                 if (c->in.in.error)
                         conn_shutdown(c);
-                if (c->in.in.len > 0 || atomic_load(&c->unwatched))
+                if (c->in.in.len > 0 || atomic_load(&c->unwatched) || conn_has_resumed(c))
                         pending_push_locked(l, c);
         }
         l->leader = NULL;
@@ -408,12 +409,23 @@ static void welcome_run(struct worker *w, struct conn *c, struct welcome *asked)
                 .trusted = welcome->trusted,
                 .op_version = welcome->op_version,
                 .send = conn_send,
+                .resume = conn_resume_call,
                 .conn = c,
         };
         struct session *s = NULL;
         int r = session_open(c->export->brick, &config, &s);
         atomic_store(&c->session, s);
         handshake_finish(c, welcome, r, &w->arena);
+        arena_reset(&w->arena);
+}
+
+/* Serves a call that was parked; for nobody if the client has gone. */
+static void resume_run(struct worker *w, struct conn *c, struct parked_call *p)
+{
+        if (atomic_load(&c->closed))
+                session_forget(p);
+        else
+                session_resume(p, &w->arena);
         arena_reset(&w->arena);
 }
 
@@ -426,6 +438,8 @@ static void job_run(struct worker *w, struct job *j)
         if (j->kind != JOB_CALL) {
                 if (j->kind == JOB_WELCOME)
                         welcome_run(w, c, TAKE_PTR(j->welcome));
+                else if (j->kind == JOB_RESUME)
+                        resume_run(w, c, j->parked);
                 free(j);
                 conn_unref(c);
                 return;
@@ -484,11 +498,32 @@ static enum verdict leader_welcome(struct worker *w, struct conn *c)
         return leader_end(w);
 }
 
+/* Parked calls of C that may go on. */
+static enum verdict leader_resumed(struct worker *w, struct conn *c)
+{
+        enum verdict v = LED;
+        struct parked_call *p;
+        while (v == LED && (p = conn_take_resumed(c)) != NULL) {
+                struct job *j = all_are_busy(w->lane) ? malloc(sizeof *j) : NULL;
+                if (j) {
+                        *j = (struct job){.conn = conn_ref(c), .kind = JOB_RESUME, .parked = p};
+                        lane_queue(w->lane, j);
+                        continue;
+                }
+                leader_begin(w, c, 0);
+                resume_run(w, c, p);
+                v = leader_end(w);
+        }
+        return v;
+}
+
 /* Sees to C whatever epoll says about it. */
 static enum verdict leader_pending(struct worker *w, struct conn *c)
 {
         bool open = !atomic_load(&c->closed);
         enum verdict v = open && c->welcome ? leader_welcome(w, c) : LED;
+        if (v == LED)
+                v = leader_resumed(w, c);
         if (v == LED && atomic_exchange(&c->unwatched, false))
                 v = CLOSED;
         else if (open && v == LED)
@@ -706,11 +741,11 @@ static void lane_doze(void *arg)
         struct lane *l = arg;
         pthread_mutex_lock(&l->lock);
         l->doze_posted = false;
-        bool awake = l->awake;
+        bool awake = l->awake, over = atomic_load(&l->conns) == 0 && !l->pending;
         pthread_mutex_unlock(&l->lock);
         if (awake || l->doze || timer_running(&l->retry))
                 return;
-        if (atomic_load(&l->conns) == 0) {
+        if (over) {
                 lane_free(l);
                 return;
         }
@@ -785,6 +820,12 @@ int lane_add(struct lane *l, struct conn *c)
         return 0;
 }
 
+void lane_resume(struct lane *l, struct conn *c)
+{
+        pending_push(l, c);
+        conn_unref(c);
+}
+
 void lane_stop(struct lane *l)
 {
         atomic_store(&l->stopping, true);
@@ -793,4 +834,14 @@ void lane_stop(struct lane *l)
                 lane_keep_awake(l);
         else if (l->doze)
                 lane_free(l);
+}
+
+bool lane_is_idle(struct lane *l)
+{
+        if ((atomic_load(&l->watched.serving) & 1) != 0 || atomic_load(&l->running) > 0)
+                return false;
+        pthread_mutex_lock(&l->lock);
+        bool idle = !l->queue && !l->pending;
+        pthread_mutex_unlock(&l->lock);
+        return idle;
 }

@@ -21,8 +21,12 @@ int lane_new(struct export *x, struct lane **ret);
 int lane_add(struct lane *l, struct conn *c);
 /* Tells the epoll set what C waits for (EPOLL… bits); KNOWN: it is in the set already. Under C->lock. */
 int lane_watch(struct lane *l, struct conn *c, uint32_t events, bool known);
+/* C, whose reference is taken over, has resumed calls. Control loop, while C was open. */
+void lane_resume(struct lane *l, struct conn *c);
 /* The brick closes: threads of L end as soon as they can. Control loop. */
 void lane_stop(struct lane *l);
+/* No request runs or waits for a thread; one that was just read may be missed. Any thread. */
+bool lane_is_idle(struct lane *l);
 
 /* ---- watchdog.c -------------------------------------------------------------------------------------------------- */
 

@@ -1,431 +1,82 @@
 /* Lock requests of clients: INODELK, FINODELK, ENTRYLK, FENTRYLK, LK (spec: brick.md §13; wire.md §3.7, §4.5).
  *
- * The rules are in lock_set.c and lock_posix.c; here is what a set lacks: an object's mutex, connections, answers.
- *
- *   lock_table    one per object that ever had a lock: mutex, set, holds; freed with the inode
- *   lock_session  one per session that ever asked: its holds, and how many answers are on their way to it
- *   lock_hold     a session on a table while it has a lock there; keeps a reference to the inode
- *
- * A request that waits is answered by the thread whose unlock or disconnect lets it go. Messages are collected in a
- * batch under the table's mutex and sent after it was released; each pins its session, and lock_session_gone() waits
- * for the pins, so `send` is never called on a closed session. Sending does not block, so neither does that wait.
- * Above 600 lines: the handlers are small and need most of what is before them.
- * Order: table mutex < lock_session mutex; no other lock of the brick is taken under them. Any thread.
+ * The rules are in lock_set.c and lock_posix.c; here a request becomes a `struct lock_request` and is applied in one
+ * step on the object's table (lock_table.h). Any thread.
  */
-#include "brick/internal.h"
+#include "brick/lock_table.h"
+#include "brick/mandatory.h"
 
-#include <time.h>
-
-#include "brick/lock_set.h"
-#include "proto/handshake.h"
-#include "rpc/record.h"
-
-#define LOCKS_PER_SESSION 65536
 #define LOCK_OWNER_REQUIRED_OP_VERSION 70000 /* older clients may send an empty owner */
 #define METADATA_SUFFIX ":metadata"
 #define METADATA_START ((uint64_t)INT64_MAX - 1) /* inode locks from here to infinity are about metadata */
-#define CALLBACK_RECORD_MAX (16 * KIB)
 
 enum lk_cmd { LK_GET = 0, LK_SET = 1, LK_SET_WAIT = 2, LK_GET_FD = 6 };
 enum entrylk_cmd { ENTRYLK_LOCK = 0, ENTRYLK_UNLOCK = 1, ENTRYLK_LOCK_NOWAIT = 2 };
-
-struct lock_hold {
-        struct lock_client client; /* first: the set knows a hold by this */
-        struct lock_session *session;
-        struct lock_table *table;
-        struct inode *inode; /* referenced */
-        struct lock_hold *table_prev, *table_next;
-        struct lock_hold *session_prev, *session_next;
-};
-
-struct lock_table {
-        pthread_mutex_t mutex;
-        struct lock_set set;
-        struct lock_hold *holds;
-};
-
-struct lock_session {
-        struct session *session;
-        atomic_uint total;
-        atomic_uint callback_xid;
-        pthread_mutex_t mutex;
-        pthread_cond_t unpinned;
-        uint32_t pins;
-        struct lock_hold *holds;
-};
-
-/* ---- messages to send once the table is unlocked ----------------------------------------------------------------- */
-
-struct delivery {
-        struct delivery *next;
-        struct lock_session *to; /* pinned while in a batch */
-        bool is_answer;
-        struct parked parked;
-        int error;
-        struct flock_range flock; /* of an answer to LK */
-        struct buf record;        /* a callback */
-        uint8_t owner[];
-};
-
-struct lock_batch {
-        struct brick *brick;
-        struct gfid gfid;
-        const struct lock_session *silent; /* is being closed: gets nothing */
-        uint64_t now;
-        struct delivery *head, **tail;
-};
-
-static struct delivery *delivery_free(struct delivery *d)
-{
-        if (d) {
-                buf_done(&d->record);
-                free(d);
-        }
-        return NULL;
-}
-DEFINE_CLEANUP(struct delivery *, delivery_free)
-
-/* The answer to OP in case it has to wait; FLOCK (may be NULL) is copied. */
-static struct delivery *answer_new(const struct op *op, const struct flock_range *flock)
-{
-        uint32_t len = flock ? flock->owner.len : 0;
-        struct delivery *d = malloc(sizeof *d + len);
-        if (!d)
-                return NULL;
-        *d = (struct delivery){.is_answer = true, .parked = {op->session, op->xid, op->fop}};
-        if (flock)
-                d->flock = *flock;
-        if (len > 0)
-                memcpy(d->owner, flock->owner.data, len);
-        d->flock.owner.data = d->owner;
-        return d;
-}
-
-static struct lock_session *session_of(const struct lock *l)
-{
-        return CONTAINER_OF(l->client, struct lock_hold, client)->session;
-}
-
-static void session_pin(struct lock_session *ls)
-{
-        pthread_mutex_lock(&ls->mutex);
-        ls->pins++;
-        pthread_mutex_unlock(&ls->mutex);
-}
-
-static void session_unpin(struct lock_session *ls)
-{
-        pthread_mutex_lock(&ls->mutex);
-        if (--ls->pins == 0)
-                pthread_cond_broadcast(&ls->unpinned);
-        pthread_mutex_unlock(&ls->mutex);
-}
-
-static void batch_add(struct lock_batch *batch, struct lock_session *to, struct delivery *d)
-{
-        session_pin(to);
-        d->to = to;
-        d->next = NULL;
-        *batch->tail = d;
-        batch->tail = &d->next;
-}
-
-static void delivery_send(struct delivery *d)
-{
-        if (d->is_answer) {
-                bool with_flock = d->parked.fop == FOP_LK && d->error == 0;
-                op_answer_parked(&d->parked, d->error, with_flock ? &d->flock : NULL);
-                return;
-        }
-        struct session *s = d->to->session;
-        struct iovec iov = {d->record.data, d->record.len};
-        s->send(s->conn, &iov, 1);
-}
-
-/* Called with no lock held. */
-static void batch_send(struct lock_batch *batch)
-{
-        while (batch->head) {
-                struct delivery *d = batch->head;
-                batch->head = d->next;
-                delivery_send(d);
-                session_unpin(d->to);
-                delivery_free(d);
-        }
-}
-
-static void on_answer(struct lock *l, int error, void *arg)
-{
-        struct lock_batch *batch = arg;
-        struct delivery *d = l->cookie;
-        struct lock_session *to = session_of(l);
-        if (to == batch->silent) {
-                delivery_free(d);
-                return;
-        }
-        d->error = error;
-        batch_add(batch, to, d);
-}
-
-/* ---- contention callbacks (brick.md §13.8) ----------------------------------------------------------------------- */
-
-static struct gfid gfid_for_session(const struct session *s, const struct gfid *g)
-{
-        return gfid_equal(g, &s->subdir_root) ? GFID_ROOT : *g;
-}
-
-static void encode_inodelk_contention(const struct lock *l, const struct gfid *g, struct buf *b)
-{
-        const struct inodelk_contention_cbk m = {
-                .gfid = *g,
-                .flock = {.type = l->type,
-                          .start = l->start,
-                          .len = l->end == LOCK_END_MAX ? 0 : l->end - l->start + 1,
-                          .pid = l->pid,
-                          .owner = {l->owner, l->owner_len}},
-                .pid = l->pid,
-                .domain = str_of(l->space->domain),
-                .xdata = DICT_NULL,
-        };
-        msg_encode(&inodelk_contention_cbk_desc, &m, b);
-}
-
-static void encode_entrylk_contention(const struct lock *l, const struct gfid *g, struct buf *b)
-{
-        const struct entrylk_contention_cbk m = {
-                .gfid = *g,
-                .type = l->type,
-                .pid = l->pid,
-                .name = str_of(l->name ? l->name : ""),
-                .domain = str_of(l->space->domain),
-                .xdata = DICT_NULL,
-        };
-        msg_encode(&entrylk_contention_cbk_desc, &m, b);
-}
-
-static void encode_contention(struct lock_session *to, const struct lock *l, const struct gfid *g, struct buf *b)
-{
-        bool entry = l->space->kind == LOCK_ENTRY;
-        const struct rpc_call call = {
-                .xid = atomic_fetch_add(&to->callback_xid, 1) + 1,
-                .prog = CALLBACK_PROGRAM,
-                .vers = CALLBACK_VERSION,
-                .proc = entry ? CALLBACK_ENTRYLK_CONTENTION : CALLBACK_INODELK_CONTENTION,
-        };
-        size_t begin = record_begin(b);
-        rpc_call_encode(b, &call);
-        if (entry)
-                encode_entrylk_contention(l, g, b);
-        else
-                encode_inodelk_contention(l, g, b);
-        record_end(b, begin, 0);
-}
-
-static bool notification_due(const struct lock_batch *batch, const struct lock *l)
-{
-        const struct brick_options *o = batch->brick->options;
-        if (!o->notify_contention || session_of(l) == batch->silent)
-                return false;
-        return l->notified == 0 || batch->now - l->notified >= o->notify_contention_delay * NS_PER_SEC;
-}
-
-/* Best effort: without memory the holder is not told, and keeps its lock as long as it meant to. */
-static void on_contended(struct lock *l, void *arg)
-{
-        struct lock_batch *batch = arg;
-        if (!notification_due(batch, l))
-                return;
-        _cleanup_(delivery_freep) struct delivery *d = calloc(1, sizeof *d);
-        if (!d)
-                return;
-        struct lock_session *to = session_of(l);
-        struct gfid g = gfid_for_session(to->session, &batch->gfid);
-        d->record = BUF_INIT(CALLBACK_RECORD_MAX);
-        encode_contention(to, l, &g, &d->record);
-        if (d->record.error)
-                return;
-        l->notified = batch->now;
-        batch_add(batch, to, TAKE_PTR(d));
-}
-
-static void batch_init(struct lock_batch *batch, struct brick *b, const struct inode *inode)
-{
-        struct timespec ts;
-        clock_gettime(CLOCK_MONOTONIC, &ts);
-        *batch = (struct lock_batch){
-                .brick = b,
-                .gfid = inode->gfid,
-                .now = (uint64_t)ts.tv_sec * NS_PER_SEC + (uint64_t)ts.tv_nsec,
-        };
-        batch->tail = &batch->head;
-}
-
-static struct lock_events batch_events(struct lock_batch *batch)
-{
-        return (struct lock_events){.answer = on_answer, .contended = on_contended, .arg = batch};
-}
-
-/* ---- tables, sessions, holds ------------------------------------------------------------------------------------- */
-
-void lock_table_free(struct lock_table *t)
-{
-        if (!t)
-                return;
-        lock_set_done(&t->set);
-        pthread_mutex_destroy(&t->mutex);
-        free(t);
-}
-
-static struct lock_table *table_get(struct inode *i)
-{
-        struct lock_table *t = atomic_load(&i->locks);
-        if (t)
-                return t;
-        struct lock_table *fresh = calloc(1, sizeof *fresh);
-        if (!fresh)
-                return NULL;
-        pthread_mutex_init(&fresh->mutex, NULL);
-        if (atomic_compare_exchange_strong(&i->locks, &t, fresh))
-                return fresh;
-        lock_table_free(fresh);
-        return t;
-}
-
-static void lock_session_free(struct lock_session *ls)
-{
-        pthread_mutex_destroy(&ls->mutex);
-        pthread_cond_destroy(&ls->unpinned);
-        free(ls);
-}
-
-static struct lock_session *lock_session_get(struct session *s)
-{
-        struct lock_session *ls = atomic_load(&s->locks);
-        if (ls)
-                return ls;
-        struct lock_session *fresh = calloc(1, sizeof *fresh);
-        if (!fresh)
-                return NULL;
-        fresh->session = s;
-        pthread_mutex_init(&fresh->mutex, NULL);
-        pthread_cond_init(&fresh->unpinned, NULL);
-        if (atomic_compare_exchange_strong(&s->locks, &ls, fresh))
-                return fresh;
-        lock_session_free(fresh);
-        return ls;
-}
-
-static struct lock_hold *hold_find(struct lock_table *t, const struct lock_session *ls)
-{
-        struct lock_hold *h = t->holds;
-        while (h && h->session != ls)
-                h = h->table_next;
-        return h;
-}
-
-/* A new hold takes over the caller's reference to INODE. */
-static struct lock_hold *hold_new(struct lock_table *t, struct lock_session *ls, struct inode *inode)
-{
-        struct lock_hold *h = calloc(1, sizeof *h);
-        if (!h)
-                return NULL;
-        *h = (struct lock_hold){.client = {.total = &ls->total}, .session = ls, .table = t, .inode = inode};
-        h->table_next = t->holds;
-        if (t->holds)
-                t->holds->table_prev = h;
-        t->holds = h;
-        pthread_mutex_lock(&ls->mutex);
-        h->session_next = ls->holds;
-        if (ls->holds)
-                ls->holds->session_prev = h;
-        ls->holds = h;
-        pthread_mutex_unlock(&ls->mutex);
-        return h;
-}
-
-static void hold_unlink_session(struct lock_hold *h)
-{
-        struct lock_session *ls = h->session;
-        pthread_mutex_lock(&ls->mutex);
-        if (h->session_prev)
-                h->session_prev->session_next = h->session_next;
-        else
-                ls->holds = h->session_next;
-        if (h->session_next)
-                h->session_next->session_prev = h->session_prev;
-        pthread_mutex_unlock(&ls->mutex);
-}
-
-/* Ends a hold without locks; its reference to the inode becomes the caller's (to be given up after the table's mutex).
- */
-static struct inode *hold_end_if_empty(struct lock_hold *h)
-{
-        if (h->client.granted > 0 || h->client.waiting > 0)
-                return NULL;
-        hold_unlink_session(h);
-        if (h->table_prev)
-                h->table_prev->table_next = h->table_next;
-        else
-                h->table->holds = h->table_next;
-        if (h->table_next)
-                h->table_next->table_prev = h->table_prev;
-        struct inode *inode = h->inode;
-        free(h);
-        return inode;
-}
 
 /* ---- applying a request ------------------------------------------------------------------------------------------ */
 
 typedef int (*lock_apply_fn)(struct lock_set *, const struct lock_request *, const struct lock_events *);
 
-/* Applies WANT to T on behalf of LS. *INODE is taken over by a new hold. *RET_INODE: a reference to give up. */
-static int table_apply(struct lock_table *t, struct lock_session *ls, struct inode **inode, struct lock_request *want,
-                       lock_apply_fn apply, struct lock_batch *batch, struct inode **ret_inode)
+/* For a request that takes something. */
+static int limits_check(const struct op *op, const struct lock_session *ls, const struct lock_request *want)
 {
-        struct lock_hold *h = hold_find(t, ls);
-        if (!h) {
-                h = hold_new(t, ls, *inode);
-                if (!h)
-                        return -ENOMEM;
-                TAKE_PTR(*inode);
-        }
-        want->client = &h->client;
-        const struct lock_events ev = batch_events(batch);
-        int r = apply(&t->set, want, &ev);
-        *ret_inode = hold_end_if_empty(h);
-        return r;
+        uint32_t total = atomic_load(&ls->totals.waiting);
+        if (atomic_load(&op->brick->no_new_locks))
+                return -ENOTCONN;
+        if (want->wait && total >= LOCK_WAITS_PER_SESSION)
+                return -ENOLCK;
+        for (int k = 0; k < LOCK_KIND_MAX; k++)
+                total += atomic_load(&ls->totals.granted[k]);
+        return total >= LOCKS_PER_SESSION ? -ENOLCK : 0;
 }
 
-/* Consumes the reference INODE. FLOCK: what an answer to LK carries. */
+static int step_apply(struct op *op, struct lock_step *st, struct lock_session *ls, struct lock_request *want,
+                      lock_apply_fn apply)
+{
+        bool takes = apply != lock_release && want->type != LOCK_TYPE_UNLOCK;
+        int r = takes ? limits_check(op, ls, want) : 0;
+        if (r < 0)
+                return r;
+        struct lock_hold *h = lock_hold_get(st->table, ls, st->inode);
+        if (!h)
+                return -ENOMEM;
+        want->client = &h->client;
+        return apply(&st->table->set, want, &st->ev);
+}
+
+/* What decides when a lock is taken from its holder. */
+static struct lock_revocation revocation_of(const struct brick_options *o)
+{
+        return (struct lock_revocation){
+                .age = o->revocation_secs * NS_PER_SEC,
+                .max_blocked = o->revocation_max_blocked,
+                .waiters_too = o->revocation_clear_all,
+        };
+}
+
+/* FLOCK: what an answer to LK carries. */
 static int lock_request_run(struct op *op, struct inode *inode, struct lock_request *want, lock_apply_fn apply,
                             const struct flock_range *flock)
 {
         _cleanup_(delivery_freep) struct delivery *answer = NULL;
-        struct inode *left = NULL;
-        struct lock_batch batch;
-        batch_init(&batch, op->brick, inode);
-        struct lock_table *t = table_get(inode);
+        struct lock_table *t = lock_table_get(inode);
         struct lock_session *ls = lock_session_get(op->session);
-        int r = t && ls ? 0 : -ENOMEM;
-        if (r == 0 && want->type != LOCK_TYPE_UNLOCK && atomic_load(&ls->total) >= LOCKS_PER_SESSION)
-                r = -ENOLCK;
-        if (r == 0 && want->wait) {
-                answer = answer_new(op, flock);
-                r = answer ? 0 : -ENOMEM;
+        if (!t || !ls)
+                return -ENOMEM;
+        if (want->wait) {
+                answer = delivery_new_answer(op, flock);
+                if (!answer)
+                        return -ENOMEM;
         }
-        if (r == 0) {
-                want->cookie = answer;
-                pthread_mutex_lock(&t->mutex);
-                r = table_apply(t, ls, &inode, want, apply, &batch, &left);
-                if (r == LOCK_WAITS)
-                        TAKE_PTR(answer);
-                pthread_mutex_unlock(&t->mutex);
-        }
-        batch_send(&batch);
-        if (left)
-                inode_unref(op->brick, left);
-        if (inode)
-                inode_unref(op->brick, inode);
+        want->cookie = answer;
+        const struct lock_revocation revocation = revocation_of(op->brick->options);
+        want->revocation = &revocation;
+        struct lock_step st;
+        lock_step_begin(&st, op->brick, inode, t);
+        int r = step_apply(op, &st, ls, want, apply);
+        if (r == LOCK_WAITS)
+                TAKE_PTR(answer);
+        lock_step_end(&st);
         return r == LOCK_WAITS ? OP_PARKED : r;
 }
 
@@ -520,6 +171,7 @@ static int inodelk_request(struct op *op, uint32_t cmd, uint32_t type, const str
                 .type = type,
                 .domain = inodelk_domain(op, volume, f),
                 .pid = f->pid ? f->pid : (uint32_t)op->caller.pid, /* stock leaves it 0 */
+                .internal = op_internal(op),
                 .wait = cmd == LK_SET_WAIT && type != LOCK_TYPE_UNLOCK,
         };
         if (!ret->domain)
@@ -527,21 +179,26 @@ static int inodelk_request(struct op *op, uint32_t cmd, uint32_t type, const str
         return inodelk_range(f, &ret->start, &ret->end);
 }
 
-static lock_apply_fn inodelk_verb(const struct lock_request *want)
+/* An inode or entry lock or its release. Takes over the references. */
+static int domain_lock_run(struct op *op, struct lock_request *want, bool unlock, struct inode *inode,
+                           struct open_fd *of)
 {
-        return want->type == LOCK_TYPE_UNLOCK ? lock_release : lock_acquire;
+        int r = lock_request_run(op, inode, want, unlock ? lock_release : lock_acquire, NULL);
+        inode_unref(op->brick, inode);
+        if (of)
+                open_fd_unref(op->brick, of);
+        return r;
 }
 
 int fop_inodelk(struct op *op, const struct inodelk_fop_req *req, struct inodelk_fop_rep *rep)
 {
         struct lock_request want;
         struct inode *inode = NULL;
+        bool unlock = req->type == LOCK_TYPE_UNLOCK;
         int r = inodelk_request(op, req->cmd, req->type, &req->flock, req->volume, &want);
         if (r == 0)
-                r = inode_of_gfid(op, &req->gfid, want.type == LOCK_TYPE_UNLOCK, &inode);
-        if (r != 0)
-                return r;
-        return lock_request_run(op, inode, &want, inodelk_verb(&want), NULL);
+                r = inode_of_gfid(op, &req->gfid, unlock, &inode);
+        return r < 0 ? r : domain_lock_run(op, &want, unlock, inode, NULL);
 }
 
 int fop_finodelk(struct op *op, const struct finodelk_fop_req *req, struct finodelk_fop_rep *rep)
@@ -549,15 +206,11 @@ int fop_finodelk(struct op *op, const struct finodelk_fop_req *req, struct finod
         struct lock_request want;
         struct inode *inode = NULL;
         struct open_fd *of = NULL;
+        bool unlock = req->type == LOCK_TYPE_UNLOCK;
         int r = inodelk_request(op, req->cmd, req->type, &req->flock, req->volume, &want);
         if (r == 0)
-                r = inode_of_fd(op, &req->gfid, req->fd, want.type == LOCK_TYPE_UNLOCK, &inode, &of);
-        if (r != 0)
-                return r;
-        r = lock_request_run(op, inode, &want, inodelk_verb(&want), NULL);
-        if (of)
-                open_fd_unref(op->brick, of);
-        return r;
+                r = inode_of_fd(op, &req->gfid, req->fd, unlock, &inode, &of);
+        return r < 0 ? r : domain_lock_run(op, &want, unlock, inode, of);
 }
 
 /* ---- entry locks ------------------------------------------------------------------------------------------------- */
@@ -577,6 +230,7 @@ static int entrylk_request(struct op *op, uint32_t cmd, uint32_t type, const cha
                 .domain = volume.s,
                 .name = name,
                 .pid = (uint32_t)op->caller.pid,
+                .internal = op_internal(op),
                 .wait = cmd == ENTRYLK_LOCK,
         };
         return 0;
@@ -590,9 +244,7 @@ int fop_entrylk(struct op *op, const struct entrylk_fop_req *req, struct entrylk
         int r = entrylk_request(op, req->cmd, req->type, req->namelen ? req->name.s : NULL, req->volume, &want);
         if (r == 0)
                 r = inode_of_gfid(op, &req->gfid, unlock, &inode);
-        if (r != 0)
-                return r;
-        return lock_request_run(op, inode, &want, unlock ? lock_release : lock_acquire, NULL);
+        return r < 0 ? r : domain_lock_run(op, &want, unlock, inode, NULL);
 }
 
 int fop_fentrylk(struct op *op, const struct fentrylk_fop_req *req, struct fentrylk_fop_rep *rep)
@@ -604,12 +256,7 @@ int fop_fentrylk(struct op *op, const struct fentrylk_fop_req *req, struct fentr
         int r = entrylk_request(op, req->cmd, req->type, req->namelen ? req->name.s : NULL, req->volume, &want);
         if (r == 0)
                 r = inode_of_fd(op, &req->gfid, req->fd, unlock, &inode, &of);
-        if (r != 0)
-                return r;
-        r = lock_request_run(op, inode, &want, unlock ? lock_release : lock_acquire, NULL);
-        if (of)
-                open_fd_unref(op->brick, of);
-        return r;
+        return r < 0 ? r : domain_lock_run(op, &want, unlock, inode, of);
 }
 
 /* ---- posix locks ------------------------------------------------------------------------------------------------- */
@@ -626,7 +273,14 @@ static int lk_range(const struct flock_range *f, uint64_t *ret_start, uint64_t *
                 *ret_end = (uint64_t)(start - 1);
                 return 0;
         }
+        if (len > INT64_MAX - start)
+                return -EINVAL;
         return inodelk_range(f, ret_start, ret_end);
+}
+
+static uint64_t range_length(uint64_t start, uint64_t end)
+{
+        return end == LOCK_END_MAX ? 0 : end - start + 1;
 }
 
 static int lk_request(struct op *op, const struct lk_fop_req *req, struct lock_request *ret)
@@ -641,6 +295,7 @@ static int lk_request(struct op *op, const struct lk_fop_req *req, struct lock_r
                 .owner = op_owner(op),
                 .type = req->type,
                 .pid = req->flock.pid,
+                .internal = op_internal(op),
                 .flags = op->xdata.lk_mode.present ? (uint32_t)op->xdata.lk_mode.value : 0,
                 .wait = req->cmd == LK_SET_WAIT && req->type != LOCK_TYPE_UNLOCK,
         };
@@ -660,7 +315,7 @@ static int lk_describe(struct op *op, const struct lock *l, struct flock_range *
         *f = (struct flock_range){
                 .type = l->type,
                 .start = l->start,
-                .len = l->end == LOCK_END_MAX ? 0 : l->end - l->start + 1,
+                .len = range_length(l->start, l->end),
                 .pid = l->pid,
                 .owner = {(const uint8_t *)owner, l->owner_len},
         };
@@ -669,12 +324,12 @@ static int lk_describe(struct op *op, const struct lock *l, struct flock_range *
 
 static int lk_get(struct op *op, struct inode *inode, struct lock_request *want, struct flock_range *f)
 {
-        struct lock_table *t = atomic_load(&inode->locks);
+        struct lock_table *t = lock_table_of(inode);
         if (!t)
                 return lk_describe(op, NULL, f);
         struct lock_session *ls = atomic_load(&op->session->locks);
         pthread_mutex_lock(&t->mutex);
-        struct lock_hold *h = ls ? hold_find(t, ls) : NULL;
+        struct lock_hold *h = ls ? lock_hold_find(t, ls) : NULL;
         want->client = h ? &h->client : NULL;
         int r = lk_describe(op, posix_lock_conflict(&t->set, want), f);
         pthread_mutex_unlock(&t->mutex);
@@ -683,29 +338,38 @@ static int lk_get(struct op *op, struct inode *inode, struct lock_request *want,
 
 static bool session_holds_posix(struct session *s, struct inode *inode, const struct open_fd *of)
 {
-        struct lock_table *t = atomic_load(&inode->locks);
+        struct lock_table *t = lock_table_of(inode);
         struct lock_session *ls = atomic_load(&s->locks);
         if (!t || !ls)
                 return false;
         pthread_mutex_lock(&t->mutex);
-        struct lock_hold *h = hold_find(t, ls);
+        struct lock_hold *h = lock_hold_find(t, ls);
         bool held = h && posix_lock_held(&t->set, &h->client, of);
         pthread_mutex_unlock(&t->mutex);
         return held;
 }
 
-/* Consumes the reference INODE. */
+/* Where locks are enforced, a new one takes others away (mandatory.h). */
+static int posix_lock_enforced(struct lock_set *set, const struct lock_request *want, const struct lock_events *ev)
+{
+        if (want->type != LOCK_TYPE_UNLOCK)
+                posix_lock_preempt(set, want, ev);
+        return posix_lock_apply(set, want, ev);
+}
+
 static int lk_set(struct op *op, struct inode *inode, const struct open_fd *of, struct lock_request *want,
                   struct flock_range *f)
 {
-        struct inode *kept = inode_ref(inode);
-        int r = lock_request_run(op, inode, want, posix_lock_apply, f);
+        int enforced = mandatory_enforced(op, inode);
+        if (enforced < 0)
+                return enforced;
+        int r = lock_request_run(op, inode, want, enforced ? posix_lock_enforced : posix_lock_apply, f);
         if (r == 0 && want->type == LOCK_TYPE_UNLOCK)
-                f->type = session_holds_posix(op->session, kept, of) ? LOCK_TYPE_READ : LOCK_TYPE_UNLOCK;
-        inode_unref(op->brick, kept);
+                f->type = session_holds_posix(op->session, inode, of) ? LOCK_TYPE_READ : LOCK_TYPE_UNLOCK;
         return r;
 }
 
+/* Commands 3 to 5, of lock recovery in clients that are not around any more, are refused. */
 int fop_lk(struct op *op, const struct lk_fop_req *req, struct lk_fop_rep *rep)
 {
         bool get = req->cmd == LK_GET || req->cmd == LK_GET_FD;
@@ -722,18 +386,16 @@ int fop_lk(struct op *op, const struct lk_fop_req *req, struct lk_fop_rep *rep)
         want.fd = of;
         rep->flock = req->flock;
         rep->flock.type = req->type;
-        if (get) {
-                r = lk_get(op, inode, &want, &rep->flock);
-                inode_unref(op->brick, inode);
-        } else {
-                r = lk_set(op, inode, of, &want, &rep->flock);
-        }
+        rep->flock.start = want.start;
+        rep->flock.len = range_length(want.start, want.end);
+        r = get ? lk_get(op, inode, &want, &rep->flock) : lk_set(op, inode, of, &want, &rep->flock);
+        inode_unref(op->brick, inode);
         if (of)
                 open_fd_unref(op->brick, of);
         return r;
 }
 
-/* ---- what other modules and the end of a session release --------------------------------------------------------- */
+/* ---- what other modules release ----------------------------------------------------------------------------------- */
 
 struct release {
         struct session *session;
@@ -745,25 +407,16 @@ struct release {
 
 static void release_run(const struct release *rel)
 {
-        struct lock_table *t = atomic_load(&rel->inode->locks);
+        struct lock_table *t = lock_table_of(rel->inode);
         struct lock_session *ls = atomic_load(&rel->session->locks);
         if (!t || !ls)
                 return;
-        struct brick *b = rel->session->brick;
-        struct inode *left = NULL;
-        struct lock_batch batch;
-        batch_init(&batch, b, rel->inode);
-        const struct lock_events ev = batch_events(&batch);
-        pthread_mutex_lock(&t->mutex);
-        struct lock_hold *h = hold_find(t, ls);
-        if (h) {
-                rel->apply(&t->set, h, rel, &ev);
-                left = hold_end_if_empty(h);
-        }
-        pthread_mutex_unlock(&t->mutex);
-        batch_send(&batch);
-        if (left)
-                inode_unref(b, left);
+        struct lock_step st;
+        lock_step_begin(&st, rel->session->brick, rel->inode, t);
+        struct lock_hold *h = lock_hold_find(t, ls);
+        if (h)
+                rel->apply(&t->set, h, rel, &st.ev);
+        lock_step_end(&st);
 }
 
 static void release_flush(struct lock_set *set, struct lock_hold *h, const struct release *rel,
@@ -789,45 +442,11 @@ void lock_fd_released(struct session *s, struct open_fd *of)
         release_run(&(struct release){.session = s, .inode = of->inode, .of = of, .apply = release_fd});
 }
 
-/* No request of the session runs, so nobody else makes or ends its holds; others may still grant its waiters. */
-static void hold_release_all(struct lock_hold *h)
-{
-        struct lock_table *t = h->table;
-        struct brick *b = h->session->session->brick;
-        struct lock_batch batch;
-        batch_init(&batch, b, h->inode);
-        batch.silent = h->session;
-        const struct lock_events ev = batch_events(&batch);
-        pthread_mutex_lock(&t->mutex);
-        lock_set_client_gone(&t->set, &h->client, &ev);
-        struct inode *left = hold_end_if_empty(h);
-        pthread_mutex_unlock(&t->mutex);
-        batch_send(&batch);
-        inode_unref(b, left);
-}
-
-void lock_session_gone(struct session *s)
-{
-        struct lock_session *ls = atomic_load(&s->locks);
-        if (!ls)
-                return;
-        while (ls->holds)
-                hold_release_all(ls->holds);
-        pthread_mutex_lock(&ls->mutex);
-        while (ls->pins > 0)
-                pthread_cond_wait(&ls->unpinned, &ls->mutex);
-        pthread_mutex_unlock(&ls->mutex);
-        atomic_store(&s->locks, NULL);
-        lock_session_free(ls);
-}
-
-/* ---- counts
- * -------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- counts ------------------------------------------------------------------------------------------------------- */
 
 static uint32_t count_kind(struct inode *inode, enum lock_kind kind, const char *domain)
 {
-        struct lock_table *t = atomic_load(&inode->locks);
+        struct lock_table *t = lock_table_of(inode);
         if (!t)
                 return 0;
         pthread_mutex_lock(&t->mutex);
@@ -853,17 +472,11 @@ uint32_t lock_count_posix(struct inode *inode)
 
 bool lock_has_entry(struct inode *inode, const char *name)
 {
-        struct lock_table *t = atomic_load(&inode->locks);
+        struct lock_table *t = lock_table_of(inode);
         if (!t)
                 return false;
         pthread_mutex_lock(&t->mutex);
         bool has = lock_set_has_name(&t->set, name);
         pthread_mutex_unlock(&t->mutex);
         return has;
-}
-
-uint32_t lock_count_session(const struct session *s)
-{
-        struct lock_session *ls = atomic_load(&s->locks);
-        return ls ? atomic_load(&ls->total) : 0;
 }

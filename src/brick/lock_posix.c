@@ -54,6 +54,7 @@ static struct lock *lock_clone(const struct lock *l)
                                  .end = l->end,
                                  .pid = l->pid,
                                  .flags = l->flags,
+                                 .internal = l->internal,
                                  .fd = l->fd};
         return lock_new(&r);
 }
@@ -169,15 +170,15 @@ static int posix_unlock(struct lock_set *s, const struct lock_request *want, con
 }
 
 /* Queues L. Its owner gives up what it holds of the range first: two readers that both want to write would wait for
- * each other for ever. */
+ * each other for ever. Who is granted for that may turn a write lock into a read lock, so L may be granted at once. */
 static int posix_queue(struct lock_space *sp, struct lock *l, const struct lock_events *ev)
 {
         struct slice owner = {l->owner, l->owner_len};
         int r = range_clear(sp, l->client, owner, l->start, l->end);
         if (r < 0)
                 return r;
-        posix_lock_rescan(sp, ev);
         lock_append(sp, &sp->waiting, l);
+        posix_lock_rescan(sp, ev);
         return LOCK_WAITS;
 }
 
@@ -239,6 +240,95 @@ void posix_lock_fd_gone(struct lock_set *s, const struct lock_client *client, co
                 lock_drop(&sp->waiting, w);
         }
         posix_lock_flush(s, client, (struct slice){}, fd, ev);
+}
+
+/* ---- mandatory locks, hand-over ----------------------------------------------------------------------------------- */
+
+bool posix_lock_blocks_io(const struct lock_set *s, const struct lock_client *client, struct slice owner, uint32_t type,
+                          uint64_t start, uint64_t end, uint32_t flag)
+{
+        const struct lock_space *sp = posix_space(s);
+        for (const struct lock *g = sp ? sp->granted.head : NULL; g; g = g->next) {
+                if (lock_same_owner(g, client, owner) || !ranges_overlap(g, start, end) || (flag && !(g->flags & flag)))
+                        continue;
+                if (g->type == LOCK_TYPE_WRITE || type == LOCK_TYPE_WRITE)
+                        return true;
+        }
+        return false;
+}
+
+/* The owner's lock at byte AT that is good for TYPE. */
+static const struct lock *lock_at(const struct lock_space *sp, const struct lock_client *client, struct slice owner,
+                                  uint32_t type, uint64_t at)
+{
+        for (const struct lock *g = sp->granted.head; g; g = g->next)
+                if (ranges_overlap(g, at, at) && lock_same_owner(g, client, owner) &&
+                    (g->type == LOCK_TYPE_WRITE || type == LOCK_TYPE_READ))
+                        return g;
+        return NULL;
+}
+
+bool posix_lock_covers(const struct lock_set *s, const struct lock_client *client, struct slice owner, uint32_t type,
+                       uint64_t start, uint64_t end)
+{
+        const struct lock_space *sp = posix_space(s);
+        if (!sp)
+                return false;
+        for (uint64_t at = start;;) {
+                const struct lock *g = lock_at(sp, client, owner, type, at);
+                if (!g)
+                        return false;
+                if (g->end >= end)
+                        return true;
+                at = g->end + 1;
+        }
+}
+
+void posix_lock_preempt(struct lock_set *s, const struct lock_request *want, const struct lock_events *ev)
+{
+        struct lock_space *sp = posix_space(s);
+        if (!sp || !posix_lock_conflict(s, want))
+                return;
+        for (struct lock *w = sp->waiting.head, *next; w; w = next) {
+                next = w->next;
+                if (!ranges_overlap(w, want->start, want->end) || lock_same_owner(w, want->client, want->owner))
+                        continue;
+                ev->answer(w, -EBUSY, ev->arg);
+                lock_drop(&sp->waiting, w);
+        }
+        struct lock *g;
+        while ((g = (struct lock *)posix_lock_conflict(s, want)) != NULL)
+                lock_drop(&sp->granted, g);
+        posix_lock_rescan(sp, ev);
+        lock_space_trim(s, sp);
+}
+
+static struct lock *first_through(const struct lock_space *sp, const void *fd)
+{
+        struct lock *g = sp ? sp->granted.head : NULL;
+        while (g && g->fd != fd)
+                g = g->next;
+        return g;
+}
+
+int posix_lock_move(struct lock_set *s, const void *from_fd, struct lock_client *client, const void *fd)
+{
+        struct lock_space *sp = posix_space(s);
+        struct lock *l;
+        while (from_fd != fd && (l = first_through(sp, from_fd)) != NULL) {
+                struct lock_client *before = l->client;
+                lock_take(&sp->granted, l);
+                l->client = client;
+                l->fd = fd;
+                int r = lock_insert(sp, l);
+                if (r < 0) {
+                        l->client = before;
+                        l->fd = from_fd;
+                        lock_append(sp, &sp->granted, l);
+                        return r;
+                }
+        }
+        return 0;
 }
 
 bool posix_lock_held(const struct lock_set *s, const struct lock_client *client, const void *fd)

@@ -24,6 +24,7 @@ struct lock *lock_new(const struct lock_request *want)
                            .start = want->start,
                            .end = want->end,
                            .fd = want->fd,
+                           .internal = want->internal,
                            .cookie = want->cookie,
                            .owner_len = want->owner.len};
         if (want->owner.len > 0)
@@ -33,9 +34,17 @@ struct lock *lock_new(const struct lock_request *want)
         return l;
 }
 
-static uint32_t *lock_counter(const struct lock_space *sp, const struct lock_list_head *list, const struct lock *l)
+/* Counts L in or out of LIST. */
+static void lock_count(const struct lock_space *sp, const struct lock_list_head *list, struct lock_client *c, bool in)
 {
-        return list == &sp->waiting ? &l->client->waiting : &l->client->granted;
+        bool waits = list == &sp->waiting;
+        uint32_t *n = waits ? &c->waiting : &c->granted[sp->kind];
+        assert(in || *n > 0);
+        *n += in ? 1 : UINT32_MAX;
+        if (!c->totals)
+                return;
+        atomic_uint *total = waits ? &c->totals->waiting : &c->totals->granted[sp->kind];
+        atomic_fetch_add_explicit(total, in ? 1 : UINT32_MAX, memory_order_relaxed);
 }
 
 void lock_append(struct lock_space *sp, struct lock_list_head *list, struct lock *l)
@@ -48,18 +57,18 @@ void lock_append(struct lock_space *sp, struct lock_list_head *list, struct lock
         else
                 list->head = l;
         list->tail = l;
-        ++*lock_counter(sp, list, l);
-        if (l->client->total)
-                atomic_fetch_add_explicit(l->client->total, 1, memory_order_relaxed);
+        lock_count(sp, list, l->client, true);
+}
+
+void lock_grant(struct lock_space *sp, struct lock *l, const struct lock_events *ev)
+{
+        l->since = ev->now;
+        lock_append(sp, &sp->granted, l);
 }
 
 void lock_take(struct lock_list_head *list, struct lock *l)
 {
-        uint32_t *counter = lock_counter(l->space, list, l);
-        assert(*counter > 0);
-        --*counter;
-        if (l->client->total)
-                atomic_fetch_sub_explicit(l->client->total, 1, memory_order_relaxed);
+        lock_count(l->space, list, l->client, false);
         if (l->prev)
                 l->prev->next = l->next;
         else
@@ -107,7 +116,7 @@ struct lock_space *lock_space_get(struct lock_set *s, enum lock_kind kind, const
         sp = malloc(sizeof *sp + size);
         if (!sp)
                 return NULL;
-        *sp = (struct lock_space){.next = s->spaces, .kind = kind};
+        *sp = (struct lock_space){.next = s->spaces, .set = s, .kind = kind};
         memcpy(sp->domain, domain, size);
         s->spaces = sp;
         return sp;
@@ -179,11 +188,18 @@ static bool waiting_conflict(const struct lock *l)
         return false;
 }
 
+/* Who holds an inode lock may take more while the object waits for its removal, or it could never finish. */
+static bool removal_conflict(const struct lock *l)
+{
+        const struct lock_space *sp = l->space;
+        return sp->kind == LOCK_INODE && sp->set->removals > 0 && !l->internal && l->client->granted[LOCK_INODE] == 0;
+}
+
 /* brick.md §13.3: no granted lock of others in the way, and nobody who came earlier overtaken, unless the owner already
  * has something in this domain (so that nesting cannot deadlock). */
 static bool lock_grantable(const struct lock *l)
 {
-        if (granted_conflict(l))
+        if (removal_conflict(l) || granted_conflict(l))
                 return false;
         return !waiting_conflict(l) || list_has_owner(&l->space->granted, l) || list_has_owner(&l->space->waiting, l);
 }
@@ -197,17 +213,67 @@ static void tell_holders(const struct lock *l, const struct lock_events *ev)
                         ev->contended(g, ev->arg);
 }
 
+/* ---- revocation --------------------------------------------------------------------------------------------------- */
+
+static uint32_t list_length(const struct lock_list_head *list)
+{
+        uint32_t n = 0;
+        for (const struct lock *l = list->head; l; l = l->next)
+                n++;
+        return n;
+}
+
+static bool conflict_is_old(const struct lock *l, uint64_t granted_before)
+{
+        for (const struct lock *g = l->space->granted.head; g; g = g->next)
+                if (g->since < granted_before && !same_owner(g, l) && lock_conflicts(g, l))
+                        return true;
+        return false;
+}
+
+static bool must_revoke(const struct lock *l, const struct lock_revocation *r, uint64_t now)
+{
+        if (!r || r->age == 0 || !granted_conflict(l))
+                return false;
+        if (r->max_blocked > 0 && list_length(&l->space->waiting) >= r->max_blocked)
+                return true;
+        return now > r->age && conflict_is_old(l, now - r->age);
+}
+
+static void space_cancel(struct lock_space *sp, int error, const struct lock_events *ev)
+{
+        while (sp->waiting.head) {
+                struct lock *l = sp->waiting.head;
+                ev->answer(l, error, ev->arg);
+                lock_drop(&sp->waiting, l);
+        }
+}
+
+static void space_rescan(struct lock_space *sp, const struct lock_events *ev);
+
+static void space_revoke(struct lock_space *sp, const struct lock_revocation *r, const struct lock_events *ev)
+{
+        while (sp->granted.head)
+                lock_drop(&sp->granted, sp->granted.head);
+        if (r->waiters_too)
+                space_cancel(sp, -EAGAIN, ev);
+        space_rescan(sp, ev);
+}
+
 /* ---- requests ---------------------------------------------------------------------------------------------------- */
 
-static int lock_place(struct lock_space *sp, struct lock *l, bool wait, const struct lock_events *ev)
+static int lock_place(struct lock_space *sp, struct lock *l, const struct lock_request *want,
+                      const struct lock_events *ev)
 {
         l->space = sp;
+        if (must_revoke(l, want->revocation, ev->now))
+                space_revoke(sp, want->revocation, ev);
         if (lock_grantable(l)) {
-                lock_append(sp, &sp->granted, l);
+                lock_grant(sp, l, ev);
                 return 0;
         }
         tell_holders(l, ev);
-        if (!wait) {
+        if (!want->wait) {
                 free(l);
                 return -EAGAIN;
         }
@@ -222,7 +288,7 @@ int lock_acquire(struct lock_set *s, const struct lock_request *want, const stru
         if (!sp)
                 return -ENOMEM;
         struct lock *l = lock_new(want);
-        int r = l ? lock_place(sp, l, want->wait, ev) : -ENOMEM;
+        int r = l ? lock_place(sp, l, want, ev) : -ENOMEM;
         lock_space_trim(s, sp);
         return r;
 }
@@ -240,7 +306,7 @@ static void space_rescan(struct lock_space *sp, const struct lock_events *ev)
         for (struct lock *l = again, *next; l; l = next) {
                 next = l->next;
                 if (lock_grantable(l)) {
-                        lock_append(sp, &sp->granted, l);
+                        lock_grant(sp, l, ev);
                         ev->answer(l, 0, ev->arg);
                         l->cookie = NULL;
                 } else {
@@ -278,6 +344,14 @@ int lock_release(struct lock_set *s, const struct lock_request *want, const stru
 
 /* ---- a client goes ----------------------------------------------------------------------------------------------- */
 
+static void any_rescan(struct lock_space *sp, const struct lock_events *ev)
+{
+        if (sp->kind == LOCK_POSIX)
+                posix_lock_rescan(sp, ev);
+        else
+                space_rescan(sp, ev);
+}
+
 static void space_client_gone(struct lock_space *sp, const struct lock_client *c, const struct lock_events *ev)
 {
         bool freed = false;
@@ -296,12 +370,8 @@ static void space_client_gone(struct lock_space *sp, const struct lock_client *c
                 lock_drop(&sp->granted, l);
                 freed = true;
         }
-        if (!freed)
-                return;
-        if (sp->kind == LOCK_POSIX)
-                posix_lock_rescan(sp, ev);
-        else
-                space_rescan(sp, ev);
+        if (freed)
+                any_rescan(sp, ev);
 }
 
 void lock_set_client_gone(struct lock_set *s, struct lock_client *client, const struct lock_events *ev)
@@ -311,18 +381,113 @@ void lock_set_client_gone(struct lock_set *s, struct lock_client *client, const 
                 space_client_gone(sp, client, ev);
                 lock_space_trim(s, sp);
         }
-        assert(client->granted == 0 && client->waiting == 0);
+        assert(lock_client_is_idle(client));
+}
+
+bool lock_client_is_idle(const struct lock_client *c)
+{
+        for (int k = 0; k < LOCK_KIND_MAX; k++)
+                if (c->granted[k] > 0)
+                        return false;
+        return c->waiting == 0;
+}
+
+/* ---- removal of the object ---------------------------------------------------------------------------------------- */
+
+static bool is_guard(const struct lock *l, const struct lock_client *remover)
+{
+        return l->client != remover && !l->internal;
+}
+
+bool lock_set_guards(const struct lock_set *s, const struct lock_client *remover)
+{
+        for (const struct lock_space *sp = s->spaces; sp; sp = sp->next)
+                for (const struct lock *l = sp->kind == LOCK_INODE ? sp->granted.head : NULL; l; l = l->next)
+                        if (is_guard(l, remover))
+                                return true;
+        return false;
+}
+
+void lock_set_tell_guards(const struct lock_set *s, const struct lock_client *remover, const struct lock_events *ev)
+{
+        for (const struct lock_space *sp = s->spaces; sp; sp = sp->next)
+                for (struct lock *l = sp->kind == LOCK_INODE ? sp->granted.head : NULL; l; l = l->next)
+                        if (is_guard(l, remover))
+                                ev->contended(l, ev->arg);
+}
+
+void lock_set_removal_begin(struct lock_set *s)
+{
+        s->removals++;
+}
+
+void lock_set_removal_end(struct lock_set *s, const struct lock_events *ev)
+{
+        assert(s->removals > 0);
+        if (--s->removals > 0)
+                return;
+        for (struct lock_space *sp = s->spaces; sp; sp = sp->next)
+                if (sp->kind == LOCK_INODE)
+                        space_rescan(sp, ev);
+}
+
+/* ---- by an administrator ------------------------------------------------------------------------------------------ */
+
+static bool filter_fits(const struct lock_filter *f, const struct lock *l)
+{
+        if (f->client && l->client != f->client)
+                return false;
+        if (f->kind == LOCK_ENTRY)
+                return !f->name || (l->name && streq(l->name, f->name));
+        return !f->has_range || (l->start == f->start && l->end == f->end);
+}
+
+static void space_clear(struct lock_space *sp, const struct lock_filter *f, const struct lock_events *ev,
+                        struct lock_cleared *n)
+{
+        for (struct lock *l = f->waiting ? sp->waiting.head : NULL, *next; l; l = next) {
+                next = l->next;
+                if (!filter_fits(f, l) || (f->client && l->pid != f->pid))
+                        continue;
+                ev->answer(l, f->error, ev->arg);
+                lock_drop(&sp->waiting, l);
+                n->waiting++;
+        }
+        for (struct lock *l = f->granted ? sp->granted.head : NULL, *next; l; l = next) {
+                next = l->next;
+                if (!filter_fits(f, l))
+                        continue;
+                lock_drop(&sp->granted, l);
+                n->granted++;
+        }
+}
+
+struct lock_cleared lock_set_clear(struct lock_set *s, const struct lock_filter *f, const struct lock_events *ev)
+{
+        struct lock_cleared n = {0};
+        for (struct lock_space *sp = s->spaces, *next; sp; sp = next) {
+                next = sp->next;
+                if (sp->kind != f->kind)
+                        continue;
+                space_clear(sp, f, ev, &n);
+                any_rescan(sp, ev);
+                lock_space_trim(s, sp);
+        }
+        return n;
+}
+
+void lock_set_drain(struct lock_set *s, int error, const struct lock_events *ev)
+{
+        for (struct lock_space *sp = s->spaces, *next; sp; sp = next) {
+                next = sp->next;
+                space_cancel(sp, error, ev);
+                for (struct lock *l = sp->kind != LOCK_POSIX ? sp->granted.head : NULL; l; l = l->next)
+                        ev->contended(l, ev->arg);
+                lock_space_trim(s, sp);
+        }
 }
 
 /* ---- counts ------------------------------------------------------------------------------------------------------ */
-
-static uint32_t list_length(const struct lock_list_head *list)
-{
-        uint32_t n = 0;
-        for (const struct lock *l = list->head; l; l = l->next)
-                n++;
-        return n;
-}
 
 uint32_t lock_set_count(const struct lock_set *s, enum lock_kind kind, const char *domain)
 {

@@ -105,7 +105,7 @@ static int lookup_in_parent(struct op *op, struct object *parent, const char *na
                 if (r != -ESTALE)
                         break;
         }
-        return r < 0 ? r : fill_parent_lock(op, parent->inode, name, &op->reply);
+        return r < 0 || rep->op_ret < 0 ? r : fill_parent_lock(op, parent->inode, name, &op->reply);
 }
 
 static int lookup_by_name(struct op *op, const struct lookup_fop_req *req, struct lookup_fop_rep *rep)
@@ -142,9 +142,10 @@ int fop_lookup(struct op *op, const struct lookup_fop_req *req, struct lookup_fo
         struct index_dir dir;
         if (index_find(op, req->bname.len > 0 ? &req->pargfid : &req->gfid, &dir))
                 return index_lookup(op, &dir, req->bname.len > 0 ? req->bname.s : "", rep);
-        if (req->bname.len > 0)
-                return lookup_by_name(op, req, rep);
-        return lookup_by_gfid(op, req, rep);
+        int r = req->bname.len > 0 ? lookup_by_name(op, req, rep) : lookup_by_gfid(op, req, rep);
+        if (r == 0 && rep->op_ret == 0 && !req->xdata.null)
+                op->reply.null = false; /* disperse heals no attributes after a look-up without a dictionary */
+        return r;
 }
 
 /* ---- attributes ---------------------------------------------------------------------------------------------------- */

@@ -9,6 +9,8 @@
 
 #define PORT_FIRST 49152
 #define PORT_LAST 60999
+#define DRAIN_SECONDS 10
+#define DRAIN_SECONDS_MAX 600
 
 static const char usage_text[] = "Usage: mortar-brick [OPTION]...\n"
                                  "Serves bricks to clients over TCP, until SIGTERM.\n"
@@ -18,6 +20,8 @@ static const char usage_text[] = "Usage: mortar-brick [OPTION]...\n"
                                  "  --port N              port to listen at\n"
                                  "  --port-range A-B      the first free port of this range (default: 49152-60999)\n"
                                  "  --volfile FILE        serve the brick of this volfile; may be given several times\n"
+                                 "  --drain-seconds N     time that clients get to finish when a brick is stopped "
+                                 "(default: 10)\n"
                                  "  --ready-fd N          write the port and a newline to this descriptor when ready\n"
                                  "  --log-level LEVEL     error, warning, notice, info or debug (default: info)\n"
                                  "  --log-file FILE       append the log to this file instead of standard error\n"
@@ -25,7 +29,8 @@ static const char usage_text[] = "Usage: mortar-brick [OPTION]...\n"
                                  "  --help                print this text and exit\n";
 
 enum {
-        OPT_CONTROL = 256,
+        OPT_DRAIN_SECONDS = 256,
+        OPT_CONTROL,
         OPT_LISTEN,
         OPT_PORT,
         OPT_PORT_RANGE,
@@ -38,6 +43,7 @@ enum {
 };
 
 static const struct option long_options[] = {
+        {"drain-seconds", required_argument, NULL, OPT_DRAIN_SECONDS},
         {"control", required_argument, NULL, OPT_CONTROL},
         {"listen", required_argument, NULL, OPT_LISTEN},
         {"port", required_argument, NULL, OPT_PORT},
@@ -106,6 +112,15 @@ static int parse_ready_fd(struct command_line *c, const char *value)
         return 0;
 }
 
+static int parse_drain_seconds(struct command_line *c, const char *value)
+{
+        long n;
+        if (parse_number(value, DRAIN_SECONDS_MAX, '\0', &n, NULL) < 0)
+                return bad_value("drain-seconds", value);
+        c->config.drain_limit = (unsigned)n;
+        return 0;
+}
+
 static int parse_log_level(struct command_line *c, const char *value)
 {
         int level = log_level_from_string(value);
@@ -119,6 +134,8 @@ static int parse_log_level(struct command_line *c, const char *value)
 static int take_option(struct command_line *c, int option, const char *value)
 {
         switch (option) {
+        case OPT_DRAIN_SECONDS:
+                return parse_drain_seconds(c, value);
         case OPT_CONTROL:
                 c->config.control = value;
                 return 0;
@@ -194,6 +211,7 @@ int main(int argc, char **argv)
                 .config = {.listen = "*",
                            .port_first = PORT_FIRST,
                            .port_last = PORT_LAST,
+                           .drain_limit = DRAIN_SECONDS,
                            .volfiles = volfiles,
                            .ready_fd = -EBADF},
                 .log_level = LOG_LEVEL_INFO,

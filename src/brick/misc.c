@@ -147,26 +147,6 @@ int fop_lease(struct op *op, const struct lease_fop_req *req, struct lease_fop_r
         return -ENOSYS;
 }
 
-/* An inode without posix locks has an empty list; there is no migration of others. */
-int fop_getactivelk(struct op *op, const struct getactivelk_fop_req *req, struct getactivelk_fop_rep *rep)
-{
-        (void)rep;
-        struct object o;
-        int r = object_by_gfid(op, &req->gfid, &o);
-        if (r < 0)
-                return r;
-        r = lock_count_posix(o.inode) > 0 ? -ENOTSUP : 0;
-        object_done(op->brick, &o);
-        return r;
-}
-
-int fop_setactivelk(struct op *op, const struct setactivelk_fop_req *req, struct setactivelk_fop_rep *rep)
-{
-        (void)op;
-        (void)rep;
-        return req->request.n > 0 ? -ENOTSUP : 0;
-}
-
 int fop_icreate(struct op *op, const struct icreate_fop_req *req, struct icreate_fop_rep *rep)
 {
         (void)op;

@@ -95,10 +95,25 @@ bool name_is_bitrot(const char *name)
                streq(name, "trusted.glusterfs.set-signature") || starts_with(name, "trusted.glusterfs.bit-rot.");
 }
 
+bool name_is_signature(const char *name)
+{
+        return streq(name, "trusted.bit-rot.version") || streq(name, "trusted.bit-rot.signature");
+}
+
+bool name_is_record(const char *name)
+{
+        return starts_with(name, "trusted.glusterfs.quota") || starts_with(name, "trusted.pgfid.");
+}
+
 bool name_is_acl(const char *name)
 {
         return starts_with(name, "system.posix_acl_") || streq(name, XATTR_ACL_TEXT) ||
                streq(name, XATTR_DEFAULT_ACL_TEXT);
+}
+
+bool name_is_xfs_acl(const char *name)
+{
+        return starts_with(name, "trusted.SGI_ACL_");
 }
 
 bool name_is_private(const char *name)
@@ -114,7 +129,7 @@ bool name_in_heal_list(const char *name)
 {
         return name_in_namespace(name) && !name_is_identity(name) && !name_is_private(name) &&
                !starts_with(name, XATTR_GFID2PATH) && !streq(name, XATTR_SELINUX) &&
-               !starts_with(name, "trusted.glusterfs.quota.") && !name_is_bitrot(name);
+               !name_is_record(name) && !name_is_bitrot(name);
 }
 
 bool name_in_list(const char *name, bool internal)
@@ -122,5 +137,5 @@ bool name_in_list(const char *name, bool internal)
         if (streq(name, XATTR_MDATA))
                 return internal;
         return name_in_namespace(name) && !name_is_identity(name) && !name_is_private(name) &&
-               !starts_with(name, XATTR_GFID2PATH) && !name_is_bitrot(name);
+               !starts_with(name, XATTR_GFID2PATH) && !name_is_record(name) && !name_is_bitrot(name);
 }

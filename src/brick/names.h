@@ -4,6 +4,7 @@
 
 #include "base/util.h"
 
+#define XATTR_STORED_NAME_MAX 255
 #define XATTR_GFID "trusted.gfid"
 #define XATTR_VOLUME_ID "trusted.glusterfs.volume-id"
 #define XATTR_MDATA "trusted.glusterfs.mdata"
@@ -24,6 +25,11 @@ bool name_in_namespace(const char *name);
 bool name_is_identity(const char *name); /* trusted.gfid, volume-id */
 bool name_is_bitrot(const char *name);
 bool name_is_acl(const char *name); /* binary and text forms */
+bool name_is_xfs_acl(const char *name); /* the file system's own view of an ACL: listed, never written (brick.md §3) */
+/* Records of quota and of parents (pgfid), which LOOKUP, READDIRP and lists do not show. */
+bool name_is_record(const char *name);
+/* Version and signature of a file's contents, which nobody is shown. */
+bool name_is_signature(const char *name);
 /* Private to geo-replication, or otherwise never listed. */
 bool name_is_private(const char *name);
 /* Shown in the answer to `list-xattr`. */

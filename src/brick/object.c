@@ -8,6 +8,7 @@
  * caller who passes HEAL_GFID. Entry locks come before inode.lock. Any thread.
  */
 #include "brick/cache.h"
+#include "brick/confine.h"
 #include "brick/names.h"
 #include "brick/gfid2path.h"
 
@@ -139,6 +140,8 @@ static int by_gfid(struct op *op, const struct gfid *gfid, bool parked_too, stru
         int r = find_now(b, parked_too, &o);
         if (r == -ESTALE) /* after a removal in progress, which may have parked the file or left it where it was */
                 r = find_now(b, parked_too, &o);
+        if (r == 0)
+                r = confine_check(op, &o);
         if (r < 0) {
                 object_done(b, &o);
                 return r;
@@ -235,6 +238,7 @@ static int repair_held(struct brick *b, const struct object *parent, struct obje
         if (r < 0 || handle_fits(b, parent, o))
                 return r;
         r = handle_create(b, &o->inode->gfid, &o->at, &o->st, &parent->inode->gfid, o->at.path);
+        brick_names_changed(b);
         if (r == -EEXIST) /* a copy of another object's attributes, or the directory's other place: leave that one be */
                 return 0;
         if (r < 0)
@@ -275,6 +279,7 @@ static int assign_held(struct brick *b, const struct object *parent, struct obje
         if (r < 0)
                 return r;
         r = handle_create(b, g, &o->at, &o->st, &parent->inode->gfid, name);
+        brick_names_changed(b);
         if (r < 0) {
                 (void)disk_removexattr(b->disk, o->at.dirfd, name, XATTR_GFID);
                 return r;
@@ -335,6 +340,7 @@ static int entry_once(struct op *op, const struct object *parent, const char *na
 {
         struct brick *b = op->brick;
         place_name(&o->at, parent->at.dirfd, name);
+        o->moves = atomic_load(&b->moves);
         int r = look(b, o);
         if (r < 0)
                 return r;

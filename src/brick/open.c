@@ -5,6 +5,8 @@
  * never opened. Any thread.
  */
 #include "brick/index.h"
+#include "brick/io.h"
+#include "brick/mandatory.h"
 #include "brick/names.h"
 
 #define FMODE_EXEC 040u /* wire.md §3.7 */
@@ -71,12 +73,21 @@ static int answer_fd(struct op *op, struct open_fd *of, int64_t *ret)
 static int open_object(struct op *op, struct object *o, unsigned flags, struct open_fop_rep *rep)
 {
         int r = open_check(op, o, flags);
+        if (r == 0 && (flags & O_TRUNC))
+                r = mandatory_check_truncate(op, o, 0);
         if (r < 0)
                 return r;
         struct open_fd *of;
         r = open_fd_open(op->brick, o, (int)(flags & OPEN_FLAGS_PASSED), (int)flags, &of);
         if (r < 0)
                 return r;
+        if (flags & O_TRUNC) {
+                r = io_drop_privileges(op, &(struct place){.dirfd = of->fd}, o->st.st_mode);
+                if (r < 0) {
+                        open_fd_unref(op->brick, of);
+                        return r;
+                }
+        }
         uint32_t times = attr_object_times(op) & (flags & O_TRUNC ? UINT32_MAX : TIMES_ATIME);
         if (times)
                 (void)attr_touch(op, o->inode, &o->at, times); /* the file is open: its times are not worth failing */

@@ -111,6 +111,17 @@ static int set_reserve(struct brick_reserve *ret, const char *name, const char *
         return 0;
 }
 
+static int set_mandatory(enum mandatory_mode *ret, const char *name, const char *value, struct error *e)
+{
+        static const char *const modes[] = {"off", "file", "forced", "optimal"};
+        for (size_t i = 0; i < ELEMENTSOF(modes); i++)
+                if (strcasecmp(value, modes[i]) == 0) {
+                        *ret = (enum mandatory_mode)i;
+                        return 0;
+                }
+        return bad_value(e, name, value, "off, file, forced or optimal");
+}
+
 static int set_text(char ret[static BRICK_OPTION_TEXT_MAX], const char *name, const char *value, struct error *e)
 {
         size_t len = strlen(value);
@@ -126,6 +137,7 @@ static int set_text(char ret[static BRICK_OPTION_TEXT_MAX], const char *name, co
 #define FIELD_u32(o, field) (&(o)->field)
 #define FIELD_octal(o, field) (&(o)->field)
 #define FIELD_reserve(o, field) (&(o)->field)
+#define FIELD_mandatory(o, field) (&(o)->field)
 #define FIELD_text(o, field) ((o)->field)
 
 #define DEFAULT_(field, kind, option, text) (void)set_##kind(FIELD_##kind(o, field), option, text, NULL);

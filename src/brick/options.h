@@ -4,7 +4,7 @@
 #include "base/error.h"
 #include "proto/types.h"
 
-/* O(field, kind, "name in the brick volfile", default as text). Kinds: bool, u32, u64, octal, percent_or_size, text */
+/* O(field, kind, "name in the brick volfile", default as text). Kinds: bool, i32, u32, octal, reserve, mandatory, text */
 #define BRICK_OPTIONS(O)                                                                                               \
         O(owner_uid, i32, "brick-uid", "-1")                                                                           \
         O(owner_gid, i32, "brick-gid", "-1")                                                                           \
@@ -43,6 +43,11 @@
         O(index_pending64, text, "xattrop64-watchlist", "trusted.ec.dirty")                                            \
         O(notify_contention, bool, "notify-contention", "on")                                                          \
         O(notify_contention_delay, u32, "notify-contention-delay", "5")                                                \
+        O(revocation_secs, u32, "revocation-secs", "0")                                                                \
+        O(revocation_max_blocked, u32, "revocation-max-blocked", "0")                                                  \
+        O(revocation_clear_all, bool, "revocation-clear-all", "off")                                                   \
+        O(mandatory_locking, mandatory, "mandatory-locking", "off")                                                    \
+        O(enforce_mandatory_lock, bool, "enforce-mandatory-lock", "off")                                               \
         O(allow_insecure, bool, "rpc-auth-allow-insecure", "on")                                                       \
         O(auth_allow, text, "auth-allow", "*")                                                                         \
         O(auth_reject, text, "auth-reject", "")                                                                        \
@@ -59,11 +64,15 @@ struct brick_reserve {
         double percent;
 };
 
+/* locks.mandatory-locking: which posix locks bind clients that do not ask (brick.md §13.7). */
+enum mandatory_mode { MANDATORY_OFF, MANDATORY_FILE, MANDATORY_FORCED, MANDATORY_OPTIMAL };
+
 typedef bool brick_option_bool;
 typedef int32_t brick_option_i32;
 typedef uint32_t brick_option_u32;
 typedef uint32_t brick_option_octal;
 typedef struct brick_reserve brick_option_reserve;
+typedef enum mandatory_mode brick_option_mandatory;
 typedef char brick_option_text[BRICK_OPTION_TEXT_MAX];
 
 #define BRICK_OPTION_MEMBER_(field, kind, name, value) brick_option_##kind field;

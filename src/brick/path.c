@@ -40,7 +40,7 @@ static int walk_up(struct op *op, struct gfid g, bool whole, char *buf, size_t *
                         return r;
                 g = parent;
         }
-        return 0;
+        return whole || gfid_is_null(&op->session->subdir_root) || gfid_equal(&g, &op->session->subdir_root) ? 0 : -ENOENT;
 }
 
 int path_of_dir(struct op *op, const struct gfid *g, bool whole, char **ret)

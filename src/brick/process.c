@@ -1,7 +1,8 @@
 /* The brick process from start to end (server.h). Control loop, except process_check_stopped().
  *
- * Ending: no new clients, every brick is detached, and when the last one is closed and no task runs any more the loop
- * stops. A disk that hangs can keep that from happening; after STOP_SECONDS the process ends without it.
+ * Ending: every brick is drained (drain.h); a second signal skips that. No new clients, every brick is detached, and
+ * when the last one is closed and no task runs any more the loop stops. A disk that hangs can keep that from happening;
+ * after STOP_SECONDS the process ends without it.
  */
 #include <fcntl.h>
 #include <malloc.h>
@@ -13,7 +14,9 @@
 #include "base/disk.h"
 #include "base/log.h"
 #include "brick/doorman.h"
+#include "brick/drain.h"
 #include "brick/lane.h"
+#include "brick/unread.h"
 
 #define STOP_SECONDS 10
 #define CONNECTIONS_MAX 16384
@@ -60,13 +63,32 @@ void process_stop(struct process *p)
         process_check_stopped(p);
 }
 
+void process_retire(struct process *p)
+{
+        struct export *next;
+        if (p->retiring || p->stopping)
+                return;
+        log_info("process", "Shutting down as clients let go.");
+        p->retiring = true;
+        for (struct export *x = p->exports; x && !p->stopping; x = next) {
+                next = x->next;
+                drain_detach(x, NULL, NULL);
+        }
+        if (!p->exports)
+                process_stop(p);
+}
+
 static void on_signal(struct stream *s, unsigned events, void *arg)
 {
         struct process *p = arg;
         struct signalfd_siginfo info;
         while (read(p->signal_fd, &info, sizeof info) == (ssize_t)sizeof info)
-                if (info.ssi_signo != SIGHUP)
+                if (info.ssi_signo == SIGHUP)
+                        continue;
+                else if (p->retiring) /* asked again */
                         process_stop(p);
+                else
+                        process_retire(p);
 }
 
 static int watch_signals(struct process *p)
@@ -207,7 +229,7 @@ static void raise_limits(struct process *p)
                 l = (struct rlimit){.rlim_cur = 1024};
         l.rlim_cur = l.rlim_max > l.rlim_cur ? l.rlim_max : l.rlim_cur;
         (void)setrlimit(RLIMIT_NOFILE, &l);
-        p->conn_max = (uint32_t)MIN(l.rlim_cur / 2, (rlim_t)CONNECTIONS_MAX);
+        p->conn_max = (uint32_t)MIN(l.rlim_cur - l.rlim_cur / 4, (rlim_t)CONNECTIONS_MAX); /* the rest is for files */
 }
 
 static void make_uuid(struct process *p)
@@ -239,6 +261,8 @@ static int process_start(struct process *p)
                 log_error("process", "Cannot start: %s.", strerror(-r));
         if (r == 0)
                 r = start_listening(p);
+        if (r == 0)
+                unread_watch(p);
         if (r == 0 && c->control) {
                 r = control_start(p, c->control);
                 if (r < 0)
@@ -252,6 +276,7 @@ static int process_start(struct process *p)
 static void process_done(struct process *p)
 {
         timer_stop(&p->stop_timer);
+        timer_stop(&p->unread_timer);
         p->control = rpc_server_free(p->control);
         p->listener = listener_free(p->loop, p->listener);
         greeter_close_all(p);

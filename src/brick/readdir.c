@@ -7,6 +7,7 @@
  */
 #include <dirent.h>
 
+#include "brick/ancestry.h"
 #include "brick/index.h"
 #include "brick/listing.h"
 
@@ -303,6 +304,8 @@ int fop_readdir(struct op *op, const struct readdir_fop_req *req, struct readdir
 int fop_readdirp(struct op *op, const struct readdirp_fop_req *req, struct readdirp_fop_rep *rep)
 {
         struct listing l;
+        if (op->xdata.ancestry_dentry.present)
+                return ancestry_list(op, req, rep);
         int r = list(op, &req->gfid, req->fd, req->offset, req->size, true, &l);
         if (r < 0)
                 return r;

@@ -1,5 +1,6 @@
 /* UNLINK and RMDIR (spec: brick.md §8.7, §8.8). */
 #include "brick/entry.h"
+#include "brick/guard.h"
 #include "brick/index.h"
 #include "brick/names.h"
 
@@ -76,21 +77,32 @@ static int find_victim(struct op *op, struct object *parent, const char *name, s
         return r == -ENODATA ? 0 : r;
 }
 
-static int unlink_victim(struct op *op, struct object *parent, struct object *o)
+static int unlink_guarded(struct op *op, struct object *parent, struct object *o)
 {
         struct iatt before;
+        int r = attr_iatt(op, o, &before);
+        if (r == 0)
+                r = reply_before(op, &before);
+        if (r == 0)
+                r = entry_unlink(op, parent, o);
+        return r < 0 ? r : reply_after(op, o);
+}
+
+static int unlink_victim(struct op *op, struct object *parent, struct object *o)
+{
+        struct removal removal;
         int r = perm_check_entry(op, parent, PERM_WRITE | PERM_EXEC, o);
         if (r == 0 && S_ISDIR(o->st.st_mode))
                 r = -EISDIR;
         if (r == 0)
                 r = unlink_guards(op, o);
         if (r == 0)
-                r = attr_iatt(op, o, &before);
-        if (r == 0)
-                r = reply_before(op, &before);
-        if (r == 0)
-                r = entry_unlink(op, parent, o);
-        return r < 0 ? r : reply_after(op, o);
+                r = removal_begin(op, o->inode, &removal);
+        if (r != 0)
+                return r;
+        r = unlink_guarded(op, parent, o);
+        removal_end(op, &removal);
+        return r;
 }
 
 static int unlink_in_parent(struct op *op, struct object *parent, const char *name)
@@ -175,12 +187,17 @@ static int rmdir_known(struct op *op, struct object *parent, struct object *o, b
 
 static int rmdir_victim(struct op *op, struct object *parent, struct object *o, bool whole)
 {
+        struct removal removal;
         int r = perm_check_entry(op, parent, PERM_WRITE | PERM_EXEC, o);
         if (r == 0 && !S_ISDIR(o->st.st_mode))
                 r = -ENOTDIR;
-        if (r < 0)
+        if (r == 0)
+                r = removal_begin(op, o->inode, &removal);
+        if (r != 0)
                 return r;
-        return o->inode ? rmdir_known(op, parent, o, whole) : remove_dir(op->brick, o, whole);
+        r = o->inode ? rmdir_known(op, parent, o, whole) : remove_dir(op->brick, o, whole);
+        removal_end(op, &removal);
+        return r;
 }
 
 static int rmdir_in_parent(struct op *op, struct object *parent, const char *name, bool whole)

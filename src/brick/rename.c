@@ -7,6 +7,7 @@
  */
 #include "brick/entry.h"
 #include "brick/gfid2path.h"
+#include "brick/guard.h"
 
 struct rename {
         struct op *op;
@@ -173,6 +174,7 @@ static int move_held(struct rename *m)
         if (r < 0)
                 return r;
         r = disk_rename(d, m->old_parent.at.dirfd, m->old_name, m->new_parent.at.dirfd, m->new_name, 0);
+        brick_names_changed(m->op->brick);
         if (r < 0) {
                 unpark_target(m);
                 return r == -EEXIST ? -ENOTEMPTY : r;
@@ -246,16 +248,27 @@ static int answer(struct rename *m, struct rename_fop_rep *rep)
         return r < 0 ? r : reply_lock_counts(m);
 }
 
+static int rename_guarded(struct rename *m, struct rename_fop_rep *rep)
+{
+        int r = reply_target(m);
+        if (r == 0)
+                r = move(m);
+        return r < 0 ? r : answer(m, rep);
+}
+
 static int rename_locked(struct rename *m, struct rename_fop_rep *rep)
 {
+        struct removal removal;
         int r = find_both(m);
         if (r == 0)
                 r = check(m);
         if (r == 0)
-                r = reply_target(m);
-        if (r == 0)
-                r = move(m);
-        return r < 0 ? r : answer(m, rep);
+                r = removal_begin(m->op, is_same_object(m) ? NULL : m->target.inode, &removal);
+        if (r != 0)
+                return r;
+        r = rename_guarded(m, rep);
+        removal_end(m->op, &removal);
+        return r;
 }
 
 int fop_rename(struct op *op, const struct rename_fop_req *req, struct rename_fop_rep *rep)

@@ -109,7 +109,7 @@ static int open_directory(const char *path, struct error *e)
         return fd < 0 ? error_set(e, -errno, "%s: %s.", path, strerror(errno)) : fd;
 }
 
-int served_find(const char *path, struct served *ret, struct error *e)
+int served_by(const char *path, struct served *ret, struct error *e)
 {
         _cleanup_close_ int fd = open_directory(path, e);
         if (fd < 0)

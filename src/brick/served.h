@@ -15,7 +15,7 @@ struct served {
 };
 
 /* Looks, and leaves no trace. -errno: PATH cannot be opened or /proc not be read. */
-int served_find(const char *path, struct served *ret, struct error *e);
+int served_by(const char *path, struct served *ret, struct error *e);
 
 /* The lock that a brick process holds: while *RET_FD is open, none of ours starts on PATH. -EBUSY: one has it. On a file
  * system without locks it is as if nobody had it. */

@@ -72,6 +72,8 @@ struct export
         uint64_t maintained_since; /* monotonic ns; 0: it waits */
         bool purged;               /* maintenance is at its landfill */
 
+        struct drain *drain;  /* control loop only: it is being taken out of service (drain.h) */
+        atomic_bool quiet;    /* nothing more is read from its clients */
         struct export_waiter *waiters; /* control loop only: who wants to know when it is closed */
         bool close_started;            /* control loop only */
 };
@@ -83,6 +85,8 @@ typedef void (*export_done_fn)(struct export *x, int result, const char *error, 
 int export_attach(struct process *p, const struct export_config *config, export_done_fn done, void *arg);
 /* Stops serving X; DONE (may be NULL) is called when its storage is closed. */
 void export_detach(struct export *x, export_done_fn done, void *arg);
+/* DONE is called when X, which is being detached or will be, is closed. -ENOMEM: DONE was called with it. */
+int export_wait_closed(struct export *x, export_done_fn done, void *arg);
 /* The storage failed. Control loop. */
 void export_take_down(struct export *x, const char *reason);
 struct export *export_find(struct process *p, const char *path);
@@ -134,7 +138,8 @@ struct process_config {
         uint16_t port_first, port_last;
         const char **volfiles;
         size_t volfile_count;
-        int ready_fd; /* -EBADF: none */
+        int ready_fd;         /* -EBADF: none */
+        unsigned drain_limit; /* seconds that clients get to finish what they do when a brick is detached; 0: none */
 };
 
 struct process {
@@ -150,6 +155,8 @@ struct process {
         struct conn *greeting;  /* connections without a brick; control loop only */
         struct arena arena;     /* of the control loop */
         atomic_uint conn_count;
+        atomic_size_t unread; /* bytes of answers that clients have not read yet: unread.h */
+        struct timer unread_timer;
         uint32_t conn_max;
         unsigned lanes_per_brick;
         struct watchdog *watchdog;
@@ -158,6 +165,7 @@ struct process {
         atomic_uint live_exports, live_tasks;
         unsigned attaching; /* of the command line */
         const struct process_config *config;
+        bool retiring; /* ends when its last brick is detached */
         bool stopping;
         int exit_code;
         struct timer stop_timer;
@@ -165,8 +173,9 @@ struct process {
 
 /* Runs the brick process until SIGTERM or CONTROL_SHUTDOWN. Returns the exit code. */
 int process_run(const struct process_config *config);
-/* Detaches everything and ends. Control loop. */
+/* Detaches everything and ends: at once, or as clients let go (drain.h). Control loop. */
 void process_stop(struct process *p);
+void process_retire(struct process *p);
 /* Something that process_stop() waits for is gone. Any thread. */
 void process_check_stopped(struct process *p);
 /* A connection was accepted on the TCP port; ARG is the process (greeter.c). */

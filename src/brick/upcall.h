@@ -49,8 +49,8 @@ void upcall_session_gone(struct session *s);
 int upcall_register_names(struct brick *b, const struct dict *names);
 bool upcall_name_is_registered(struct brick *b, const char *name);
 
-/* Clients on objects, for metrics. */
-uint32_t upcall_watch_count(struct brick *b);
+/* Fills watches and their bytes. */
+void upcall_count(struct brick *b, struct brick_stats *s);
 
 /* ---- upcall_event.c ---------------------------------------------------------------------------------------------- */
 

@@ -157,9 +157,11 @@ static void xattrs_counted(struct op *op, const struct gfid *g, uint32_t kind, c
         for (uint32_t k = 0; k < asked->count; k++) {
                 const struct dict_pair *p = &asked->pairs[k];
                 const struct dict_value *now = set ? &p->value : dict_get(answered, p->key.s);
-                struct slice bytes;
+                struct slice bytes, left;
                 if (!now || dict_value_bytes(&p->value, op->arena, &bytes) < 0 || (!set && all_zero(bytes)))
                         continue;
+                if (starts_with(p->key.s, "trusted.afr") && dict_value_bytes(now, op->arena, &left) == 0 && all_zero(left))
+                        continue; /* nothing is pending any more: stock does not tell that */
                 add_if_wanted(op, &told, p->key, now);
         }
         xattrs_told(op, g, UPCALL_XATTR, &told);

@@ -232,10 +232,18 @@ bool xattr_is_current(struct inode *inode, const struct stat *st)
         return current;
 }
 
+/* Under inode.lock. S may be NULL. */
+static void keep(struct inode *inode, struct xattr_snapshot *s)
+{
+        size_t size = s ? sizeof *s + s->n * sizeof(struct xattr_pair) + s->bytes : 0;
+        inode->xattrs = s;
+        atomic_store_explicit(&inode->xattr_bytes, (uint32_t)size, memory_order_relaxed);
+}
+
 void xattr_invalidate(struct inode *inode)
 {
         free(inode->xattrs);
-        inode->xattrs = NULL;
+        keep(inode, NULL);
 }
 
 static void snapshot_release(struct xattr_snapshot **s)
@@ -257,7 +265,7 @@ static int snapshot_current(struct brick *b, struct inode *inode, const struct p
                         *transient = *ret = s;
                         return 0;
                 }
-                inode->xattrs = s;
+                keep(inode, s);
         }
         *ret = inode->xattrs;
         return 0;
@@ -376,7 +384,7 @@ static void replace(struct inode *inode, const char *name, const void *value, si
                 s->settled = old->settled;
         }
         free(old);
-        inode->xattrs = s;
+        keep(inode, s);
 }
 
 static void follow(struct inode *inode, const struct place *at, const char *name, const void *value, size_t len,
@@ -438,6 +446,6 @@ void xattr_seed(struct inode *inode, const struct stat *st, const struct xattr_p
         s->compared = coarse_now();
         pthread_mutex_lock(&inode->lock);
         xattr_invalidate(inode);
-        inode->xattrs = s;
+        keep(inode, s);
         pthread_mutex_unlock(&inode->lock);
 }

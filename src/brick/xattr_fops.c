@@ -6,6 +6,8 @@
  */
 #include "brick/acl.h"
 #include "brick/internal.h"
+#include "brick/lock_admin.h"
+#include "brick/mandatory.h"
 #include "brick/names.h"
 
 #define KEY_SET_MDATA "set-ctime-mdata"
@@ -14,7 +16,7 @@
 struct change {
         struct op *op;
         struct object *o;
-        bool by_fd;
+        const struct io_fd *io; /* NULL: by path */
         int flags; /* XATTR_CREATE, XATTR_REPLACE */
         const char *name;
         const struct dict_value *value;
@@ -50,12 +52,6 @@ static int refuse_unsupported(struct change *c)
         return -ENOTSUP;
 }
 
-static int refuse_invalid(struct change *c)
-{
-        (void)c;
-        return -EINVAL;
-}
-
 static int set_plain(struct change *c)
 {
         struct slice value;
@@ -63,6 +59,22 @@ static int set_plain(struct change *c)
                 return -ENOTSUP;
         int r = dict_value_bytes(c->value, c->op->arena, &value);
         return r < 0 ? r : store(c, c->name, value);
+}
+
+static int set_enforcement(struct change *c)
+{
+        int r = mandatory_attribute_check(c->op);
+        return r < 0 ? r : set_plain(c);
+}
+
+/* The posix locks of another descriptor of this file become this one's. */
+static int set_lockinfo(struct change *c)
+{
+        struct slice value;
+        if (!c->io)
+                return -ENOTSUP;
+        int r = dict_value_bytes(c->value, c->op->arena, &value);
+        return r < 0 ? r : lockinfo_set(c->op, c->io->of, value);
 }
 
 static int set_selinux(struct change *c)
@@ -115,7 +127,7 @@ static int set_mdata(struct change *c)
                 r = mdata_parse(value.data, value.len, &m);
         if (r < 0)
                 return r;
-        if (c->by_fd)
+        if (c->io)
                 return store(c, c->name, value);
         return attr_merge_mdata(c->op, c->o->inode, &c->o->at, &m, true);
 }
@@ -129,13 +141,14 @@ static const struct special_name special_names[] = {
         {XATTR_GFID, set_nothing},
         {XATTR_VOLUME_ID, set_nothing},
         {"trusted.io-stats-dump", set_nothing},
+        {"trusted.SGI_ACL_*", set_nothing}, /* what they mean comes as system.posix_acl_* */
         {"glusterfs.internal-ctx*", set_nothing},
         {"force-replace*", set_nothing},
         {"trusted.glusterfs.pathinfo", refuse_access},
         {"glusterfs.pathinfo", refuse_access},
         {"trusted.gfid2path.*", refuse_unsupported},
-        {"trusted.glusterfs.lockinfo", refuse_unsupported}, /* never handed out: FGETXATTR answers an empty dict */
-        {"trusted.glusterfs.enforce-mandatory-lock", refuse_invalid}, /* the mode is off */
+        {XATTR_LOCKINFO, set_lockinfo},
+        {XATTR_ENFORCE_MANDATORY_LOCK, set_enforcement},
         {XATTR_MDATA, set_mdata},
         {XATTR_SELINUX, set_selinux},
         {XATTR_ACL_TEXT, set_acl_text},
@@ -153,12 +166,12 @@ static int set_one(struct change *c)
         return set_plain(c);
 }
 
-static int set_dict(struct op *op, struct object *o, bool by_fd, int flags, const struct dict *dict)
+static int set_dict(struct op *op, struct object *o, const struct io_fd *io, int flags, const struct dict *dict)
 {
         for (uint32_t i = 0; i < dict->count; i++) {
                 struct change c = {.op = op,
                                    .o = o,
-                                   .by_fd = by_fd,
+                                   .io = io,
                                    .flags = flags,
                                    .name = dict->pairs[i].key.s,
                                    .value = &dict->pairs[i].value};
@@ -204,7 +217,8 @@ static int sync_store(struct op *op, struct object *o, const struct dict *dict)
         for (uint32_t i = 0; i < dict->count; i++) {
                 const char *name = dict->pairs[i].key.s;
                 struct slice value;
-                if (!name_in_namespace(name) || name_is_identity(name) || starts_with(name, XATTR_GFID2PATH))
+                if (!name_in_namespace(name) || name_is_identity(name) || name_is_xfs_acl(name) ||
+                    starts_with(name, XATTR_GFID2PATH))
                         continue;
                 int r = dict_value_bytes(&dict->pairs[i].value, op->arena, &value);
                 if (r == 0)
@@ -263,11 +277,12 @@ static int changed_answer(struct op *op, struct object *o, const struct iatt *be
 
 /* ---- SETXATTR -------------------------------------------------------------------------------------------------- */
 
-static int set_all(struct op *op, struct object *o, bool by_fd, uint32_t flags, const struct dict *dict)
+static int set_all(struct op *op, struct object *o, const struct io_fd *io, uint32_t flags, const struct dict *dict)
 {
+        bool by_fd = io != NULL;
         if (flags & ~3u)
                 return -EINVAL;
-        int r = set_dict(op, o, by_fd, (int)flags, dict);
+        int r = set_dict(op, o, io, (int)flags, dict);
         if (r == 0 && !by_fd && op->xdata.sync_backend_xattrs.present && S_ISDIR(o->st.st_mode))
                 r = sync_directory(op, o, dict);
         if (r == 0 && by_fd && op->xdata.durable_op.present)
@@ -275,9 +290,11 @@ static int set_all(struct op *op, struct object *o, bool by_fd, uint32_t flags, 
         return r;
 }
 
-static int setxattr_object(struct op *op, struct object *o, bool by_fd, uint32_t flags, const struct dict *dict)
+static int setxattr_object(struct op *op, struct object *o, const struct io_fd *io, uint32_t flags,
+                           const struct dict *dict)
 {
         struct iatt before;
+        bool by_fd = io != NULL;
         int r = read_only_check(op);
         if (r == 0)
                 r = space_check(op);
@@ -291,7 +308,7 @@ static int setxattr_object(struct op *op, struct object *o, bool by_fd, uint32_t
                 return attr_merge_mdata(op, o->inode, &o->at, &m->mdata, true);
         r = attr_iatt(op, o, &before);
         if (r == 0)
-                r = set_all(op, o, by_fd, flags, dict);
+                r = set_all(op, o, io, flags, dict);
         return r < 0 ? r : changed_answer(op, o, &before);
 }
 
@@ -302,7 +319,7 @@ int fop_setxattr(struct op *op, const struct setxattr_fop_req *req, struct setxa
         int r = object_by_gfid(op, &req->gfid, &o);
         if (r < 0)
                 return r;
-        r = setxattr_object(op, &o, false, req->flags, &req->dict);
+        r = setxattr_object(op, &o, NULL, req->flags, &req->dict);
         object_done(op->brick, &o);
         return r;
 }
@@ -317,26 +334,28 @@ int fop_fsetxattr(struct op *op, const struct fsetxattr_fop_req *req, struct fse
         struct object o = {.inode = io.inode, .at = io_place(&io)};
         r = object_restat(op, &o);
         if (r == 0)
-                r = setxattr_object(op, &o, true, req->flags, &req->dict);
+                r = setxattr_object(op, &o, &io, req->flags, &req->dict);
         io_fd_done(op->brick, &io);
         return r;
 }
 
 /* ---- REMOVEXATTR ----------------------------------------------------------------------------------------------- */
 
-static int remove_check(const char *name)
+static int remove_check(const struct op *op, const char *name)
 {
         if (name_is_identity(name))
                 return -EPERM;
         if (starts_with(name, XATTR_GFID2PATH))
                 return -ENODATA;
+        if (streq(name, XATTR_ENFORCE_MANDATORY_LOCK))
+                return mandatory_attribute_check(op);
         return name_is_bitrot(name) ? -EINVAL : 0;
 }
 
 static int remove_one(struct op *op, struct object *o, const char *name)
 {
-        int r = remove_check(name);
-        if (r < 0)
+        int r = remove_check(op, name);
+        if (r < 0 || name_is_xfs_acl(name))
                 return r;
         if (streq(name, XATTR_ACL_TEXT))
                 name = ACL_XATTR_ACCESS;

@@ -15,7 +15,7 @@
         K(open_fd_count, flag, "glusterfs.open-fd-count")                                                              \
         K(open_active_fd_count, flag, "glusterfs.open-active-fd-count")                                                \
         K(get_size, flag, "get-size")                                                                                  \
-        K(request_link_count, flag, "gf_request_link_count")                                                           \
+        K(request_link_count, number, "gf_request_link_count")                                                           \
         K(get_link_count, flag, "get-link-count")                                                                      \
         K(get_block_count, flag, "gf_get_file_block_count")                                                            \
         K(iatt_in_xattr, flag, "dht-get-iatt-in-xattr")                                                                \
@@ -64,6 +64,8 @@
         K(entry_delete, text, "glusterfs.xattrop-entry-delete")                                                        \
         K(purge_index, number, "glusterfs.xattrop-purge-index")                                                        \
         K(marker_skip, flag, "glusters.marker.dont-account")                                                           \
+        K(cloud_status, flag, "trusted.glusterfs.cs.status")                                                           \
+        K(cloud_repair, flag, "trusted.glusterfs.cs.repair")                                                           \
         K(rename_op, bytes, "changelog.rename-op")
 
 struct xdata_flag {

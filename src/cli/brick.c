@@ -220,7 +220,7 @@ static int make_sure(struct output *o, int *ret_claim, struct error *e)
 {
         if (geteuid() != 0)
                 return error_set(e, -EPERM, "only root can read the attributes of a brick.");
-        int r = served_find(o->path, &o->served, e);
+        int r = served_by(o->path, &o->served, e);
         if (r < 0 || !o->repair)
                 return r;
         if (o->served.yes)

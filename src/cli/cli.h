@@ -73,6 +73,7 @@ int call_mortard(const struct cli *cli, json_t *request, struct answer *ret);
 int run_help(const struct cli *cli, const struct command *command, int argc, char **argv);
 int run_volume_help(const struct cli *cli, const struct command *command, int argc, char **argv);
 int run_volume_create(const struct cli *cli, const struct command *command, int argc, char **argv);
+int run_brick_restart(const struct cli *cli, const struct command *command, int argc, char **argv);
 int run_volume_set(const struct cli *cli, const struct command *command, int argc, char **argv);
 int run_volume_reset(const struct cli *cli, const struct command *command, int argc, char **argv);
 int run_volume_get(const struct cli *cli, const struct command *command, int argc, char **argv);
@@ -86,6 +87,7 @@ int run_volume_info(const struct cli *cli, const struct command *command, int ar
 int run_volume_list(const struct cli *cli, const struct command *command, int argc, char **argv);
 int run_volume_status(const struct cli *cli, const struct command *command, int argc, char **argv);
 
+int run_metrics(const struct cli *cli, const struct command *command, int argc, char **argv);
 /* Exit status 0 clean, 1 findings, 2 not checked. */
 int run_brick_check(const struct cli *cli, const struct command *command, int argc, char **argv);
 

@@ -15,6 +15,7 @@ struct setting {
         size_t offset;
 };
 
+#define DRAIN_SECONDS_MAX 60u
 #define SETTING_ROW_(field, name, value, argument, help) {name, value, argument, help, offsetof(struct config, field)},
 static const struct setting settings[] = {CONFIG_SETTINGS(SETTING_ROW_)};
 
@@ -188,14 +189,22 @@ static bool find_config(struct config *c, int argc, char **argv)
 
 /* ---- values ------------------------------------------------------------------------------------------------------ */
 
-static int check_number(struct config *c, struct error *e)
+static int check_number(const char *name, const char *text, unsigned max, unsigned *ret, struct error *e)
 {
         char *end;
-        unsigned long n = strtoul(c->bricks_per_process, &end, 10);
-        if (end == c->bricks_per_process || *end || c->bricks_per_process[0] == '-' || n > UINT_MAX)
-                return error_set(e, -EINVAL, "bricks-per-process: \"%s\" is no number", c->bricks_per_process);
-        c->bricks_per_process_number = (unsigned)n;
+        unsigned long n = strtoul(text, &end, 10);
+        if (end == text || *end || text[0] == '-' || n > max)
+                return error_set(e, -EINVAL, "%s: \"%s\" is no number up to %u", name, text, max);
+        *ret = (unsigned)n;
         return 0;
+}
+
+static int check_numbers(struct config *c, struct error *e)
+{
+        int r = check_number("bricks-per-process", c->bricks_per_process, UINT_MAX, &c->bricks_per_process_number, e);
+        if (r == 0)
+                r = check_number("drain-seconds", c->drain_seconds, DRAIN_SECONDS_MAX, &c->drain_seconds_number, e);
+        return r;
 }
 
 static int check_ports(const struct config *c, struct error *e)
@@ -266,7 +275,7 @@ static int derive_program(struct config *c, struct error *e)
 static int check_values(struct config *c, struct error *e)
 {
         struct address address;
-        int r = check_number(c, e);
+        int r = check_numbers(c, e);
         if (r == 0)
                 r = check_ports(c, e);
         if (r == 0)

@@ -16,6 +16,7 @@
           "clients must speak TLS at --listen if this file exists")                                                    \
         C(bricks_per_process, "bricks-per-process", "0", "N", "bricks of one brick process; 0: all in one")            \
         C(brick_ports, "brick-ports", "49152-60999", "A-B", "TCP ports of brick processes")                            \
+        C(drain_seconds, "drain-seconds", "10", "N", "time that clients get to finish when a brick is stopped")        \
         C(brick_program, "brick-program", "", "PATH", "mortar-brick; empty: beside mortard, else in PATH")             \
         C(hostname, "hostname", "", "NAME", "name of this node; empty: the system's host name")                        \
         C(log_level, "log-level", "info", "LEVEL", "error, warning, notice, info or debug")
@@ -26,7 +27,7 @@ struct config {
         char file[CONFIG_VALUE_MAX];
         bool check;   /* validate and end */
         int ready_fd; /* -EBADF, or where a line is written when mortard serves */
-        unsigned bricks_per_process_number;
+        unsigned bricks_per_process_number, drain_seconds_number;
         int log_level_number;
 };
 

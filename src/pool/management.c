@@ -8,8 +8,10 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "pool/metrics.h"
 #include "pool/options.h"
 #include "pool/pool.h"
+#include "pool/renew.h"
 #include "pool/request.h"
 
 #define COMPONENT "management"
@@ -182,6 +184,15 @@ static int command_volume_get(struct fibre *self, struct pool *p, const json_t *
         return r;
 }
 
+static int command_brick_restart(struct fibre *self, struct pool *p, const json_t *args, json_t **ret, struct error *e)
+{
+        json_t *bricks = NULL;
+        int r = renew_bricks(self, p, json_object_get(args, "bricks"), &bricks, e);
+        if (r == 0)
+                *ret = json_pack("{s:o}", "bricks", bricks);
+        return r;
+}
+
 static int show_record(const struct volume *v, json_t **ret, struct error *e)
 {
         json_t *record = volume_export(v);
@@ -318,6 +329,12 @@ static int command_volume_status(struct fibre *self, struct pool *p, const json_
 {
         (void)self;
         return command_show(p, args, show_entry_status, ret, e);
+}
+
+static int command_metrics(struct fibre *self, struct pool *p, const json_t *args, json_t **ret, struct error *e)
+{
+        (void)args;
+        return metrics_collect(self, p, ret, e);
 }
 
 /* ---- one request ------------------------------------------------------------------------------------------------- */

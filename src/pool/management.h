@@ -24,9 +24,11 @@
  *   volume_info    volume (absent: all)                        -> {"volumes": [VOLUME…]}
  *   volume_list                                                -> {"volumes": ["name"…]}
  *   volume_status  volume (absent: all)                        -> {"volumes": [{"name", "started", "bricks"}…]}
+ *   metrics                                                    -> pool/metrics.h
  *   volume_set     volume, options [["key", "value"]…]         -> {"volume": VOLUME}
  *   volume_reset   volume, option (absent: all), force         -> {"volume": VOLUME, "kept": options that need force}
  *   volume_get     volume, option (absent: all)                -> {"options": [{name, value, default}…]}
+ *   brick_restart  bricks ["HOST:/path"…] (absent: all)        -> {"bricks": [{name, old_pid, pid, port}…]}
  *   record_define  as volume_create                            -> {"record": RECORD}
  *   record_export  volume                                      -> {"record": RECORD}
  *   record_import  record, force                               -> {"volume": VOLUME}
@@ -43,9 +45,11 @@
         C(volume_info, "volume-info", READS)                                                                           \
         C(volume_list, "volume-list", READS)                                                                           \
         C(volume_status, "volume-status", READS)                                                                       \
+        C(metrics, "metrics", READS)                                                                                   \
         C(volume_set, "volume-set", CHANGES)                                                                           \
         C(volume_reset, "volume-reset", CHANGES)                                                                       \
         C(volume_get, "volume-get", READS)                                                                             \
+        C(brick_restart, "brick-restart", CHANGES)                                                                     \
         C(record_define, "record-define", READS)                                                                       \
         C(record_export, "record-export", READS)                                                                       \
         C(record_import, "record-import", CHANGES)

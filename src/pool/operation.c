@@ -108,13 +108,12 @@ static void adopt_unusable(struct pool *p, const char *name, const struct error 
 
 /* ---- bricks ------------------------------------------------------------------------------------------------------ */
 
-/* What a brick process is told beside the volfile that others may ask for: whose it is. */
+/* What a brick process is told beside the volfile that others may ask for: whose it is. (Not its host: clients compare
+ * what the brick says of that with the name that the system has, to find the bricks of their own machine.) */
 static int add_owner(const struct pool *p, struct volfile *v)
 {
         char uuid[UUID_TEXT_SIZE];
-        struct volfile_section *storage = v->sections[0];
-        int r = section_add_option(v, storage, "glusterd-uuid", gfid_format(store_node(p->store), uuid));
-        return r < 0 ? r : section_add_option(v, storage, "hostname", p->hostname);
+        return section_add_option(v, v->sections[0], "glusterd-uuid", gfid_format(store_node(p->store), uuid));
 }
 
 /* The volfile of brick I for its process. */
@@ -176,6 +175,9 @@ static int wait_bricks(struct fibre *self, struct pool *p, const struct volume *
 static void unwant_bricks(struct fibre *self, struct pool *p, const struct volume *v)
 {
         uint64_t deadline = loop_now(p->loop) + SUPERVISOR_PATIENCE;
+        for (size_t i = 0; i < v->n_bricks; i++)
+                if (v->bricks[i].local)
+                        supervisor_release(p->supervisor, v->bricks[i].path);
         for (size_t i = 0; i < v->n_bricks; i++)
                 if (v->bricks[i].local && supervisor_unwant(self, p->supervisor, v->bricks[i].path, deadline) < 0)
                         log_warning(COMPONENT,

@@ -74,13 +74,15 @@ static int spawn(const char *program, char *const *argv, const char *log, pid_t 
 
 int process_spawn(const struct process_config *c, unsigned number, pid_t *ret, struct error *e)
 {
-        char socket[256], log[4096];
+        char socket[256], log[4096], drain[16];
         int r = process_socket(c, number, socket, sizeof socket);
         if (r < 0)
                 return error_set(e, r, "the run directory %s is too long for a socket address", c->run_dir);
         (void)snprintf(log, sizeof log, "%s/brick-%u.log", c->log_dir, number);
+        (void)snprintf(drain, sizeof drain, "%u", c->drain_seconds);
         const char *argv[] = {"mortar-brick", "--control",   socket,       "--port-range",
-                              c->ports,       "--log-level", c->log_level, NULL};
+                              c->ports,       "--log-level", c->log_level, "--drain-seconds",
+                              drain,          NULL};
         pid_t pid;
         r = spawn(c->program, (char *const *)(uintptr_t)argv, log, &pid);
         if (r < 0)

@@ -17,6 +17,7 @@ struct process_config {
         const char *log_dir;   /* standard error goes to LOG_DIR/brick-NUMBER.log */
         const char *ports;     /* "A-B" */
         const char *log_level; /* as mortar-brick's option */
+        unsigned drain_seconds;
 };
 
 /* RUN_DIR/brick-NUMBER.sock; -ENAMETOOLONG when it does not fit a socket address. */

@@ -40,8 +40,18 @@ int supervisor_begin(struct supervisor *s);
 int supervisor_want(struct supervisor *s, const char *path, const char *volfile);
 /* Waits until the brick is served (0), or was tried and refused (its reason), or loop time DEADLINE (-ETIMEDOUT). */
 int supervisor_wait(struct fibre *self, struct supervisor *s, const char *path, uint64_t deadline, struct error *e);
+/* Not any more, returns at once: supervisor_unwant() is to follow. Several that are released before the first wait are
+ * drained together. */
+void supervisor_release(struct supervisor *s, const char *path);
 /* Not any more. Returns when it is detached, or the process is gone, or at DEADLINE (-ETIMEDOUT). */
 int supervisor_unwant(struct fibre *self, struct supervisor *s, const char *path, uint64_t deadline);
+
+/* Replaces the process that serves PATH by a new one of the program as it is now, and moves all bricks of the old one
+ * to it, one at a time: drained, detached, attached. After those for which CAREFUL says so, waits until their clients
+ * are back (a bounded time). On failure every brick is served by the old or by the new process, as far as either can.
+ * No other change of wanted bricks meanwhile. */
+int supervisor_renew(struct fibre *self, struct supervisor *s, const char *path,
+                     bool (*careful)(void *arg, const char *path), void *arg, struct error *e);
 
 struct brick_state {
         bool online;
@@ -51,6 +61,13 @@ struct brick_state {
 };
 /* -ENOENT: not wanted. */
 int supervisor_state(const struct supervisor *s, const char *path, struct brick_state *ret);
+
+/* The control sockets of the processes that are there: their number, and *RET (for the caller to free; NULL for none), or
+ * -ENOMEM. */
+struct supervisor_socket {
+        char path[256];
+};
+int supervisor_sockets(const struct supervisor *s, struct supervisor_socket **ret);
 
 /* A child of ours ended (SIGCHLD). */
 void supervisor_reaped(struct supervisor *s, pid_t pid, int wait_status);

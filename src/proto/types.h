@@ -191,7 +191,7 @@ struct program_list {
 /* Largest things the decoders take; anything beyond is refused where it enters. */
 #define NAME_LIMIT 255            /* one path component */
 #define PATH_LIMIT 4095           /* symlink targets, brick paths */
-#define XATTR_NAME_LIMIT 255
+#define XATTR_NAME_LIMIT 1024     /* virtual names hold names of files */
 #define DOMAIN_LIMIT 1024         /* lock domain */
 #define OWNER_LIMIT 1024          /* lk_owner */
 #define CLIENT_UID_LIMIT 1024     /* process-uuid of a client */

@@ -160,7 +160,8 @@ static void check_entry(struct check *c, int fd, const char *name, void *arg)
                         complain(c, "%s has no gfid", name);
                 return;
         }
-        check_pending(c, fd, name, &g);
+        if (c->flags & CHECK_PENDING)
+                check_pending(c, fd, name, &g);
         if (!S_ISDIR(st.st_mode)) {
                 note_name(c, st.st_ino, parent, name);
                 check_file_handle(c, &g, &st, name);

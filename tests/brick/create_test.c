@@ -240,7 +240,7 @@ static void attributes_are_born_with_the_object(void **state)
         struct arena *a = &c->arena;
         dict_add_str(&d, a, "trusted.glusterfs.dht.linkto", "vol-client-1");
         dict_add_ptr(&d, a, "foreign.key", "x", 1);
-        dict_add_ptr(&d, a, "trusted.afr.dirty", "\0\0\0\0\0\0\0\1\0\0\0\0", 12);
+        dict_add_ptr(&d, a, "trusted.client.mark", "\0\0\0\0\0\0\0\1\0\0\0\0", 12);
         dict_add_uint(&d, a, "glusterfs.inodelk-count", 0);
         dict_add_ptr(&d, a, "trusted.gfid", "0123456789abcdef", 16);
         dict_add_ptr(&d, a, "trusted.glusterfs.volume-id", "0123456789abcdef", 16);
@@ -250,7 +250,7 @@ static void attributes_are_born_with_the_object(void **state)
         const char *f = on_disk(h, "f");
         assert_int_equal(attr_of(h, f, "trusted.glusterfs.dht.linkto", buf, sizeof buf), 13);
         assert_memory_equal(buf, "vol-client-1", 13);
-        assert_int_equal(attr_of(h, f, "trusted.afr.dirty", buf, sizeof buf), 12);
+        assert_int_equal(attr_of(h, f, "trusted.client.mark", buf, sizeof buf), 12);
         assert_int_equal(attr_of(h, f, "user.mine", buf, sizeof buf), 5);
         assert_int_equal(attr_of(h, f, "trusted.glusterfs.volume-id", buf, sizeof buf), -ENODATA);
         assert_int_equal(attr_of(h, f, "trusted.gfid", buf, sizeof buf), 16);
@@ -269,7 +269,7 @@ static void the_answer_to_a_lookup_after_creation(void **state)
         struct lookup_fop_rep seen[2];
         c->cred.flags = 0x1f;
         struct dict d = client_gfid_req(c, &g);
-        dict_add_ptr(&d, &c->arena, "trusted.afr.dirty", "123456789012", 12);
+        dict_add_ptr(&d, &c->arena, "trusted.client.mark", "123456789012", 12);
         assert_int_equal(mknod_with(c, &root, "f", S_IFREG | 0600, d, &made), 0);
         for (int k = 0; k < 2; k++) {
                 const struct lookup_fop_req req = {
@@ -278,7 +278,7 @@ static void the_answer_to_a_lookup_after_creation(void **state)
                 assert_memory_equal(&seen[k].prestat, &made.stat, sizeof made.stat);
                 assert_int_equal(seen[k].xdata.count, 4); /* gfid, gfid2path, mdata, afr */
                 struct slice v;
-                assert_int_equal(dict_get_bytes(&seen[k].xdata, "trusted.afr.dirty", &v), 0);
+                assert_int_equal(dict_get_bytes(&seen[k].xdata, "trusted.client.mark", &v), 0);
                 assert_memory_equal(v.data, "123456789012", 12);
                 if (k == 0) {
                         client_close(c);

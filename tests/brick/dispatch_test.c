@@ -86,6 +86,59 @@ static void failures_carry_nothing(void **state)
         client_close(c);
 }
 
+static uint64_t in_buckets(const struct brick_stats *s, enum fop fop)
+{
+        uint64_t n = 0;
+        for (unsigned k = 0; k < METRIC_BUCKETS; k++)
+                n += s->latency[fop][k];
+        return n;
+}
+
+/* Every call is in one bucket of its procedure once it is answered; one that waits for a lock is in none. */
+static void calls_are_counted(void **state)
+{
+        struct harness *h = *state;
+        struct client *c = client_open(h), *other = client_open(h);
+        struct gfid g = harness_gfid(h);
+        struct brick_stats s;
+        for (int k = 0; k < 3; k++)
+                assert_int_equal(try_stat(c, &root, NULL), 0);
+        assert_int_equal(try_stat(c, &g, NULL), -ESTALE);
+        c->cred.owner_len = other->cred.owner_len = 1;
+        c->cred.owner[0] = other->cred.owner[0] = 1;
+        struct inodelk_fop_req lock = {.gfid = root, .cmd = 2, .type = 1, .flock = {.type = 1}, .volume = STR("d")};
+        struct inodelk_fop_rep rep;
+        assert_int_equal(CALL(c, INODELK, &lock, &rep), 0);
+        assert_int_equal(CALL(other, INODELK, &lock, &rep), CLIENT_PARKED);
+        brick_get_stats(h->brick, &s);
+        assert_int_equal(s.by_fop[FOP_STAT], 4);
+        assert_int_equal(s.errors_by_fop[FOP_STAT], 1);
+        assert_int_equal(in_buckets(&s, FOP_STAT), 4);
+        assert_true(s.nanoseconds[FOP_STAT] > 0);
+        assert_int_equal(s.by_fop[FOP_INODELK], 2);
+        assert_int_equal(in_buckets(&s, FOP_INODELK), 1);
+        assert_int_equal(s.in_flight, 0);
+        assert_true(s.inode_bytes >= s.inodes * sizeof(void *));
+        client_close(other);
+        client_close(c);
+}
+
+static void attributes_remembered_are_counted(void **state)
+{
+        struct harness *h = *state;
+        struct client *c = client_open(h);
+        struct brick_stats before, after;
+        brick_get_stats(h->brick, &before);
+        struct gfid g = make_file(c, &root, "f");
+        brick_get_stats(h->brick, &after);
+        assert_true(after.xattr_bytes > before.xattr_bytes);
+        assert_int_equal(try_unlink(c, &root, "f"), 0);
+        brick_get_stats(h->brick, &after);
+        assert_true(after.xattr_bytes <= before.xattr_bytes + 512); /* the root's may have been read meanwhile */
+        assert_int_equal(try_stat(c, &g, NULL), -ESTALE);
+        client_close(c);
+}
+
 static struct iatt made_by(struct harness *h, bool trusted, int32_t pid, uint32_t uid, uint32_t gid)
 {
         struct client *c = client_open_subdir(h, NULL, trusted);
@@ -253,6 +306,8 @@ int main(void)
                 TEST(arguments_cut_short),
                 TEST(requests_of_zeroes),
                 TEST(failures_carry_nothing),
+                TEST(calls_are_counted),
+                TEST(attributes_remembered_are_counted),
                 TEST(callers_are_squashed),
                 TEST(groups_of_the_server_replace_the_clients),
                 TEST(many_threads_on_few_names),

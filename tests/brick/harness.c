@@ -124,11 +124,13 @@ struct client_record {
         uint8_t data[];
 };
 
-/* The word behind mark and xid says whether a record is a call. */
-static bool is_callback(const struct client_record *rec)
+static struct slice record_body(const struct client_record *rec)
 {
-        static const uint8_t call[4];
-        return rec->len >= RECORD_MARK_SIZE + 8 && memcmp(rec->data + RECORD_MARK_SIZE + 4, call, sizeof call) == 0;
+        assert_true(rec->len >= RECORD_MARK_SIZE);
+        uint32_t mark = (uint32_t)rec->data[0] << 24 | (uint32_t)rec->data[1] << 16 | (uint32_t)rec->data[2] << 8 |
+                        rec->data[3];
+        assert_int_equal(mark, RECORD_LAST | (rec->len - RECORD_MARK_SIZE));
+        return (struct slice){rec->data + RECORD_MARK_SIZE, rec->len - RECORD_MARK_SIZE};
 }
 
 static void on_send(void *conn, const struct iovec *iov, int n)
@@ -146,12 +148,43 @@ static void on_send(void *conn, const struct iovec *iov, int n)
                 rec->len += (uint32_t)iov[k].iov_len;
         }
         pthread_mutex_lock(&c->lock);
-        struct client_record **at = is_callback(rec) ? &c->callbacks : &c->records;
+        bool reply = rpc_direction(record_body(rec)) == (int)RPC_REPLY;
+        struct client_record **at = reply ? &c->records : &c->callbacks;
         while (*at)
                 at = &(*at)->next;
         *at = rec;
         pthread_cond_broadcast(&c->arrived);
         pthread_mutex_unlock(&c->lock);
+}
+
+static bool on_resume(void *conn, struct parked_call *p)
+{
+        struct client *c = conn;
+        pthread_mutex_lock(&c->lock);
+        assert_true(c->n_resumed < CLIENT_RESUMED_MAX);
+        c->resumed[c->n_resumed++] = p;
+        pthread_cond_broadcast(&c->arrived);
+        pthread_mutex_unlock(&c->lock);
+        return true;
+}
+
+static struct parked_call *take_resumed(struct client *c)
+{
+        pthread_mutex_lock(&c->lock);
+        struct parked_call *p = c->n_resumed > 0 ? c->resumed[0] : NULL;
+        if (p)
+                memmove(c->resumed, c->resumed + 1, --c->n_resumed * sizeof c->resumed[0]);
+        pthread_mutex_unlock(&c->lock);
+        return p;
+}
+
+void client_run_resumed(struct client *c)
+{
+        struct parked_call *p;
+        while ((p = take_resumed(c)) != NULL) {
+                _cleanup_arena_ struct arena arena = ARENA_INIT(ARENA_MAX);
+                session_resume(p, &arena);
+        }
 }
 
 struct client *client_open_subdir(struct harness *h, const char *subdir, bool trusted)
@@ -169,6 +202,7 @@ struct client *client_open_subdir(struct harness *h, const char *subdir, bool tr
                                               .trusted = trusted,
                                               .op_version = 100000,
                                               .send = on_send,
+                                              .resume = on_resume,
                                               .conn = c};
         assert_int_equal(session_open(h->brick, &config, &c->session), 0);
         return c;
@@ -179,17 +213,20 @@ struct client *client_open(struct harness *h)
         return client_open_subdir(h, NULL, false);
 }
 
-static void records_free(struct client_record *rec)
+static void records_free(struct client_record *r)
 {
-        while (rec) {
-                struct client_record *next = rec->next;
-                free(rec);
-                rec = next;
+        while (r) {
+                struct client_record *next = r->next;
+                free(r);
+                r = next;
         }
 }
 
 struct client *client_close(struct client *c)
 {
+        struct parked_call *p;
+        while ((p = take_resumed(c)) != NULL)
+                session_forget(p);
         session_close(c->session);
         records_free(c->records);
         records_free(c->callbacks);
@@ -202,15 +239,6 @@ struct client *client_close(struct client *c)
 }
 
 /* ---- calls --------------------------------------------------------------------------------------------------------- */
-
-static struct slice record_body(const struct client_record *rec)
-{
-        assert_true(rec->len >= RECORD_MARK_SIZE);
-        uint32_t mark = (uint32_t)rec->data[0] << 24 | (uint32_t)rec->data[1] << 16 | (uint32_t)rec->data[2] << 8 |
-                        rec->data[3];
-        assert_int_equal(mark, RECORD_LAST | (rec->len - RECORD_MARK_SIZE));
-        return (struct slice){rec->data + RECORD_MARK_SIZE, rec->len - RECORD_MARK_SIZE};
-}
 
 static struct client_record *take_record(struct client *c, uint32_t xid)
 {
@@ -313,16 +341,65 @@ int client_wait(struct client *c, uint32_t xid, enum fop fop, void *rep)
         clock_gettime(CLOCK_REALTIME, &until);
         until.tv_sec += 5;
         struct client_record *rec;
+        int r = 0;
         pthread_mutex_lock(&c->lock);
-        while (!(rec = take_record(c, xid)) && pthread_cond_timedwait(&c->arrived, &c->lock, &until) == 0)
-                ;
+        while (!(rec = take_record(c, xid)) && r == 0) {
+                if (c->n_resumed == 0) {
+                        r = pthread_cond_timedwait(&c->arrived, &c->lock, &until);
+                        continue;
+                }
+                pthread_mutex_unlock(&c->lock);
+                client_run_resumed(c);
+                pthread_mutex_lock(&c->lock);
+        }
         pthread_mutex_unlock(&c->lock);
         if (!rec)
                 return CLIENT_PARKED;
         memset(rep, 0, fop_by_number(fop)->rep->size);
-        int r = decode_reply(c, rec, fop, rep);
+        r = decode_reply(c, rec, fop, rep);
         free(rec);
         return r;
+}
+
+bool client_take_answer(struct client *c, uint32_t *ret_xid, int *ret_error)
+{
+        pthread_mutex_lock(&c->lock);
+        struct client_record *rec = c->records;
+        if (rec)
+                c->records = rec->next;
+        pthread_mutex_unlock(&c->lock);
+        if (!rec)
+                return false;
+        struct rpc_reply reply;
+        assert_int_equal(rpc_reply_decode(record_body(rec), &reply), 0);
+        assert_int_equal(reply.status, RPC_SUCCESS);
+        struct xdr_reader r = xdr_reader_of(reply.results.data, reply.results.len);
+        int32_t op_ret = (int32_t)xdr_read_u32(&r), op_errno = (int32_t)xdr_read_u32(&r);
+        *ret_xid = reply.xid;
+        *ret_error = op_ret < 0 ? -op_errno : 0;
+        free(rec);
+        return true;
+}
+
+unsigned client_take_callbacks(struct client *c, uint32_t proc)
+{
+        unsigned n = 0;
+        pthread_mutex_lock(&c->lock);
+        for (struct client_record **at = &c->callbacks; *at;) {
+                struct client_record *rec = *at;
+                struct xdr_reader r = xdr_reader_of(record_body(rec).data, rec->len - RECORD_MARK_SIZE);
+                for (int k = 0; k < 5; k++) /* number, direction, version, program, version */
+                        (void)xdr_read_u32(&r);
+                if (xdr_read_u32(&r) != proc) {
+                        at = &rec->next;
+                        continue;
+                }
+                *at = rec->next;
+                free(rec);
+                n++;
+        }
+        pthread_mutex_unlock(&c->lock);
+        return n;
 }
 
 struct dict client_dict(struct client *c, const char *key, uint64_t value)

@@ -47,6 +47,8 @@ void harness_next_tick(void);
 /* A gfid nobody used. */
 struct gfid harness_gfid(struct harness *h);
 
+#define CLIENT_RESUMED_MAX 64
+
 struct client {
         struct harness *h;
         struct session *session;
@@ -58,6 +60,8 @@ struct client {
         pthread_cond_t arrived;
         struct client_record *records;   /* answers, oldest first */
         struct client_record *callbacks; /* calls from the brick, oldest first */
+        struct parked_call *resumed[CLIENT_RESUMED_MAX]; /* waited for locks and may go on: oldest first */
+        unsigned n_resumed;
 };
 
 struct client *client_open(struct harness *h);
@@ -76,6 +80,12 @@ int client_wait(struct client *c, uint32_t xid, enum fop fop, void *rep);
 /* The oldest call from the brick that was not taken yet: its procedure, with the arguments in MSG; 0 = there is none. */
 uint32_t client_take_callback(struct client *c, const struct msg_desc *desc, void *msg);
 uint32_t client_last_xid(const struct client *c);
+/* Serves the calls that were parked and may go on; client_wait() does so as well. */
+void client_run_resumed(struct client *c);
+/* Takes the oldest answer nobody has taken: its number, and 0 or -op_errno. False: there is none. */
+bool client_take_answer(struct client *c, uint32_t *ret_xid, int *ret_error);
+/* How many callbacks with that procedure number came since the last call. */
+unsigned client_take_callbacks(struct client *c, uint32_t proc);
 #define CALL(c, NAME, req, rep) client_call((c), FOP_##NAME, (req), (rep))
 
 /* A dict of one string-keyed number (UINT), empty when KEY is NULL; more with dict_add_…(&d, &c->arena, …). */

@@ -152,6 +152,19 @@ def test_announced_lengths(p):
                     c.wait_closed()
 
 
+def test_first_bytes(p):
+    """Every first byte, also that of TLS, where nobody has TLS on: none does harm, TLS is turned away."""
+    rng = random.Random(22)
+    with field(p, "first-bytes") as f:
+        with f.attack("first bytes"):
+            for first in list(range(256)) + [0x16] * 200:
+                c = p.client()
+                push(c, bytes([first]) + rng.randbytes(rng.randrange(300)))
+                if first == 0x16:
+                    c.wait_closed()
+                c.close()
+
+
 def test_endless_fragments(p):
     """A record without an end is given up at its limit, in bytes or in fragments."""
     with field(p, "endless") as f:
@@ -384,6 +397,21 @@ def test_damaged_handshakes(p):
                 ret, errno, d = p.client().setvolume(dict(values, **{key: value}))
                 assert ret == -1 and errno in (ENOENT, EINVAL) and d["ERROR"], (key, value, ret, errno)
             assert p.client().setvolume(values)[0] == 0
+
+
+def test_refused_handshakes(p):
+    """A connection that got no brick keeps nothing of what it asked for."""
+    with field(p, "refused") as f:
+        values = {"remote-subvolume": f.brick.path, "process-uuid": "u", "fops-version": FOP}
+        before, keep = settled_rss(p), []
+        for _ in range(300):
+            keep.append(p.client())
+            ret, errno, d = keep[-1].setvolume(dict(values, **{"subdir-mount": "/a" * 30000}))
+            assert (ret, errno) == (-1, ENOENT), (ret, errno, d)
+        each = (p.rss() - before) // len(keep)
+        assert SANITIZED or each < 16 << 10, each
+        for c in keep:
+            c.close()
 
 
 def tree(directory):
@@ -647,10 +675,11 @@ def test_broken_brick_at_start():
             assert r.returncode == 1 and brick.path in r.stderr and words in r.stderr, (r.returncode, r.stderr)
 
 
-SHARED = [test_announced_lengths, test_endless_fragments, test_unfinished_records, test_memory_is_given_back,
+SHARED = [test_announced_lengths, test_first_bytes, test_endless_fragments, test_unfinished_records,
+          test_memory_is_given_back,
           test_trickle, test_records_before_the_handshake, test_damaged_records, test_never_reads,
           test_unknown_programs, test_rpc_credentials, test_wrong_credentials, test_damaged_handshakes,
-          test_fops_before_the_handshake, test_damaged_fops, test_names, test_attribute_names,
+          test_refused_handshakes, test_fops_before_the_handshake, test_damaged_fops, test_names, test_attribute_names,
           test_lengths_of_32_bits, test_lengths_of_64_bits, test_broken_bricks]
 
 sys.exit(main([test_broken_brick_at_start], SHARED))

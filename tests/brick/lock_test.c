@@ -162,7 +162,7 @@ static void model_posix_rescan(struct model *m)
 struct world {
         struct lock_set set;
         struct lock_client clients[CLIENTS];
-        atomic_uint totals[CLIENTS];
+        struct lock_totals totals[CLIENTS];
         struct model model;
         int answered[SLOTS * 64];
         int next_id;
@@ -191,7 +191,7 @@ static struct world *world_new(void)
         w->events = (struct lock_events){.answer = world_answer, .contended = world_contended, .arg = w};
         w->next_id = 1;
         for (int c = 0; c < CLIENTS; c++)
-                w->clients[c].total = &w->totals[c];
+                w->clients[c].totals = &w->totals[c];
         return w;
 }
 
@@ -344,8 +344,13 @@ static void check_counts(struct world *w)
                  posix_granted = posix - count[LOCK_POSIX][0];
         for (int c = 0; c < CLIENTS; c++) {
                 assert_int_equal(w->clients[c].waiting, waiting[c]);
-                assert_int_equal(w->clients[c].waiting + w->clients[c].granted, w->totals[c]);
-                sum += w->totals[c] - totals[c];
+                uint32_t all = w->clients[c].waiting;
+                assert_int_equal(w->clients[c].waiting, w->totals[c].waiting);
+                for (int k = 0; k < LOCK_KIND_MAX; k++) {
+                        assert_int_equal(w->clients[c].granted[k], w->totals[c].granted[k]);
+                        all += w->clients[c].granted[k];
+                }
+                sum += all - totals[c];
         }
         assert_int_equal(sum, posix_granted);
 }
@@ -541,6 +546,25 @@ static void test_posix_upgrade_does_not_deadlock(void **state)
         world_free(w);
 }
 
+/* Queueing lets another request go, which turns the write lock in the way into a read lock. */
+static void test_posix_queued_and_granted_at_once(void **state)
+{
+        struct world *w = world_new();
+        struct slot a = {.kind = LOCK_POSIX, .client = 0, .type = LOCK_TYPE_WRITE, .start = 10, .end = 19};
+        struct slot b = {.kind = LOCK_POSIX, .client = 1, .type = LOCK_TYPE_READ, .start = 0, .end = 19};
+        assert_int_equal(acquire(w, a, true), 0);
+        assert_int_equal(acquire(w, b, true), LOCK_WAITS); /* id 2 */
+        b.type = LOCK_TYPE_WRITE;
+        b.end = 9;
+        assert_int_equal(acquire(w, b, true), 0);
+        a.type = LOCK_TYPE_READ;
+        a.start = 0;
+        assert_int_equal(acquire(w, a, true), LOCK_WAITS); /* id 4 */
+        assert_int_equal(w->answered[2], 1000);
+        assert_int_equal(w->answered[4], 1000);
+        world_free(w);
+}
+
 static void test_posix_descriptor_gone(void **state)
 {
         struct world *w = world_new();
@@ -587,6 +611,7 @@ int main(void)
                 cmocka_unit_test(test_waiters_are_not_overtaken),
                 cmocka_unit_test(test_entry_type_counts_only_on_unlock),
                 cmocka_unit_test(test_posix_upgrade_does_not_deadlock),
+                cmocka_unit_test(test_posix_queued_and_granted_at_once),
                 cmocka_unit_test(test_posix_descriptor_gone),
                 cmocka_unit_test(test_posix_split_and_conflict),
                 cmocka_unit_test(test_random_against_model),

@@ -147,7 +147,7 @@ static void calm_down(struct world *w)
 static void inspect(struct sim_server *s)
 {
         sim_server_stop(s);
-        assert_int_equal(check_brick(sim_disk_ops(s->disk), SIM_SERVER_PATH, 0), 0);
+        assert_int_equal(check_brick(sim_disk_ops(s->disk), SIM_SERVER_PATH, CHECK_PENDING), 0);
         sim_server_start(s);
 }
 

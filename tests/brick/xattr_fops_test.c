@@ -169,7 +169,7 @@ static void names_with_a_meaning(void **state)
         assert_int_equal(set(f, "nonsense", "x"), -ENOTSUP);
         assert_int_equal(set(f, "glusterfs.whatever", "x"), -ENOTSUP);
         assert_int_equal(fset(f, fd, "trusted.gfid", "0123456789abcdef", 16), 0);
-        assert_int_equal(fset(f, fd, "trusted.glusterfs.lockinfo", "x", 1), -ENOTSUP);
+        assert_int_equal(fset(f, fd, "trusted.glusterfs.lockinfo", "x", 1), -EINVAL);
 
         assert_int_equal(set(f, "security.selinux", "label"), 0); /* observed */
         assert_int_equal(on_disk("f", "trusted.glusterfs.selinux", gfid, 16), 5);
@@ -416,7 +416,9 @@ static void path_names(void **state)
         assert_text(f, "trusted.glusterfs.node-uuid", "01020304-0000-0000-0000-000000000000");
 
         assert_text(w, "glusterfs.gfidtopath", "/u/w");
-        assert_text(f, "glusterfs.gfidtopath", "/u/w/f");
+        struct dict d;
+        assert_int_equal(get(f, "glusterfs.gfidtopath", &d), 0);
+        assert_value(&d, "glusterfs.gfidtopath", "/u/w/f", 6); /* without a NUL (observed) */
         assert_text(f, "glusterfs.gfid2path", "/u/w/f");
         assert_text(w, "glusterfs.ancestry.path", "/u/w");
         assert_text(GFID_ROOT, "glusterfs.ancestry.path", "/");
@@ -424,7 +426,6 @@ static void path_names(void **state)
 
         struct link_fop_rep link;
         assert_int_equal(CALL(&fx, LINK, link, &link, .oldgfid = f, .newgfid = u, .newbname = STR("second")), 0);
-        struct dict d;
         struct str paths;
         assert_int_equal(get(f, "glusterfs.gfidtopath", &d), 0);
         assert_int_equal(dict_get_str(&d, &fx.arena, "glusterfs.gfidtopath", &paths), 0);
@@ -438,6 +439,11 @@ static void real_file_name(void **state)
         assert_text(d, "glusterfs.get_real_filename:readme.txt", "ReadMe.TXT");
         assert_int_equal(get_result(d, "glusterfs.get_real_filename:other"), -ENODATA);
         assert_int_equal(get_result(f, "glusterfs.get_real_filename:x"), -ENOTDIR);
+        char name[256] = "", asked[512] = "glusterfs.get_real_filename:";
+        memset(name, 'n', 255);
+        fixture_file(&fx, d, name, 0644);
+        memset(asked + strlen(asked), 'N', 255);
+        assert_text(d, asked, name);
         struct dict dict;
         assert_int_equal(fget(d, fixture_dirfd(&fx, d), "glusterfs.get_real_filename:README.txt", &dict), 0);
         assert_true(dict_has(&dict, "glusterfs.get_real_filename:README.txt"));
@@ -460,10 +466,14 @@ static void other_virtual_names(void **state)
         assert_int_equal(fget(f, fd, "trusted.glusterfs.lockinfo", &d), 0); /* observed */
         assert_int_equal(d.count, 0);
         static const char *const none[] = {
-                "trusted.glusterfs.get-signature", "trusted.limit.list",           "trusted.glusterfs.list-node-uuids",
+                "trusted.glusterfs.get-signature", "trusted.bit-rot.version",      "trusted.glusterfs.list-node-uuids",
         };
         for (size_t i = 0; i < ELEMENTSOF(none); i++)
                 assert_int_equal(get_result(f, none[i]), -ENODATA);
+        assert_text(f, "trusted.limit.list", "Quota is disabled please turn on");
+        char long_name[300] = "user.";
+        memset(long_name + 5, 'x', sizeof long_name - 6);
+        assert_int_equal(get_result(f, long_name), -ERANGE);
 }
 
 /* ---- keys ------------------------------------------------------------------------------------------------------ */
@@ -530,6 +540,59 @@ static int look_up(struct gfid parent, const char *name)
 {
         struct lookup_fop_rep rep;
         return CALL(&fx, LOOKUP, lookup, &rep, .pargfid = parent, .bname = str_of(name));
+}
+
+static int stat_with_keys(struct gfid g)
+{
+        struct stat_fop_rep rep;
+        return CALL(&fx, STAT, stat, &rep, .gfid = g);
+}
+
+/* What quota, pgfid and bitrot noted is for their layers: LOOKUP does not show it, STAT does (observed). */
+static void records_of_layers(void **state)
+{
+        (void)state;
+        struct gfid f = fixture_file(&fx, GFID_ROOT, "f", 0644);
+        static const char *const names[] = {"trusted.glusterfs.quota.dirty", "trusted.bit-rot.version",
+                                            "trusted.pgfid.00000000-0000-0000-0000-000000000001"};
+        for (size_t k = 0; k < ELEMENTSOF(names); k++)
+                fixture_put(&fx, "f", names[k], "1", 1);
+        ask("trusted.*");
+        ask(names[0]);
+        assert_int_equal(look_up(GFID_ROOT, "f"), 0);
+        assert_true(dict_has(&fx.reply, "trusted.gfid"));
+        for (size_t k = 0; k < ELEMENTSOF(names); k++)
+                assert_false(dict_has(&fx.reply, names[k]));
+        ask("trusted.*");
+        assert_int_equal(stat_with_keys(f), 0);
+        for (size_t k = 0; k < ELEMENTSOF(names); k++)
+                assert_true(dict_has(&fx.reply, names[k]));
+        struct dict d;
+        assert_int_equal(get(f, "", &d), 0);
+        for (size_t k = 0; k < ELEMENTSOF(names); k++)
+                assert_false(dict_has(&d, names[k]));
+        assert_int_equal(get_result(f, names[0]), 0);
+}
+
+static void keys_that_are_echoed(void **state)
+{
+        (void)state;
+        struct gfid f = fixture_file(&fx, GFID_ROOT, "f", 0644);
+        assert_int_equal(dict_add_uint(&fx.xdata, &fx.arena, "gf_request_link_count", 7), 0);
+        ask("trusted.glusterfs.cs.status");
+        assert_int_equal(stat_with_keys(f), 0);
+        assert_int_equal(reply_int(&fx, "gf_request_link_count"), 7);
+        assert_int_equal(reply_int(&fx, "trusted.glusterfs.cs.status"), 1);
+}
+
+/* XFS lists its own form of an ACL; who copies a listing must not write it. */
+static void xfs_acls_are_not_written(void **state)
+{
+        (void)state;
+        struct gfid f = fixture_file(&fx, GFID_ROOT, "f", 0644);
+        assert_int_equal(set(f, "trusted.SGI_ACL_FILE", "x"), 0);
+        assert_int_equal(get_result(f, "trusted.SGI_ACL_FILE"), -ENODATA);
+        assert_int_equal(removal(f, "trusted.SGI_ACL_FILE"), 0);
 }
 
 static void content_of_small_files(void **state)
@@ -730,7 +793,9 @@ int main(void)
                 WITH_BRICK(stored_times),        WITH_BRICK(acl_texts),
                 WITH_BRICK(backend_sync),        WITH_BRICK(removals),
                 WITH_BRICK(bulk_removal),        WITH_BRICK(lists_and_filters),
-                WITH_BRICK(path_names),          WITH_BRICK(real_file_name),
+                WITH_BRICK(path_names),          WITH_BRICK(records_of_layers),
+                WITH_BRICK(keys_that_are_echoed), WITH_BRICK(xfs_acls_are_not_written),
+                WITH_BRICK(real_file_name),
                 WITH_BRICK(other_virtual_names), WITH_BRICK(keys_of_a_request),
                 WITH_BRICK(listing_for_heal),    WITH_BRICK(content_of_small_files),        WITH_BRICK(adding),
                 WITH_BRICK(other_kinds),         WITH_BRICK(order_and_rights),

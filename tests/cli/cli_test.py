@@ -413,6 +413,68 @@ def test_options(node):
     assert "Option: cluster.lookup-optimize\nDefault Value: on\nDescription: " in node.ok("volume", "set", "help")
 
 
+def test_brick_restart(node):
+    """New processes for bricks: all are moved, ports are known, nothing is left behind."""
+    bricks = [node.brick(f"b{i}") for i in range(4)]
+    node.ok("volume", "create", "r3", "replica", "3", *bricks[:3], "force")
+    node.ok("volume", "create", "one", bricks[3])
+    assert node.mortar("brick", "restart", "all") == (0, "", "No bricks are served\n")
+    node.refused("brick restart: failed: not all of these are bricks of started volumes on this node\n", "brick", "restart", bricks[0])
+    node.refused("\nUsage:\nbrick restart <HOSTNAME:BRICK>...|all\n\n", "brick", "restart")
+    for v in ("r3", "one"):
+        node.ok("volume", "start", v)
+    before = node.online("r3") + node.online("one")
+    assert len({b["pid"] for b in before}) == 1
+    out = node.ok("brick", "restart", "all")
+    after = node.status("r3") + node.status("one")
+    assert all(b["online"] for b in after) and len({b["pid"] for b in after}) == 1 and after[0]["pid"] != before[0]["pid"]
+    assert out == "".join(f"brick restart: {b['name']}: success: pid {b['pid']}, port {b['port']}\n"
+                          for b in node.status("one") + node.status("r3"))
+    wait_for(lambda: pids(node) == [after[0]["pid"]], "the end of the old process")
+    assert wire.Connection().port(f"{node.root}/data/b0") == (0, 0, 0, after[0]["port"])
+    node.kill()
+    node.start()
+    assert node.online("r3") + node.online("one") == after
+    node.ok("brick", "restart", bricks[1])  # its process serves all of them
+    assert {b["pid"] for b in node.status("one")}.isdisjoint(b["pid"] for b in after)
+    node.ok("volume", "stop", "r3")
+    node.ok("volume", "stop", "one")
+    wait_for(lambda: not pids(node), "the end of the brick process")
+
+
+def test_brick_restart_fails(node):
+    """A new process that does not start, or refuses a brick: the old one goes on."""
+    program = f"{node.root}/mortar-brick"
+    shutil.copy(node.programs["brick"], program)
+    node.kill(signal.SIGTERM)
+    node.start("--brick-program", program)
+    node.ok("volume", "create", "gv0", node.brick("b0"), node.brick("refuse1"), node.brick("b2"))
+    node.ok("volume", "start", "gv0")
+    before = node.online("gv0")
+    os.unlink(program)
+    for text, why in ((None, "cannot be started: No such file or directory"), ("#!/bin/sh\nexit 1\n", "it ended at once, see ")):
+        if text:
+            with open(program, "w") as f:
+                f.write(text)
+            os.chmod(program, 0o755)
+        code, out, err = node.mortar("brick", "restart", "all")
+        assert (code, out) == (1, "") and err.startswith("brick restart: failed: the new brick process: ") and why in err, err
+        assert err.endswith("; the old one goes on\n") and node.status("gv0") == before
+    if node.programs["real"]:
+        return
+    shutil.copy(node.programs["brick"], program + ".new")
+    os.rename(program + ".new", program)
+    with open(f"{node.root}/data/refuse1/refuse", "w") as f:
+        f.write(str(before[1]["pid"]))
+    code, out, err = node.mortar("brick", "restart", "all")
+    assert code == 1 and "refuse1: the new process does not serve it, it stays with the old one: this brick is refused" in err, err
+    after = node.status("gv0")
+    assert all(b["online"] for b in after) and after[1]["pid"] == before[1]["pid"]
+    os.unlink(f"{node.root}/data/refuse1/refuse")
+    node.ok("brick", "restart", "all")
+    assert all(b["online"] and b["pid"] not in [x["pid"] for x in after] for b in node.status("gv0"))
+
+
 def test_records(node):
     """A volume over several nodes without a pool: define, import on each, export."""
     local, far = node.brick("b1"), "192.0.2.7:/bricks/b1"
@@ -578,6 +640,26 @@ def test_brick_process_dies(node):
         node_id = json.load(open(f"{node.root}/state/node.json"))["uuid"]
         assert text.count("type protocol/server") == 2 and f"option glusterd-uuid {node_id}\n" in text
     assert len(pids(node)) == 1
+
+
+def test_metrics(node):
+    """Text for Prometheus and JSON; a brick that is not served shows as such."""
+    node.ok("volume", "create", "gv0", node.brick("b1"), node.brick("b2"))
+    node.ok("volume", "start", "gv0")
+    node.online("gv0")
+    labels = [f'{{volume="gv0",brick="{node.root}/data/{b}"}}' for b in ("b1", "b2")]
+    node.refused("\nUsage:\nmetrics\n\n", "metrics", "gv0")
+    if node.programs["real"]:
+        lines = node.ok("metrics").splitlines()
+        for label in labels:
+            assert f"mortar_brick_up{label} 1" in lines and f"mortar_brick_requests_in_flight{label} 0" in lines, lines
+        assert "# TYPE mortar_brick_request_seconds histogram" in lines
+        bricks = node.json("metrics")["bricks"]
+        assert sorted(b["path"] for b in bricks) == [f"{node.root}/data/b1", f"{node.root}/data/b2"]
+    os.kill(node.status("gv0")[0]["pid"], signal.SIGKILL)
+    node.json("metrics")  # whatever it says at this moment
+    node.ok("volume", "stop", "gv0")
+    assert node.json("metrics")["bricks"] == []
 
 
 def test_died_while_away(node):
@@ -782,7 +864,7 @@ def test_settings(node):
     assert run("--config", file, "--check") == (0, "configuration OK\n", "")
     for words, text in ((("--bogus",), "unknown option --bogus"), (("--listen",), "--listen needs a value"),
                         (("--listen", "node1:24007"), "is no numeric address"), (("--brick-ports", "9-3"), "is no range of ports"),
-                        (("--bricks-per-process=x",), "is no number"), (("--log-level", "loud"), "is none of error"),
+                        (("--bricks-per-process=x",), "is no number up to"), (("--log-level", "loud"), "is none of error"),
                         (("--state-dir", "here"), "is no absolute path"), (("x",), "unexpected argument"),
                         (("--brick-program", "/nosuch"), "/nosuch: No such file"), (("--config", "/nosuch"), "/nosuch: No such")):
         code, out, err = run(*words, "--check") if words != ("--listen",) else run(*words)

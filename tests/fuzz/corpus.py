@@ -80,6 +80,42 @@ def add_message(corpus, record, program, procedure):
         corpus.add('dict_old', found)
 
 
+def add_brick_calls(corpus, count):
+    """Inputs of fuzz_brick.c: all recorded calls in a row and pairs of them, and every procedure after some objects exist."""
+    def block(choice, *more):
+        return bytes([choice, 0x10, 0] + list(more)).ljust(64, b'\0')
+    recorded = [block(0x80 | i) for i in range(count)]
+    corpus.add('brick', bytes(8) + b''.join(recorded))
+    for i in range(0, count, 8):
+        corpus.add('process', b''.join(recorded[i:i + 8]))
+    corpus.add('process', b''.join(recorded[:6]) + bytes([0x7f, 40]) + struct.pack('>I', 0x80000020) + bytes(58))
+    corpus.add('brick', bytes(8) + b''.join(recorded[::-1]))
+    # MKDIR, CREATE and MKNOD of names in the root with a gfid-req
+    objects = [block(4, 0, 2, 0, i, 4, 0x10 + i) for i in range(2)] + [block(23, 0, 2, 0, 0, 2 + i, 4, 0x20 + i) for i in range(2)]
+    for proc in range(57):
+        for first in range(4):
+            corpus.add('brick', bytes(8) + b''.join(objects) + block(proc, first) + block(proc, first, first, 1, 2) * 2)
+
+
+def add_texts(corpus, data):
+    for n, texts in enumerate((
+            [struct.pack('<I', 2) + b''.join(struct.pack('<HHI', tag, 4, 1001 if tag == 2 else 0xffffffff)
+                                             for tag in (1, 2, 4, 16, 32))],
+            [b'u::rw-,u:1001:r--,g::r--,m::r--,o::r--', b'user::rwx,group::r-x,other::---'],
+            [b'vol', b'/vol', b'vol.tcp', b'vol.host.srv-a', b'shd/vol', b'/snaps/s/vol', b'gluster/quotad'],
+            [b'10.0.0.*,192.168.1.0/24,host\n10.0.0.7:1000', b'/a(10.0.0.1|host*),/b(*)\n[fe80::1]:5', b'*\nunix'],
+            [b'[::1]:24007', b'127.0.0.1:5', b'*:24007', b'unix:/run/x'])):
+        for t in texts:
+            corpus.add('text', bytes([n]) + t)
+    for path in glob.glob(os.path.join(data, 'volfile', 'layouts', '*', 'brick-0.vol')):
+        with open(path, 'rb') as f:
+            corpus.add('control', b'\1' + f.read())
+    spec = struct.pack('>II', 0, 3) + b'vol\0' + struct.pack('>I', 0)
+    corpus.add('serve', bytes([1, len(spec) // 4]) + spec)
+    brick = struct.pack('>I', 6) + b'/srv/a\0\0'
+    corpus.add('serve', bytes([5, len(brick) // 4]) + brick + bytes([0, 0]))
+
+
 def main(data, top, stamp):
     corpus = Corpus(top)
     with open(os.path.join(data, 'wire', 'README.md'), encoding='utf-8') as f:
@@ -90,6 +126,8 @@ def main(data, top, stamp):
         program, procedure = map(int, re.search(r'program (\d+) version \d+ procedure (\d+)', text).groups())
         add_record(corpus, record)
         add_message(corpus, record, program, procedure)
+    add_texts(corpus, data)
+    add_brick_calls(corpus, len(glob.glob(os.path.join(data, 'wire', '*-call.bin'))))
     for path in glob.glob(os.path.join(data, 'fuzz', '*', '*')):
         with open(path, 'rb') as f:
             corpus.add(os.path.basename(os.path.dirname(path)), f.read())

@@ -26,11 +26,12 @@ load_runs() {
         for i in $(seq $LOADS); do kill -0 "${LOAD_PID[$i]}" 2>/dev/null || { cat "$W/$VOLUME-load$i/out"; return 1; }; done
 }
 load_start() {
-        local i
+        local i TRAITS=
+        case $LAYOUT in disp) TRAITS="fsync no-unlinked plain" ;; esac
         for i in $(seq $LOADS); do
                 mkdir -p "$W/$VOLUME-load$i" "$1/load$i"
                 echo normal >"$W/$VOLUME-load$i/phase"
-                python3 "$T/load.py" run "$1/load$i" "$W/$VOLUME-load$i" "$i" >"$W/$VOLUME-load$i/out" 2>&1 &
+                python3 "$T/load.py" run "$1/load$i" "$W/$VOLUME-load$i" "$i" ${TRAITS:-} >"$W/$VOLUME-load$i/out" 2>&1 &
                 LOAD_PID[$i]=$!
         done
 }
@@ -65,14 +66,7 @@ load_stop() {
 }
 
 brick_paths() { for n in $(seq "$BRICKS"); do brick_path "$n"; done; }
-nothing_pending() {
-        local b
-        for b in $(brick_paths); do
-                [ -z "$(find "$b/.glusterfs/indices/xattrop" "$b/.glusterfs/indices/dirty" -mindepth 1 -not -name 'xattrop-*' -not -name 'dirty-*' 2>/dev/null | head -1)" ] || return 1
-        done
-}
-
-anonymous_empty() { [ -z "$(for b in $(brick_paths); do find "$b"/.glusterfs-anonymous-inode-* -mindepth 1 2>/dev/null | head -1; done)" ]; }
+nothing_pending() { python3 "$T/replicas.py" wait "$1" $(brick_paths); }
 
 # away HOW N -- node N's brick is killed or cut off, and back after some calls
 away() {
@@ -97,14 +91,12 @@ event() {
 settle() {
         load_pause || { fail "$1: the load does not pause"; return; }
         local begin=$SECONDS
-        if until_true 90 nothing_pending; then
+        case $LAYOUT in disp) shd_stop && shd_start ;; esac
+        if nothing_pending 90; then
                 pass "$1: the indices are empty after $((SECONDS - begin)) s"
         else
                 fail "$1: the indices are not empty after 90 s"
-                for b in $(brick_paths); do find "$b/.glusterfs/indices" -mindepth 2 | head -5; done
         fi
-        until_true 40 anonymous_empty || echo "# anonymous: $(for b in $(brick_paths); do find "$b"/.glusterfs-anonymous-inode-* -mindepth 1 2>/dev/null | wc -l; done | xargs)"
-        echo "# $((SECONDS - begin)) s"
         check "$1: the bricks agree" python3 "$T/replicas.py" "$(layout_type "$LAYOUT")" $(brick_paths)
 }
 
@@ -125,11 +117,13 @@ read_degraded() {
 }
 
 heal_test() {
-        local layout kinds events name e
+        local layout kinds events name e heal_timeout
         IFS=: read -r layout kinds events <<<"$1"
         kinds=${kinds:-ours} events=${events:-k1-k2-k3}
         name="$layout on ${kinds//-/ }"
-        volume_make "h$((++volumes))" "$layout" cluster.heal-timeout=5 network.ping-timeout=5 || { fail "$name: making it"; return; }
+        # The shortest that stock allows is 5 s for replicate and 60 s for disperse, so there it is told by a restart that there is work.
+        case $layout in disp) heal_timeout= ;; *) heal_timeout=cluster.heal-timeout=5 ;; esac
+        volume_make "h$((++volumes))" "$layout" $heal_timeout network.ping-timeout=5 || { fail "$name: making it"; return; }
         MNT=$W/mnt-$VOLUME
         volume_start ${kinds//-/ } && volume_mount "$MNT" --acl || { fail "$name: start and mount"; return; }
         shd_start
@@ -142,10 +136,10 @@ heal_test() {
                 load_resume && load_phase normal || { fail "$name: $e: the load does not go on"; break; }
         done
         if load_stop; then pass "$name: the load saw no error and reads back what it wrote"; else fail "$name: the load"; fi
+        settle_closed "$name" # before the mount goes: a stock client does not finish its delayed changes when it is unmounted
         umount "$MNT" || fail "$name: umount"
-        settle_closed "$name"
         shd_stop
-        read_degraded "$name"
+        [ -n "${HEALED_ONLY:-}" ] || read_degraded "$name"
         volume_stop
         for n in $(seq "$BRICKS"); do
                 [ "${NODE_KIND[$n]}" = stock ] || check "$name: brick $n keeps the invariants" python3 "$T/brick_check.py" "$(brick_path "$n")"
@@ -153,7 +147,7 @@ heal_test() {
         [ -z "${KEEP_LOGS:-}" ] || cp -r "$W"/*"$VOLUME"*.log "$W/$VOLUME"-load* "$KEEP_LOGS/"
 }
 settle_closed() {
-        if until_true 60 nothing_pending; then pass "$1: nothing is pending at the end"; else fail "$1: something is pending at the end"; fi
+        if nothing_pending 60; then pass "$1: nothing is pending at the end"; else fail "$1: something is pending at the end"; fi
         check "$1: the bricks agree at the end" python3 "$T/replicas.py" "$(layout_type "$LAYOUT")" $(brick_paths)
 }
 

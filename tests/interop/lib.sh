@@ -43,6 +43,7 @@ until_true() {
         done
 }
 
+ulimit -c 0 # stock daemons may crash: no core files in the tree
 ip link set lo up
 mount -t tmpfs tmpfs /run
 mkdir -p /var/lib/glusterd /var/log/glusterfs /run/gluster
@@ -90,11 +91,11 @@ stop_stock() {
         until_true 10 eval '! pgrep -x glusterfsd'
 }
 
-# volume SERVER NAME BRICK… -- makes and starts a volume of bricks below $W on SERVER (ours|stock)
+# volume SERVER NAME [WORD…] BRICK… -- makes and starts a volume of bricks below $W on SERVER (ours|stock); a brick has a slash
 volume() {
         local server=$1 name=$2 b words=()
         shift 2
-        for b in "$@"; do words+=("$HOST:$W/$b"); done
+        for b in "$@"; do case $b in */*) words+=("$HOST:$W/$b") ;; *) words+=("$b") ;; esac; done
         $server volume create "$name" "${words[@]}" force >/dev/null && $server volume start "$name" >/dev/null
 }
 

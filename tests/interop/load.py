@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A load that knows what it wrote.
 
-    load.py run DIRECTORY CONTROL SEED      works in DIRECTORY until CONTROL/stop exists
+    load.py run DIRECTORY CONTROL SEED [TRAIT]…     works in DIRECTORY until CONTROL/stop exists
     load.py verify DIRECTORY MODEL          compares DIRECTORY with what a run left behind
 
 A run makes, changes, renames, links and removes files, directories and attributes at random and checks what it reads back
@@ -15,6 +15,9 @@ stock bricks (tried; docs/formats/heal.md):
   - removing two names of one file: the daemon moves the first away to the anonymous directory and leaves the second behind
   - rmdir of a directory that is not empty: 0 when the stale brick has it empty
   - going on with files opened while a brick was down when the next one goes down
+On a disperse volume the stock client shows a size that is up to a second old after LINK, RENAME, SETATTR and look-up, on stock
+bricks too: with `fsync` every change of a size is followed by one. Stock bricks of such a volume cannot read files that are open
+but have no name: `no-unlinked` closes them before. `plain`: no hard links, no renaming of directories.
 """
 import hashlib, json, os, random, stat, sys, time, traceback
 
@@ -38,7 +41,8 @@ class File:
 
 
 class Run:
-    def __init__(self, root, seed):
+    def __init__(self, root, seed, traits):
+        self.traits = traits
         self.r = random.Random(seed)
         self.root = root
         self.files = {}      # name -> File
@@ -94,6 +98,8 @@ class Run:
         if data and at > len(f.data):
             f.data.extend(bytes(at - len(f.data)))
         f.data[at:at + len(data)] = data
+        if 'fsync' in self.traits:
+            os.fsync(fd)
 
     def overwrite(self, append=False):
         name = self.some_file()
@@ -108,7 +114,7 @@ class Run:
             f.data.extend(data)
         else:
             self.write_to(fd, f, at, data)
-        if self.r.random() < 0.1:
+        if self.r.random() < 0.1 or 'fsync' in self.traits:
             os.fsync(fd)
         os.close(fd)
 
@@ -133,7 +139,11 @@ class Run:
         if name:
             f = self.files[name]
             n = self.r.randrange(min(SIZE_MAX, len(f.data) * 2) + 1)
-            os.truncate(self.path(name), n)
+            fd = os.open(self.path(name), os.O_WRONLY)
+            os.ftruncate(fd, n) if self.r.random() < 0.5 else os.truncate(self.path(name), n)
+            if 'fsync' in self.traits:
+                os.fsync(fd)
+            os.close(fd)
             del f.data[n:]
             f.data.extend(bytes(n - len(f.data)))
 
@@ -142,6 +152,11 @@ class Run:
         if name:
             with open(self.path(name), 'rb') as got:
                 self.check(name, got.read(), bytes(self.files[name].data))
+
+    def last_name_goes(self, f):
+        for o in [o for o in self.open if o[1] is f and len(f.names) == 1 and 'no-unlinked' in self.traits]:
+            os.close(o[0])
+            self.open.remove(o)
 
     def may_lose_name(self, f):
         return self.phase == 'normal' or not (f.linked and f.removed)
@@ -157,6 +172,8 @@ class Run:
         to = self.some_file() if self.r.random() < 0.3 else self.new_name()
         if to in self.files and not self.may_replace(self.files[to]):
             return
+        if to in self.files and self.files[to] is not f:
+            self.last_name_goes(self.files[to])
         self.note(name, to)
         os.rename(self.path(name), self.path(to))
         old = self.files.get(to)
@@ -184,6 +201,7 @@ class Run:
         name = self.some_file()
         if name and self.may_lose_name(self.files[name]):
             self.note(name)
+            self.last_name_goes(self.files[name])
             os.unlink(self.path(name))
             f = self.files.pop(name)
             f.names.discard(name)
@@ -275,7 +293,7 @@ class Run:
                  unlink_symlink=2, mkdir=3, rmdir=2, rename_dir=1, attributes=8, list=3)
 
     def one(self):
-        names, weights = zip(*self.CALLS.items())
+        names, weights = zip(*[c for c in self.CALLS.items() if not ('plain' in self.traits and c[0] in ('link', 'rename_dir'))])
         self.what = self.r.choices(names, weights)[0]
         if len(self.files) > NAMES_MAX:
             self.what = 'unlink'
@@ -333,8 +351,8 @@ def put(path, text):
     os.rename(path + '.new', path)
 
 
-def run(root, control, seed):
-    load, ops, worst = Run(root, seed), 0, 0.0
+def run(root, control, seed, *traits):
+    load, ops, worst = Run(root, seed, traits), 0, 0.0
     load.trace = open(os.path.join(control, 'trace'), 'w', buffering=1)
     has = lambda n: os.path.exists(os.path.join(control, n))
     while not has('stop'):
@@ -363,7 +381,7 @@ def run(root, control, seed):
 def main():
     if sys.argv[1] == 'verify':
         sys.exit(bool(compare(sys.argv[2], json.load(open(sys.argv[3])))))
-    load_args = sys.argv[2], sys.argv[3], int(sys.argv[4])
+    load_args = sys.argv[2], sys.argv[3], int(sys.argv[4]), *sys.argv[5:]
     try:
         bad = run(*load_args)
     except Exception:

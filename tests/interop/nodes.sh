@@ -168,5 +168,5 @@ shd_start() {
 }
 shd_stop() {
         kill "${SHD_PID[@]}" 2>/dev/null
-        wait "${SHD_PID[@]}" 2>/dev/null
+        wait "${SHD_PID[@]}" 2>/dev/null || :
 }

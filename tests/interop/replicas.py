@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Whether the bricks of every set agree, looked at directly, at rest: replicas.py replicate|arbiter|disperse BRICK…
+`replicas.py wait SECONDS BRICK…` waits until the index names no work and what a healer moved away is gone.
 
 Three bricks are a set. Compared for every name: type, mode, owner, gfid, link count, device or target, size, content, extended
 attributes. What belongs to one brick is left out: trusted.afr.* and trusted.ec.dirty must be zero instead, the index of pending
-work must be empty. Times and gfid2path (brick_check.py) are left out. An arbiter's files have no content; fragments of a disperse set have the same length, version and size.
+work must be empty. Times and gfid2path (brick_check.py) are left out. An arbiter's files have no content; fragments of a disperse set have the same length, version and size
+(a counter that is absent is zero). Changed names kept for a directory that is gone wait for the daemon's next work: not counted.
 """
-import hashlib, os, stat, sys
+import hashlib, os, stat, sys, time
 
 ANONYMOUS = '.glusterfs-anonymous-inode-'
 
@@ -58,9 +60,13 @@ def pending(brick):
             pass
     try:
         changes = f'{brick}/.glusterfs/indices/entry-changes'
-        names += [f'entry-changes/{n}' for n in os.listdir(changes) if not n.startswith('entry-changes-')]
+        names += [f'entry-changes/{n}/{c}' for n in os.listdir(changes) if not n.startswith('entry-changes-')
+                  and os.path.lexists(f'{brick}/.glusterfs/{n[:2]}/{n[2:4]}/{n}') for c in os.listdir(f'{changes}/{n}')]
     except FileNotFoundError:
         pass
+    for d in os.listdir(brick):
+        if d.startswith(ANONYMOUS):
+            names += [f'{d}/{n}' for n in os.listdir(f'{brick}/{d}')]
     return names
 
 
@@ -68,14 +74,11 @@ def tree(brick, layout, is_arbiter, problems):
     out = {'.': describe(brick, layout, is_arbiter, problems)}
     for d, dirs, files in os.walk(brick):
         if d == brick:
-            for name in [n for n in dirs if n.startswith(ANONYMOUS)]:
-                dirs.remove(name)
-                problems += [f'{brick}/{name}: {n} is left there' for n in os.listdir(f'{brick}/{name}')]
-            dirs.remove('.glusterfs')
+            dirs[:] = [n for n in dirs if n != '.glusterfs' and not n.startswith(ANONYMOUS)]
         for name in dirs + files:
             path = os.path.join(d, name)
             out[os.path.relpath(path, brick)] = describe(path, layout, is_arbiter, problems)
-    problems += [f'{brick}: index entry {n}' for n in pending(brick)]
+    problems += [f'{brick}: pending {n}' for n in pending(brick)]
     return out
 
 
@@ -87,7 +90,8 @@ def compare(bricks, trees, problems):
             problems.append(f'{name}: not on {" ".join(lacking)}')
             continue
         for key in sorted(set().union(*versions)):
-            values = [v.get(key) for v in versions if key not in ('size', 'content') or key in v]
+            nothing = '0' * len(next(v[key] for v in versions if key in v)) if key.startswith('trusted.ec.') else None
+            values = [v.get(key, nothing) for v in versions if key not in ('size', 'content') or key in v]
             if any(v != values[0] for v in values):
                 problems.append(f'{name}: {key} differs: {" | ".join(str(v) for v in values)}')
 
@@ -106,5 +110,16 @@ def main():
     sys.exit(failed)
 
 
-if __name__ == '__main__':
-    main()
+def wait(seconds, bricks):
+    end = time.monotonic() + seconds
+    while names := [f'{b}: {n}' for b in bricks for n in pending(b)]:
+        if time.monotonic() > end:
+            print(f'{len(names)} pending:', *names[:8], sep='\n')
+            return True
+        time.sleep(0.2)
+    return False
+
+
+if sys.argv[1] == 'wait':
+    sys.exit(wait(int(sys.argv[2]), sys.argv[3:]))
+main()

@@ -1,7 +1,8 @@
 /* A brick process that serves nothing: only its control socket, for tests of supervision.
  *
- * A brick whose path contains "refuse" is refused while that directory holds a file "refuse"; attaching one whose path
- * contains "crash" ends the process. The volfile's text goes to BRICK/.attached, so tests see what was attached.
+ * A brick whose path contains "refuse" is refused while that directory holds a file "refuse", except by the process
+ * whose pid the file names; attaching one whose path contains "crash" ends the process. The volfile's text goes to
+ * BRICK/.attached, so tests see what was attached.
  */
 #include <fcntl.h>
 #include <jansson.h>
@@ -60,7 +61,11 @@ static bool refuses(const char *path)
 {
         char file[4200];
         (void)snprintf(file, sizeof file, "%s/refuse", path);
-        return strstr(path, "refuse") && access(file, F_OK) == 0;
+        _cleanup_close_ int fd = strstr(path, "refuse") ? open(file, O_RDONLY) : -1;
+        char pid[32] = "";
+        if (fd < 0 || read(fd, pid, sizeof pid - 1) < 0)
+                return false;
+        return strtol(pid, NULL, 10) != getpid();
 }
 
 static void attach(struct rpc_server_conn *c, uint32_t xid, const struct control_attach_req *req)

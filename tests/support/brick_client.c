@@ -11,6 +11,8 @@ static int send_all(int fd, const uint8_t *data, size_t len)
 {
         while (len > 0) {
                 ssize_t n = send(fd, data, len, MSG_NOSIGNAL);
+                if (n < 0 && errno == EINTR)
+                        continue;
                 if (n < 0)
                         return -errno;
                 data += n;
@@ -23,6 +25,8 @@ static int receive_all(int fd, uint8_t *data, size_t len)
 {
         while (len > 0) {
                 ssize_t n = recv(fd, data, len, 0);
+                if (n < 0 && errno == EINTR)
+                        continue;
                 if (n <= 0)
                         return n < 0 ? -errno : -ECONNRESET;
                 data += n;
