@@ -50,23 +50,31 @@ with_ports() {
         done
         sed "${script[@]}" "$1"
 }
+# The disperse client takes sizes in readdirp from one brick, also from one that waits for self-heal.
+mount_options() { if [ "$LAYOUT" = ec ]; then echo --use-readdirp=no; fi; }
 ours_up() { local k; for k in $(layout_bricks "$LAYOUT"); do serve_one "$k" || return 1; done; }
 ours_kill() { kill -9 "${PID[$1]}" && wait "${PID[$1]}" 2>/dev/null; unset "PID[$1]"; }
 ours_mount() {
         mkdir -p "$1"
         with_ports "$VOLS/$V/trusted-$V.tcp-fuse.vol" >"$W/$V-fuse.vol"
-        /usr/sbin/glusterfs --volfile="$W/$V-fuse.vol" --acl --log-file="$W/client-$V.log" "$1" &&
+        /usr/sbin/glusterfs --volfile="$W/$V-fuse.vol" --acl $(mount_options) --log-file="$W/client-$V.log" "$1" &&
                 until_true 20 mountpoint -q "$1" && until_true 20 stat "$1/."
 }
+# What a self-heal daemon cannot heal in a round, because the parent is not there yet, it tries again after 600 s, or when it
+# is started again.
 ours_heal() {
+        local round r=1 uuid
+        uuid=$(sed -n 's/^UUID=//p' /var/lib/glusterd/glusterd.info)
         with_ports "$VOLS/$V/$V-shd.vol" >"$W/$V-shd.vol"
-        sed -i "/type debug\/io-stats/i\\" "$W/$V-shd.vol"
-        /usr/sbin/glusterfs -N --volfile="$W/$V-shd.vol" --log-file="$W/shd-$V.log" --process-name glustershd --client-pid=-6 \
-                --xlator-option "*replicate*.node-uuid=$(sed -n 's/^UUID=//p' /var/lib/glusterd/glusterd.info)" &
-        SHD=$!
-        until_true 60 healed
-        local r=$?
-        kill $SHD && wait $SHD 2>/dev/null
+        for round in 1 2 3 4 5 6 7 8; do
+                /usr/sbin/glusterfs -N --volfile="$W/$V-shd.vol" --log-file="$W/shd-$V.log" --process-name glustershd --client-pid=-6 \
+                        --xlator-option "*replicate*.node-uuid=$uuid" &
+                SHD=$!
+                until_true 8 healed
+                r=$?
+                kill $SHD && wait $SHD 2>/dev/null
+                [ $r != 0 ] || break
+        done
         return $r
 }
 ours_down() {
@@ -81,8 +89,15 @@ stock_up() {
 }
 stock_pid() { pgrep -f -- "--brick-name $(brick "$1") "; }
 stock_kill() { local p; p=$(stock_pid "$1") && kill -9 "$p" && until_true 10 eval "! kill -0 $p"; }
-stock_mount() { mount_stock "$V" "$1" --acl; }
-stock_heal() { stock volume heal "$V" >/dev/null; until_true 60 healed; }
+stock_mount() { mount_stock "$V" "$1" --acl $(mount_options); }
+stock_heal() {
+        local round
+        for round in 1 2 3 4 5 6 7 8; do
+                stock volume heal "$V" >/dev/null
+                until_true 5 healed && return
+        done
+        return 1
+}
 stock_down() { stock volume stop "$V" force >/dev/null; }
 
 # ---- what is looked at -----------------------------------------------------------------------------------------------------
