@@ -373,7 +373,7 @@ static int remove_permitted(struct op *op, struct object *o, const char *name)
         return perm_check(op, o, PERM_WRITE);
 }
 
-/* An empty name: every attribute that the request's xdata names. */
+/* An empty name: every attribute that the request's xdata names. A healer sends an empty one to a copy without any. */
 static int remove_bulk(struct op *op, struct object *o, bool by_fd, const struct dict *names)
 {
         for (uint32_t i = 0; i < names->count; i++) {
@@ -399,7 +399,7 @@ static int removexattr_object(struct op *op, struct object *o, bool by_fd, const
                 r = attr_iatt(op, o, &before);
         if (r < 0)
                 return r;
-        bool bulk = name[0] == '\0' && xdata->count > 0;
+        bool bulk = name[0] == '\0' && !xdata->null;
         r = bulk ? remove_bulk(op, o, by_fd, xdata) : remove_one(op, o, name);
         return r < 0 ? r : changed_answer(op, o, &before);
 }

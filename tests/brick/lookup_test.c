@@ -44,6 +44,20 @@ static void lookup_of_the_root(void **state)
         client_close(c);
 }
 
+/* Disperse heals no extended attributes of what it looked up with an empty dictionary and was answered without one. */
+static void an_empty_dictionary_is_answered_with_one(void **state)
+{
+        struct client *c = client_open(*state);
+        struct lookup_fop_rep rep;
+        make_file(c, &root, "file");
+        assert_int_equal(lookup(c, NULL, &root, "file", (struct dict){0}, &rep), 0);
+        assert_false(rep.xdata.null);
+        assert_int_equal(rep.xdata.count, 0);
+        assert_int_equal(lookup(c, NULL, &root, "file", DICT_NULL, &rep), 0);
+        assert_true(rep.xdata.null);
+        client_close(c);
+}
+
 static void unknown_things(void **state)
 {
         struct harness *h = *state;
@@ -383,7 +397,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 TEST(lookup_of_the_root),
-                TEST(unknown_things),
+                TEST(an_empty_dictionary_is_answered_with_one), TEST(unknown_things),
                 TEST(an_absent_name_still_shows_the_parent),
                 TEST(impossible_names),
                 TEST(descriptors_must_be_known),

@@ -330,6 +330,8 @@ static void removals(void **state)
         assert_int_equal(removal(f, "trusted.bit-rot.version"), -EINVAL);
         assert_int_equal(removal(f, "nonsense"), -ENOTSUP);
         assert_int_equal(removal(f, ""), -ENOTSUP);
+        fx.xdata = (struct dict){0}; /* a list without names */
+        assert_int_equal(removal(f, ""), 0);
         struct fremovexattr_fop_rep rep;
         assert_int_equal(set(f, "user.a", "x"), 0);
         assert_int_equal(
