@@ -1,7 +1,8 @@
 /* Who may use a brick: the address module and the login module (spec: wire.md §5.5). Pure functions.
  *
  * An address list is "ENTRY,ENTRY…"; an entry is an address, a pattern (fnmatch), a network "10.0.0.0/8", or
- * "/DIR(ENTRY|ENTRY)", which decides about mounts of that sub-directory alone. Names in lists were replaced by
+ * "/DIR(ENTRY|ENTRY)", which decides about mounts of that sub-directory alone: in the list of who is allowed in place of
+ * the other entries, in the list of who is rejected beside them. Names in lists were replaced by
  * addresses when the brick was attached; a name that is still there matches only itself.
  */
 #include <arpa/inet.h>
@@ -64,12 +65,20 @@ static bool network_contains(const struct network *n, const char *peer)
         return rest == 0 || (bytes[n->bits / 8] & mask) == (n->bytes[n->bits / 8] & mask);
 }
 
+/* The same address, however it is written: "2001:DB8:0::1" is 2001:db8::1. */
+static bool same_address(const char *a, const char *b)
+{
+        uint8_t x[16], y[16];
+        unsigned offset;
+        return address_bytes(a, x, &offset) && address_bytes(b, y, &offset) && memcmp(x, y, sizeof x) == 0;
+}
+
 static bool entry_matches(const char *entry, const char *peer)
 {
         struct network n;
         if (network_parse(entry, &n))
                 return network_contains(&n, peer);
-        return fnmatch(entry, peer, 0) == 0;
+        return same_address(entry, peer) || fnmatch(entry, peer, 0) == 0;
 }
 
 /* ---- lists
@@ -136,30 +145,35 @@ static bool entry_split(char *entry, const char **ret_group)
         return true;
 }
 
-/* Plain entries are for every mount, unless the list has entries for this very sub-directory. */
-static bool list_matches(const char *list, const char *peer, const char *subdir)
+struct match {
+        bool plain;        /* an entry for every mount */
+        bool own, has_own; /* an entry for this very sub-directory; there is one, whether it matches or not */
+};
+
+static struct match list_match(const char *list, const char *peer, const char *subdir)
 {
-        bool plain = false, own = false, has_own = false;
+        struct match m = {0};
         char entry[ENTRY_MAX];
         const char *at = list, *group, *stop = list + strlen(list);
         while (next_piece(&at, stop, ',', entry)) {
                 if (!*entry)
                         continue;
                 if (!entry_split(entry, &group)) {
-                        plain |= entry_matches(entry, peer);
+                        m.plain |= entry_matches(entry, peer);
                 } else if (same_dir(entry, subdir ? subdir : "/")) {
-                        has_own = true;
-                        own |= group_matches(group, peer);
+                        m.has_own = true;
+                        m.own |= group_matches(group, peer);
                 }
         }
-        return has_own ? own : plain;
+        return m;
 }
 
 enum auth_verdict auth_address(const char *allow, const char *reject, const char *peer, const char *subdir)
 {
-        if (list_matches(reject, peer, subdir))
+        const struct match no = list_match(reject, peer, subdir), yes = list_match(allow, peer, subdir);
+        if (no.plain || no.own)
                 return AUTH_REJECT;
-        return list_matches(allow, peer, subdir) ? AUTH_ACCEPT : AUTH_UNDECIDED;
+        return (yes.has_own ? yes.own : yes.plain) ? AUTH_ACCEPT : AUTH_UNDECIDED;
 }
 
 /* ---- host names -------------------------------------------------------------------------------------------------- */

@@ -7,6 +7,7 @@
  */
 #include "brick/barrier.h"
 
+#include "base/log.h"
 #include "brick/cache.h"
 
 #define HELD_BYTES_MAX (64 * MIB) /* then it goes down early, as after its timeout */
@@ -63,6 +64,14 @@ static void lower(struct barrier *x)
         x->bytes = 0;
 }
 
+/* Before whoever put it up wanted it to: a snapshot that is being taken may lack what clients are told from now on. */
+static void fall(struct brick *b, const char *why)
+{
+        log_warning("barrier", "Brick %s: the barrier is down before it was to be, %s. A snapshot that is not complete yet "
+                    "may lack changes that clients count on: take it again.", b->path, why);
+        lower(b->barrier);
+}
+
 void barrier_follow_options(struct brick *b)
 {
         const struct brick_options *o = b->options;
@@ -84,8 +93,8 @@ void barrier_maintain(struct brick *b, uint64_t now)
         if (!atomic_load_explicit(&x->raised, memory_order_relaxed))
                 return;
         pthread_mutex_lock(&x->mutex);
-        if (now >= x->until)
-                lower(x);
+        if (atomic_load(&x->raised) && now >= x->until)
+                fall(b, "its barrier-timeout has passed");
         pthread_mutex_unlock(&x->mutex);
 }
 
@@ -146,14 +155,15 @@ bool barrier_applies(const struct op *op, const void *req)
 }
 
 /* Under the mutex. */
-static void append(struct barrier *x, struct session *s, struct held *h)
+static void append(struct session *s, struct held *h)
 {
+        struct barrier *x = s->brick->barrier;
         h->session = s;
         *x->end = h;
         x->end = &h->next;
         x->bytes += h->len;
         if (x->bytes > HELD_BYTES_MAX)
-                lower(x);
+                fall(s->brick, "more answers are held back than there is room for");
 }
 
 static struct held *held_new(const struct iovec *iov, int n)
@@ -181,7 +191,7 @@ int barrier_hold(struct session *s, const struct iovec *iov, int n)
         pthread_mutex_lock(&x->mutex);
         bool raised = atomic_load(&x->raised);
         if (raised)
-                append(x, s, h);
+                append(s, h);
         pthread_mutex_unlock(&x->mutex);
         if (!raised)
                 free(h);

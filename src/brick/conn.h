@@ -50,6 +50,7 @@ struct conn {
         bool own_fd;             /* else it is the stream's */
         bool sniffed;            /* the first byte was looked at: TLS or not */
         struct tls_session *tls; /* NULL: plain; see transport.h */
+        unsigned tls_rules;      /* the doorman's settings it was made with */
         char peer[ADDRESS_TEXT_MAX]; /* numeric address without the port */
         uint16_t peer_port;
         struct record_reader in;

@@ -25,6 +25,7 @@ struct doorman {
         pthread_t thread;
 
         struct tls_source source;
+        unsigned rules; /* the number of SOURCE's settings */
         struct conn *oldest, *newest; /* shaking hands; export_next leads to newer ones */
         unsigned count;
 
@@ -32,6 +33,7 @@ struct doorman {
         struct conn_queue arrived, ready; /* by pending_next */
         struct tls_settings fresh_settings;
         struct tls_context *fresh; /* to be used from now on */
+        unsigned fresh_rules;      /* changes with the settings */
         bool stop;
 };
 
@@ -150,6 +152,7 @@ static int handshake_prepare(struct doorman *d, struct conn *c)
         int r = tls_session_new(d->source.context, TLS_SERVER, &c->out, &c->tls);
         if (r < 0)
                 return r;
+        c->tls_rules = d->rules;
         return loop_watch_fd(d->loop, c->fd, STREAM_READABLE, handshake_event, c, &c->stream);
 }
 
@@ -193,8 +196,10 @@ static void look(void *arg)
         pthread_mutex_lock(&d->lock);
         bool stop = d->stop;
         struct tls_context *fresh = TAKE_PTR(d->fresh);
-        if (fresh)
+        if (fresh) {
                 tls_source_set(&d->source, &d->fresh_settings, fresh);
+                d->rules = d->fresh_rules;
+        }
         struct conn *c = stop ? NULL : queue_pop(&d->arrived);
         pthread_mutex_unlock(&d->lock);
         if (stop) {
@@ -273,9 +278,19 @@ void doorman_use(struct doorman *d, const struct tls_settings *settings, struct 
         pthread_mutex_lock(&d->lock);
         (void)tls_context_unref(d->fresh);
         d->fresh = context;
+        if (!tls_settings_equal(&d->fresh_settings, settings))
+                d->fresh_rules++;
         d->fresh_settings = *settings;
         pthread_mutex_unlock(&d->lock);
         post(d->loop, look, d);
+}
+
+bool doorman_believes(struct doorman *d, const struct conn *c)
+{
+        pthread_mutex_lock(&d->lock);
+        bool same = c->tls_rules == d->fresh_rules;
+        pthread_mutex_unlock(&d->lock);
+        return same;
 }
 
 void doorman_admit(struct doorman *d, struct conn *c)

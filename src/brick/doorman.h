@@ -23,6 +23,8 @@ struct doorman *doorman_free(struct doorman *d);
 
 /* Uses CONTEXT, loaded from SETTINGS, for connections from now on; takes over the reference. */
 void doorman_use(struct doorman *d, const struct tls_settings *settings, struct tls_context *context);
+/* Was the handshake of C, which has TLS, done by the settings that are in use now? */
+bool doorman_believes(struct doorman *d, const struct conn *c);
 /* Takes over the open-reference of C, which has left the loop (conn_leave_loop) and is in no list; C->in holds what was
  * read, as it came. Later greeter_return() is called with it, or it is closed. */
 void doorman_admit(struct doorman *d, struct conn *c);

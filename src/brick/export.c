@@ -307,6 +307,9 @@ static int tls_begin(struct export_task *t)
         struct process *p = t->export->process;
         if (!t->tls || p->stopping)
                 return 0;
+        if (!tls_fits(p, &t->config)) /* another brick came meanwhile */
+                return error_set(&t->error, -EXDEV, "Brick %s: a process has one set of TLS files and rules, and another "
+                                 "brick of it was just given others.", t->config.path);
         int r = p->doorman ? 0 : doorman_new(p, &p->doorman);
         if (r < 0)
                 return error_set(&t->error, r, "TLS: no thread for handshakes can be started (%s).", strerror(-r));

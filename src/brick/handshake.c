@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "brick/doorman.h"
 #include "brick/server.h"
 #include "brick/transport.h"
 #include "proto/fop.h"
@@ -80,7 +81,7 @@ static bool request_is_whole(const struct setvolume *v, struct refusal *r)
                               (long long)v->fops_version, (long long)v->mgmt_version);
         if (!v->subvolume || !*v->subvolume)
                 return refuse(r, EINVAL, "No remote-subvolume option specified");
-        if (v->subdir && v->subdir[0] != '/')
+        if (v->subdir && (v->subdir[0] != '/' || strlen(v->subdir) > PATH_LIMIT))
                 return refuse(r, ENOENT, "subdirectory for mount \"%s\" is not found", v->subdir);
         return true;
 }
@@ -115,9 +116,11 @@ static bool brick_is_up(const struct export *x, struct refusal *r)
 static bool transport_is_right(const struct conn *c, const struct setvolume *v, const struct export *x,
                                struct refusal *r)
 {
-        if (x->config.tls == (c->tls != NULL))
+        bool same = x->config.tls == (c->tls != NULL);
+        if (same && (!c->tls || doorman_believes(c->process->doorman, c)))
                 return true;
-        const char *what = x->config.tls ? "it does not speak TLS, and server.ssl is on: set client.ssl on as well"
+        const char *what = same ? "its certificate was judged by files or rules that are no longer in use: connect again"
+                           : x->config.tls ? "it does not speak TLS, and server.ssl is on: set client.ssl on as well"
                                          : "it speaks TLS, and server.ssl is off: set it on, or client.ssl off";
         log_warning("handshake", "Client %s (%s) was refused brick %s: %s.", c->peer, v->client_uid, x->config.path,
                     what);

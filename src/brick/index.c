@@ -6,7 +6,8 @@
  * Order: the entry is made before the attribute is written and removed after it was cleared, both under inode.lock, so a
  * crash leaves at worst an entry without pending work, which self-heal clears. Whether an entry exists is remembered in
  * its inode for as long as that is in memory: every change of an entry takes the same lock, and a fresh inode knows
- * nothing. Any thread; index.lock is a leaf.
+ * nothing. Somebody may change entries behind our back, so what is remembered spares only what does no harm then: a counter
+ * that goes up makes its entry whatever is remembered, and what a listing shows is there. Any thread; index.lock is a leaf.
  */
 #include "brick/index.h"
 
@@ -283,11 +284,9 @@ static void known_set(struct inode *i, enum index_class class, enum known k)
         i->index_known = (uint8_t)((i->index_known & ~(3u << shift)) | (unsigned)k << shift);
 }
 
-static int entry_ensure(struct brick *b, struct inode *i, enum index_class class)
+static int entry_make(struct brick *b, struct inode *i, enum index_class class)
 {
         char path[INDEX_PATH_MAX];
-        if (known_get(i, class) == KNOWN_IN)
-                return 0;
         entry_path(class, &i->gfid, path);
         int r = make_link(b, class, NULL, path);
         if (r < 0)
@@ -296,6 +295,11 @@ static int entry_ensure(struct brick *b, struct inode *i, enum index_class class
         if (class == INDEX_XATTROP)
                 pending_set(b->index, INDEX_SOME);
         return 0;
+}
+
+static int entry_ensure(struct brick *b, struct inode *i, enum index_class class)
+{
+        return known_get(i, class) == KNOWN_IN ? 0 : entry_make(b, i, class);
 }
 
 static int entry_drop(struct brick *b, struct inode *i, enum index_class class)
@@ -317,6 +321,18 @@ static void entry_drop_if_any(struct brick *b, struct inode *i, enum index_class
                 known_set(i, class, KNOWN_OUT);
         else if (known_get(i, class) != KNOWN_OUT)
                 (void)entry_drop(b, i, class);
+}
+
+void index_seen(struct brick *b, enum index_class class, const struct gfid *of)
+{
+        struct inode *i = inode_find(b, of);
+        if (!i)
+                return;
+        pthread_mutex_lock(&i->lock);
+        if (known_get(i, class) == KNOWN_OUT)
+                known_set(i, class, KNOWN_NOTHING); /* it may have gone since the listing */
+        pthread_mutex_unlock(&i->lock);
+        inode_unref(b, i);
 }
 
 int index_remove(struct brick *b, enum index_class class, const struct gfid *of)
@@ -426,26 +442,34 @@ static bool is_tracked(const struct brick *b, uint32_t kind, const struct dict *
 
 struct seen {
         bool mentioned[INDEX_CLASSES + 1], non_zero[INDEX_CLASSES + 1];
+        bool raised[INDEX_CLASSES + 1]; /* with a request: a counter goes up */
 };
 
-static bool has_non_zero(const struct dict_value *v, struct arena *a)
+/* The counters in V, of WIDTH bytes each. */
+static void look_at_value(const struct dict_value *v, uint32_t width, struct arena *a, bool *non_zero, bool *raised)
 {
         struct slice s;
-        if (dict_value_bytes(v, a, &s) < 0)
-                return true;
-        for (uint32_t k = 0; k < s.len; k++)
-                if (s.data[k])
-                        return true;
-        return false;
+        if (dict_value_bytes(v, a, &s) < 0) {
+                *non_zero = *raised = true;
+                return;
+        }
+        for (uint32_t at = 0; at < s.len; at += width) {
+                bool any = false;
+                for (uint32_t k = at; k < at + width && k < s.len; k++)
+                        any |= s.data[k] != 0;
+                *non_zero |= any;
+                *raised |= any && !(s.data[at] & 0x80);
+        }
 }
 
-static struct seen look_at(struct op *op, const struct dict *d)
+static struct seen look_at(struct op *op, uint32_t kind, const struct dict *d)
 {
         struct seen s = {0};
+        uint32_t width = kind == XATTROP_ADD64 ? 8 : 4;
         for (uint32_t k = 0; k < d->count; k++) {
                 enum index_class class = class_of(op->brick, d->pairs[k].key.s);
                 s.mentioned[class] = true;
-                s.non_zero[class] |= has_non_zero(&d->pairs[k].value, op->arena);
+                look_at_value(&d->pairs[k].value, width, op->arena, &s.non_zero[class], &s.raised[class]);
         }
         return s;
 }
@@ -458,11 +482,14 @@ int index_before(struct op *op, struct inode *inode, uint32_t kind, const struct
         int create = name_check(&op->xdata.entry_create), remove = name_check(&op->xdata.entry_delete);
         if (create < 0 || remove < 0)
                 return create < 0 ? create : remove;
-        struct seen s = look_at(op, request);
+        struct seen s = look_at(op, kind, request);
         int r = 0;
-        for (unsigned class = 0; class < INDEX_ENTRY_CHANGES && r == 0; class++)
-                if (s.non_zero[class])
+        for (unsigned class = 0; class < INDEX_ENTRY_CHANGES && r == 0; class++) {
+                if (s.raised[class])
+                        r = entry_make(b, inode, class);
+                else if (s.non_zero[class])
                         r = entry_ensure(b, inode, class);
+        }
         if (r == 0 && create && inode->type == S_IFDIR)
                 r = name_add(b, &inode->gfid, op->xdata.entry_create.value.s);
         return r;
@@ -473,7 +500,7 @@ void index_after(struct op *op, struct inode *inode, uint32_t kind, const struct
         struct brick *b = op->brick;
         if (!is_tracked(b, kind, result))
                 return;
-        struct seen s = look_at(op, result);
+        struct seen s = look_at(op, kind, result);
         for (unsigned class = 0; class < INDEX_ENTRY_CHANGES; class++) {
                 if (s.non_zero[class])
                         (void)entry_ensure(b, inode, class); /* only a read comes here without an entry */

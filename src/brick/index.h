@@ -38,6 +38,8 @@ bool index_is_base(enum index_class class, const char *name, struct gfid *ret_id
 void index_drop_base(struct brick *b, enum index_class class, const struct gfid *id);
 /* What is known about entries is looked at again: somebody may have changed them behind our back. */
 void index_doubt(struct brick *b);
+/* A listing of CLASS has shown the entry of OF. */
+void index_seen(struct brick *b, enum index_class class, const struct gfid *of);
 
 /* ---- virtual directories (index_dir.c) ----------------------------------------------------------------------------- */
 

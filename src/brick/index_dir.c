@@ -4,7 +4,7 @@
  * holds the names noted for directory G, is known to clients as G combined with a random mask: so its virtual gfid needs
  * no table and is valid until the next start. The mask turns a random gfid (version 4) into one of version 14, so gfids
  * of the usual kind are told apart without looking at the disk. Nothing here is an object: all other calls on these gfids
- * find nothing. Any thread, no locks.
+ * find nothing. Any thread; holds no locks itself.
  */
 #include "brick/index.h"
 
@@ -252,6 +252,14 @@ static void set_types(struct op *op, const struct index_dir *d, struct dirent_li
                 l->v[k].type = wanted ? type_of_object(op->brick, l->v[k].name.s) : DT_UNKNOWN;
 }
 
+static void note_entries(struct op *op, const struct index_dir *d, const struct dirent_list *l)
+{
+        struct gfid g;
+        for (uint32_t k = 0; k < l->n && !d->is_sub && d->class != INDEX_ENTRY_CHANGES; k++)
+                if (name_is_gfid(l->v[k].name.s, &g))
+                        index_seen(op->brick, d->class, &g);
+}
+
 static int list_dir(struct op *op, const struct index_dir *d, struct io_fd *io, const struct readdir_fop_req *req,
                     struct readdir_fop_rep *rep)
 {
@@ -262,6 +270,7 @@ static int list_dir(struct op *op, const struct index_dir *d, struct io_fd *io, 
                 return r;
         if (d->class == INDEX_XATTROP && req->offset == 0)
                 index_doubt(op->brick);
+        note_entries(op, d, &rep->reply);
         set_types(op, d, &rep->reply);
         rep->op_ret = (int32_t)rep->reply.n;
         rep->op_errno = eof ? ENOENT : 0;

@@ -170,15 +170,15 @@ static int posix_unlock(struct lock_set *s, const struct lock_request *want, con
 }
 
 /* Queues L. Its owner gives up what it holds of the range first: two readers that both want to write would wait for
- * each other for ever. */
+ * each other for ever. Who is granted for that may turn a write lock into a read lock, so L may be granted at once. */
 static int posix_queue(struct lock_space *sp, struct lock *l, const struct lock_events *ev)
 {
         struct slice owner = {l->owner, l->owner_len};
         int r = range_clear(sp, l->client, owner, l->start, l->end);
         if (r < 0)
                 return r;
-        posix_lock_rescan(sp, ev);
         lock_append(sp, &sp->waiting, l);
+        posix_lock_rescan(sp, ev);
         return LOCK_WAITS;
 }
 

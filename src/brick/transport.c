@@ -26,16 +26,24 @@ static ssize_t read_plain(struct conn *c, size_t want)
         return n < 0 ? -errno : n;
 }
 
+/* The peer has said good-bye. Calls that came before it are still to be served: then the socket tells the end, to whoever
+ * reads it next.
+ */
+static int peer_ended(struct conn *c, bool after_data)
+{
+        return after_data && shutdown(c->fd, SHUT_RD) == 0 ? -EAGAIN : 0;
+}
+
 int transport_decrypt(struct conn *c)
 {
-        for (;;) {
+        for (bool data = false;; data = true) {
                 size_t size;
                 uint8_t *at = record_reader_space(&c->in, TLS_RECORD_PLAIN_MAX, &size);
                 if (!at)
                         return -ENOMEM;
                 ssize_t n = tls_session_read(c->tls, at, size);
                 if (n <= 0)
-                        return (int)n;
+                        return n == 0 ? peer_ended(c, data) : (int)n;
                 record_reader_filled(&c->in, (size_t)n);
         }
 }

@@ -23,7 +23,8 @@ static inline int transport_encrypt(struct conn *c, const struct iovec *iov, int
         return tls_session_write(c->tls, iov, n);
 }
 
-/* TLS only, under the lock: moves what was fed to the session to C->in. -EAGAIN: all of it; 0: the end; -errno. */
+/* TLS only, under the lock: moves what was fed to the session to C->in. -EAGAIN: all of it; 0: the end, and nothing before
+ * it; -errno. */
 int transport_decrypt(struct conn *c);
 
 /* The common name in the client's certificate; NULL: a plain connection. */

@@ -2,7 +2,8 @@
  *
  *   upcall_table     one per brick; its mutex guards everything here and is a leaf
  *   watched          an object that somebody looked at, by gfid
- *   watch            a client on an object; in three lists, each from newest to oldest: the object's, the client's, all
+ *   watch            a client on an object; in three lists, each from newest to oldest: the object's, the client's, all;
+ *                    found by both
  *   upcall_session   a client that ever looked at something
  *
  * Each list has a limit: beyond it the oldest watch ends, and its client is told to forget the object, so a limit costs
@@ -35,6 +36,7 @@ struct watch {
         struct watched *object;
         struct upcall_session *session;
         uint64_t seen; /* coarse_now() */
+        struct watch *hash_next;
         struct {
                 struct watch *newer, *older;
         } in[LIST_KINDS];
@@ -59,6 +61,8 @@ struct upcall_table {
         struct watched **buckets;
         uint32_t bucket_count; /* a power of two; 0 before the first watch */
         uint32_t object_count;
+        struct watch **pairs; /* watches by object and client: thousands of clients may look at one directory */
+        uint32_t pair_buckets; /* a power of two; 0 before the first watch */
         struct watch_list watches;
         char *names[NAMES_MAX];
         uint32_t name_count;
@@ -166,33 +170,82 @@ static void object_drop_if_unwatched(struct upcall_table *t, struct watched *o)
 
 /* ---- watches ----------------------------------------------------------------------------------------------------- */
 
+static struct watch **pair_bucket(const struct upcall_table *t, const struct watched *o, const struct upcall_session *us)
+{
+        uint64_t h = ((uint64_t)(uintptr_t)o ^ (uint64_t)(uintptr_t)us * 0x9e3779b97f4a7c15ull) * 0xff51afd7ed558ccdull;
+        return &t->pairs[(uint32_t)(h >> 32) & (t->pair_buckets - 1)];
+}
+
+static void pair_insert(struct upcall_table *t, struct watch *w)
+{
+        struct watch **head = pair_bucket(t, w->object, w->session);
+        w->hash_next = *head;
+        *head = w;
+}
+
+static void pair_remove(struct upcall_table *t, struct watch *w)
+{
+        struct watch **at = pair_bucket(t, w->object, w->session);
+        while (*at != w)
+                at = &(*at)->hash_next;
+        *at = w->hash_next;
+}
+
+/* Without memory the chains get longer, nothing else. */
+static void pairs_grow(struct upcall_table *t)
+{
+        uint32_t old = t->pair_buckets, count = old ? old * 2 : BUCKETS_FIRST;
+        struct watch **pairs = calloc(count, sizeof *pairs), **was = t->pairs;
+        if (!pairs)
+                return;
+        t->pairs = pairs;
+        t->pair_buckets = count;
+        for (uint32_t k = 0; k < old; k++)
+                for (struct watch *w = was[k], *next; w; w = next) {
+                        next = w->hash_next;
+                        pair_insert(t, w);
+                }
+        free(was);
+}
+
 /* The object may go with it. */
 static void watch_end(struct upcall_table *t, struct watch *w)
 {
         for (enum list_kind k = 0; k < LIST_KINDS; k++)
                 list_remove(list_of(t, w, k), k, w);
+        pair_remove(t, w);
         object_drop_if_unwatched(t, w->object);
         free(w);
 }
 
-static struct watch *watch_find(const struct watched *o, const struct upcall_session *us)
+static struct watch *watch_find(const struct upcall_table *t, const struct watched *o, const struct upcall_session *us)
 {
-        struct watch *w = o->watches.newest;
-        while (w && w->session != us)
-                w = w->in[OF_OBJECT].older;
+        struct watch *w = t->pair_buckets ? *pair_bucket(t, o, us) : NULL;
+        while (w && (w->object != o || w->session != us))
+                w = w->hash_next;
+        return w;
+}
+
+static struct watch *watch_new(struct upcall_table *t, struct watched *o, struct upcall_session *us)
+{
+        if (t->watches.n >= t->pair_buckets)
+                pairs_grow(t);
+        struct watch *w = t->pair_buckets ? calloc(1, sizeof *w) : NULL;
+        if (!w)
+                return NULL;
+        w->object = o;
+        w->session = us;
+        pair_insert(t, w);
         return w;
 }
 
 static struct watch *watch_get(struct upcall_table *t, struct watched *o, struct upcall_session *us)
 {
-        struct watch *w = watch_find(o, us);
-        if (w) {
-                for (enum list_kind k = 0; k < LIST_KINDS; k++)
-                        list_remove(list_of(t, w, k), k, w);
-        } else if ((w = calloc(1, sizeof *w))) {
-                w->object = o;
-                w->session = us;
-        }
+        struct watch *w = watch_find(t, o, us);
+        for (enum list_kind k = 0; w && k < LIST_KINDS; k++)
+                list_remove(list_of(t, w, k), k, w);
+        if (!w)
+                w = watch_new(t, o, us);
         for (enum list_kind k = 0; w && k < LIST_KINDS; k++)
                 list_push(list_of(t, w, k), k, w);
         return w;
@@ -502,6 +555,7 @@ struct upcall_table *upcall_table_free(struct upcall_table *t)
         for (uint32_t k = 0; k < t->name_count; k++)
                 free(t->names[k]);
         free(t->buckets);
+        free(t->pairs);
         pthread_mutex_destroy(&t->mutex);
         pthread_cond_destroy(&t->unpinned);
         free(t);

@@ -89,7 +89,6 @@ static const struct {
         {"debug.delay-gen", "off"},
         {"debug.error-gen", "off"},
         {"debug.trace", "off"},
-        {"features.barrier", "off"},
         {"features.cloudsync", "off"},
         {"features.leases", "off"},
         {"features.trash", "off"},
@@ -97,7 +96,6 @@ static const struct {
         {"features.worm", "off"},
         {"features.worm-file-level", "off"},
         {"geo-replication.indexing", "off"},
-        {"locks.mandatory-locking", "off"},
         {"network.compression", "off"},
         {"nfs.disable", "on"},
 };

@@ -7,7 +7,7 @@
 
 #define READ_SIZE (64 * KIB) /* least room offered to one read */
 #define READS_A_TURN 8
-#define OUTPUT_KEPT (256 * KIB)
+#define OUTPUT_KEPT (16 * KIB) /* by a quiet connection: a mount asks its daemon for a volfile, and is quiet for months */
 
 void rpc_link_init(struct rpc_link *l, struct stream *stream, size_t record, size_t output)
 {

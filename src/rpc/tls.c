@@ -6,6 +6,7 @@
 #include "rpc/tls.h"
 
 #include <ctype.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
@@ -25,6 +26,7 @@
 #define CERT_LIST_MAX (32 * 1024) /* bytes of certificates a peer may send before it is believed */
 #define EXPIRY_WARNING_DAYS 30
 #define LOOK_INTERVAL NS_PER_SEC
+#define ENTRIES_LOOKED_AT 4096 /* of a directory of revocation lists */
 
 /* ---- settings ---------------------------------------------------------------------------------------------------- */
 
@@ -49,18 +51,51 @@ int tls_settings_set(struct tls_settings *s, const char *name, const char *value
 
 /* ---- files ------------------------------------------------------------------------------------------------------- */
 
+static uint64_t mixed(uint64_t sum, uint64_t part)
+{
+        sum = (sum ^ part) * 0x9e3779b97f4a7c15ull;
+        return sum ^ sum >> 29;
+}
+
+static uint64_t number_of_entry(int dir, const char *name)
+{
+        struct stat st;
+        if (name[0] == '.' || fstatat(dir, name, &st, 0) < 0)
+                return 0;
+        uint64_t n = mixed(mixed(mixed(0, st.st_ino), (uint64_t)st.st_size), (uint64_t)st.st_mtim.tv_sec);
+        return mixed(mixed(mixed(n, (uint64_t)st.st_mtim.tv_nsec), (uint64_t)st.st_ctim.tv_sec),
+                     (uint64_t)st.st_ctim.tv_nsec);
+}
+
+/* The same in whatever order they are listed. */
+static uint64_t number_of_entries(const char *path)
+{
+        DIR *d = opendir(path);
+        uint64_t sum = 0;
+        const struct dirent *e;
+        for (unsigned n = 0; d && n < ENTRIES_LOOKED_AT && (e = readdir(d)); n++)
+                sum += number_of_entry(dirfd(d), e->d_name);
+        if (d)
+                (void)closedir(d);
+        return sum;
+}
+
 static struct tls_stamp stamp_of(const char *path)
 {
         struct stat st;
         if (!*path || stat(path, &st) < 0)
                 return (struct tls_stamp){0};
-        return (struct tls_stamp){
-                .dev = st.st_dev, .ino = st.st_ino, .size = st.st_size, .mtime = st.st_mtim, .ctime = st.st_ctim};
+        return (struct tls_stamp){.dev = st.st_dev,
+                                  .ino = st.st_ino,
+                                  .size = st.st_size,
+                                  .mtime = st.st_mtim,
+                                  .ctime = st.st_ctim,
+                                  .entries = S_ISDIR(st.st_mode) ? number_of_entries(path) : 0};
 }
 
 static bool stamp_equal(const struct tls_stamp *a, const struct tls_stamp *b)
 {
-        return a->dev == b->dev && a->ino == b->ino && a->size == b->size && a->mtime.tv_sec == b->mtime.tv_sec &&
+        return a->entries == b->entries && a->dev == b->dev && a->ino == b->ino && a->size == b->size && a->mtime.tv_sec == b->mtime.tv_sec &&
                a->mtime.tv_nsec == b->mtime.tv_nsec && a->ctime.tv_sec == b->ctime.tv_sec &&
                a->ctime.tv_nsec == b->ctime.tv_nsec;
 }
@@ -360,7 +395,7 @@ int tls_context_load(const struct tls_settings *s, struct tls_context **ret, str
                 return error_set(e, -ENOMEM, "TLS: out of memory.");
         ERR_clear_error();
         int r = context_fill(c, s, e);
-        ERR_clear_error();
+        OPENSSL_thread_stop(); /* who loads is often a thread that ends with it: what the library keeps for it goes now */
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(c);

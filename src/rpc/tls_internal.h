@@ -16,6 +16,7 @@ struct tls_stamp {
         ino_t ino;
         off_t size;
         struct timespec mtime, ctime;
+        uint64_t entries; /* of a directory: what all of them are; a file may change without its directory */
 };
 
 struct tls_file_state {

@@ -16,7 +16,7 @@
 
 #define MESSAGES_MAX 32
 #define TLS_ALERT_BYTE 0x15
-#define WORDS_MAX 512
+#define WORDS_MAX 768
 
 struct tls_session {
         struct tls_context *context;
@@ -28,10 +28,11 @@ struct tls_session {
         bool done;  /* the handshake is */
         bool broken;
         unsigned messages; /* after the handshake, since the last data */
-        char name[TLS_NAME_MAX];
-        char distrust[WORDS_MAX]; /* why the peer's certificate is not believed */
-        char error[WORDS_MAX + 256];
-        char cipher[96];
+        /* Texts, made when there is something to say: an idle session is to be small. */
+        char *name;     /* of the peer */
+        char *distrust; /* why its certificate is not believed */
+        char *error;
+        char *cipher;
 };
 
 /* ---- between the library and memory ------------------------------------------------------------------------------ */
@@ -80,10 +81,13 @@ BIO_METHOD *tls_session_bio(void)
 static int session_fail(struct tls_session *s, int error, const char *format, ...) _printf_(3, 4);
 static int session_fail(struct tls_session *s, int error, const char *format, ...)
 {
+        char words[WORDS_MAX];
         va_list ap;
         va_start(ap, format);
-        (void)vsnprintf(s->error, sizeof s->error, format, ap);
+        (void)vsnprintf(words, sizeof words, format, ap);
         va_end(ap);
+        free(s->error);
+        s->error = strdup(words);
         s->broken = true;
         return error;
 }
@@ -127,7 +131,7 @@ static int library_failed(struct tls_session *s)
         const char *words = known_words(ERR_GET_REASON(code)), *reason = ERR_reason_error_string(code);
         if (s->messages > MESSAGES_MAX)
                 return session_fail(s, -EPROTO, "the peer sends nothing but protocol messages");
-        if (*s->distrust)
+        if (s->distrust)
                 return session_fail(s, -EKEYREJECTED, "%s", s->distrust);
         if (s->out->error < 0)
                 return session_fail(s, s->out->error, "too much waits to be sent");
@@ -187,14 +191,16 @@ static int judge_certificate(int good, X509_STORE_CTX *store)
         struct tls_session *s = SSL_get_app_data(ssl);
         const X509 *cert = X509_STORE_CTX_get_current_cert(store);
         int error = X509_STORE_CTX_get_error(store);
-        char name[TLS_NAME_MAX] = "";
+        char name[TLS_NAME_MAX] = "", words[WORDS_MAX];
         if (good)
                 return good;
         if (cert)
                 common_name(cert, name);
-        (void)snprintf(s->distrust, sizeof s->distrust, "the peer's certificate%s%s%s is not believed (%s): %s",
+        (void)snprintf(words, sizeof words, "the peer's certificate%s%s%s is not believed (%s): %s",
                        *name ? " of '" : "", name, *name ? "'" : "", X509_verify_cert_error_string(error),
                        advice_for(error));
+        free(s->distrust);
+        s->distrust = strdup(words);
         return good;
 }
 
@@ -251,6 +257,10 @@ struct tls_session *tls_session_free(struct tls_session *s)
                 return NULL;
         SSL_free(s->ssl);
         (void)tls_context_unref(s->context);
+        free(s->name);
+        free(s->distrust);
+        free(s->error);
+        free(s->cipher);
         free(s);
         return NULL;
 }
@@ -274,6 +284,15 @@ static int check_first_byte(struct tls_session *s)
         return session_fail(s, -EPROTO, "the peer does not speak TLS: switch it on there, or off here");
 }
 
+/* A name decides who is let in: without memory for it there is no session. */
+static int learn_name(struct tls_session *s, const X509 *peer)
+{
+        char name[TLS_NAME_MAX];
+        common_name(peer, name);
+        s->name = strdup(name);
+        return s->name ? 0 : session_fail(s, -ENOMEM, "out of memory");
+}
+
 int tls_session_handshake(struct tls_session *s)
 {
         if (s->broken)
@@ -293,8 +312,7 @@ int tls_session_handshake(struct tls_session *s)
         X509 *peer = SSL_get0_peer_certificate(s->ssl);
         if (!peer || SSL_get_verify_result(s->ssl) != X509_V_OK)
                 return session_fail(s, -EKEYREJECTED, "the peer has no certificate that is believed");
-        common_name(peer, s->name);
-        return 0;
+        return learn_name(s, peer);
 }
 
 ssize_t tls_session_read(struct tls_session *s, void *to, size_t size)
@@ -358,16 +376,19 @@ void tls_session_end(struct tls_session *s)
 
 const char *tls_session_peer_name(const struct tls_session *s)
 {
-        return s->name;
+        return s->name ? s->name : "";
 }
 
 const char *tls_session_cipher(struct tls_session *s)
 {
-        (void)snprintf(s->cipher, sizeof s->cipher, "%s %s", SSL_get_version(s->ssl), SSL_get_cipher_name(s->ssl));
-        return s->cipher;
+        char words[128];
+        (void)snprintf(words, sizeof words, "%s %s", SSL_get_version(s->ssl), SSL_get_cipher_name(s->ssl));
+        free(s->cipher);
+        s->cipher = strdup(words);
+        return s->cipher ? s->cipher : "";
 }
 
 const char *tls_session_error(const struct tls_session *s)
 {
-        return s->error;
+        return s->error ? s->error : "out of memory";
 }

@@ -14,7 +14,7 @@
 #define OUT_HIGH (64 * KIB)  /* unsent bytes at which nothing more is taken */
 #define WRITE_MAX (128 * KIB) /* taken at a time */
 #define OUT_MAX (MIB)
-#define OUT_KEPT (32 * KIB)
+#define OUT_KEPT (4 * KIB)
 
 enum state { CONNECTING, HANDSHAKE, OPEN, BROKEN };
 

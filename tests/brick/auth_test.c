@@ -53,6 +53,27 @@ static void test_subdirectories(void **state)
         assert_int_equal(auth_address("*", "/c(10.0.0.5)", "10.0.0.5", "/"), AUTH_ACCEPT);
 }
 
+/* Who is rejected stays rejected, whatever directory he asks for. */
+static void test_rejected_everywhere(void **state)
+{
+        const char *reject = "10.0.0.7,/c(10.0.0.8)";
+        assert_int_equal(auth_address("*", reject, "10.0.0.7", "/"), AUTH_REJECT);
+        assert_int_equal(auth_address("*", reject, "10.0.0.7", "/c"), AUTH_REJECT);
+        assert_int_equal(auth_address("*", reject, "10.0.0.8", "/c"), AUTH_REJECT);
+        assert_int_equal(auth_address("*", reject, "10.0.0.8", "/d"), AUTH_ACCEPT);
+}
+
+/* However an address is written, it is that address. */
+static void test_ways_to_write_an_address(void **state)
+{
+        static const char *const ways[] = {"2001:db8::5", "2001:DB8::5", "2001:0db8:0:0::0005", "2001:db8::0.0.0.5"};
+        for (size_t i = 0; i < ELEMENTSOF(ways); i++) {
+                assert_int_equal(judge("*", ways[i], "2001:db8::5"), AUTH_REJECT);
+                assert_int_equal(judge("*", ways[i], "2001:db8::6"), AUTH_ACCEPT);
+        }
+        assert_int_equal(judge("*", "::ffff:10.0.0.5", "10.0.0.5"), AUTH_REJECT);
+}
+
 /* However a directory is written, it is that directory. */
 static void test_ways_to_write_a_directory(void **state)
 {
@@ -253,6 +274,8 @@ int main(void)
                 cmocka_unit_test(test_addresses),
                 cmocka_unit_test(test_networks),
                 cmocka_unit_test(test_subdirectories),
+                cmocka_unit_test(test_rejected_everywhere),
+                cmocka_unit_test(test_ways_to_write_an_address),
                 cmocka_unit_test(test_ways_to_write_a_directory),
                 cmocka_unit_test(test_long_groups),
                 cmocka_unit_test(test_names),

@@ -400,6 +400,21 @@ def test_damaged_handshakes(p):
             assert p.client().setvolume(values)[0] == 0
 
 
+def test_refused_handshakes(p):
+    """A connection that got no brick keeps nothing of what it asked for."""
+    with field(p, "refused") as f:
+        values = {"remote-subvolume": f.brick.path, "process-uuid": "u", "fops-version": FOP}
+        before, keep = settled_rss(p), []
+        for _ in range(300):
+            keep.append(p.client())
+            ret, errno, d = keep[-1].setvolume(dict(values, **{"subdir-mount": "/a" * 30000}))
+            assert (ret, errno) == (-1, ENOENT), (ret, errno, d)
+        each = (p.rss() - before) // len(keep)
+        assert SANITIZED or each < 16 << 10, each
+        for c in keep:
+            c.close()
+
+
 def tree(directory):
     """Everything in DIRECTORY but what the neighbours and the health check write."""
     found = []
@@ -724,6 +739,7 @@ SHARED = [test_announced_lengths, test_first_bytes, test_endless_fragments, test
           test_memory_is_given_back,
           test_trickle, test_records_before_the_handshake, test_damaged_records, test_never_reads,
           test_unknown_programs, test_rpc_credentials, test_wrong_credentials, test_damaged_handshakes,
+          test_refused_handshakes,
           test_fops_before_the_handshake, test_damaged_fops, test_names, test_attribute_names, test_special_files,
           test_format_strings,
           test_lengths_of_32_bits, test_lengths_of_64_bits, test_broken_bricks]

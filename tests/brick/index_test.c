@@ -830,6 +830,38 @@ static void entries_made_by_hand(void **state)
         assert_false(link_count());
 }
 
+/* The brick remembers what is in the index. Somebody who changes it by hand must not lose work for self-heal, nor leave
+ * entries that never go.
+ */
+static void entries_changed_by_hand(void **state)
+{
+        (void)state;
+        char path[256];
+        struct readdir_fop_rep rep;
+        struct gfid f = fixture_file(&fx, GFID_ROOT, "f", 0644), g = fixture_file(&fx, GFID_ROOT, "g", 0644);
+        assert_int_equal(count(f, 0, 1), 0);
+        snprintf(path, sizeof path, "%s/" INDICES "xattrop/%s", fx.path, text_of(f));
+        assert_int_equal(unlink(path), 0);
+        assert_int_equal(count(f, 0, 1), 0);
+        assert_true(has_entry("xattrop", f));
+        remove_below(INDICES "xattrop");
+        assert_int_equal(count(f, 1, -1), 0); /* goes down, but is pending all the same */
+        assert_true(has_entry("dirty", f));
+        assert_int_equal(count(f, -1, 1), 0);
+        assert_true(has_entry("xattrop", f));
+        assert_int_equal(count(f, 0, -2), 0);
+        assert_false(has_entry("xattrop", f));
+
+        assert_int_equal(count(g, 0, 1), 0);
+        assert_int_equal(count(g, 0, -1), 0); /* known to have no entry */
+        snprintf(path, sizeof path, "%s/" INDICES "xattrop/%s", fx.path, text_of(g));
+        assert_int_equal(mknod(path, S_IFREG, 0), 0);
+        assert_int_equal(list(pending_dir(), FD_ANONYMOUS, 0, 4096, &rep), 0);
+        assert_int_equal(count(g, 0, 0), 0); /* what self-heal does with what it finds in order */
+        assert_false(has_entry("xattrop", g));
+        assert_false(link_count());
+}
+
 /* ---- several at once ------------------------------------------------------------------------------------------- */
 
 #define THREADS 4
@@ -973,6 +1005,7 @@ int main(void)
                 WITH_BRICK(only_root_may),
                 WITH_BRICK(link_counts),
                 WITH_BRICK(entries_made_by_hand),
+                WITH_BRICK(entries_changed_by_hand),
                 WITH_BRICK(many_count_at_once),
                 WITH_BRICK(entries_of_earlier_runs),
         };

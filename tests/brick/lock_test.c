@@ -546,6 +546,25 @@ static void test_posix_upgrade_does_not_deadlock(void **state)
         world_free(w);
 }
 
+/* Queueing lets another request go, which turns the write lock in the way into a read lock. */
+static void test_posix_queued_and_granted_at_once(void **state)
+{
+        struct world *w = world_new();
+        struct slot a = {.kind = LOCK_POSIX, .client = 0, .type = LOCK_TYPE_WRITE, .start = 10, .end = 19};
+        struct slot b = {.kind = LOCK_POSIX, .client = 1, .type = LOCK_TYPE_READ, .start = 0, .end = 19};
+        assert_int_equal(acquire(w, a, true), 0);
+        assert_int_equal(acquire(w, b, true), LOCK_WAITS); /* id 2 */
+        b.type = LOCK_TYPE_WRITE;
+        b.end = 9;
+        assert_int_equal(acquire(w, b, true), 0);
+        a.type = LOCK_TYPE_READ;
+        a.start = 0;
+        assert_int_equal(acquire(w, a, true), LOCK_WAITS); /* id 4 */
+        assert_int_equal(w->answered[2], 1000);
+        assert_int_equal(w->answered[4], 1000);
+        world_free(w);
+}
+
 static void test_posix_descriptor_gone(void **state)
 {
         struct world *w = world_new();
@@ -592,6 +611,7 @@ int main(void)
                 cmocka_unit_test(test_waiters_are_not_overtaken),
                 cmocka_unit_test(test_entry_type_counts_only_on_unlock),
                 cmocka_unit_test(test_posix_upgrade_does_not_deadlock),
+                cmocka_unit_test(test_posix_queued_and_granted_at_once),
                 cmocka_unit_test(test_posix_descriptor_gone),
                 cmocka_unit_test(test_posix_split_and_conflict),
                 cmocka_unit_test(test_random_against_model),

@@ -24,6 +24,9 @@ with open(PROGRAM, "rb") as program:
 SANITIZED = any(s in CODE for s in (b"__asan_init", b"__tsan_init"))
 
 
+DRAIN_SECONDS = 2
+
+
 def eventually(what, condition, seconds=20):
     end = time.monotonic() + seconds
     while not condition():
@@ -71,7 +74,7 @@ class Process:
             env["LD_PRELOAD"] = PRELOAD
             env["ASAN_OPTIONS"] = "verify_asan_link_order=0:" + env.get("ASAN_OPTIONS", "")
         command = [PROGRAM, "--control", self.control_path, "--listen", "127.0.0.1", "--ready-fd", str(w),
-                   "--log-file", os.path.join(work, "log")]
+                   "--log-file", os.path.join(work, "log"), "--drain-seconds", str(DRAIN_SECONDS)]
         self.p = subprocess.Popen(command, env=env, pass_fds=[w])
         os.close(w)
         with os.fdopen(r) as f:

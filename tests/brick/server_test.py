@@ -18,7 +18,7 @@ import time
 import uuid
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from process import PROGRAM, SANITIZED, Brick, Process, eventually, main
+from process import DRAIN_SECONDS, PROGRAM, SANITIZED, Brick, Process, eventually, main
 from rpcwire import CONTROL, DUMP, FOP, HANDSHAKE, NULL_DICT, ROOT, Client, call, gfid_req, old_dict, opaque, record
 
 
@@ -291,6 +291,53 @@ def test_waiter_goes_away(p):
     eventually("B is gone", lambda: p.status()[brick.path]["clients"] == 2)
     assert a.inodelk(gfid, 1, 2, b"A")[0] == 0
     assert c.fop_wait(second)[0] == 0 and first
+
+
+def unlink_send(c, name):
+    return c.fop_send(5, ROOT + opaque(name.encode()) + struct.pack(">I", 0) + NULL_DICT)
+
+
+def test_removals_wait_for_locks(p):
+    """They hold no thread, go on when the locks are gone, and end with their client."""
+    brick = p.serve(Brick(p.work + "/removals"))
+    holder, remover, leaver = (p.client(brick) for _ in range(3))
+    files = {"f%d" % i: holder.create("f%d" % i) for i in range(60)}
+    for g in files.values():
+        assert holder.inodelk(g, 1, 1, b"H")[0] == 0
+    names = sorted(files)
+    waiting = {n: unlink_send(remover, n) for n in names[:40]}
+    left = [unlink_send(leaver, n) for n in names[20:]]
+    assert remover.stat()[0] == 0 and leaver.ping() and left
+    assert not set(waiting.values()) & set(remover.replies)
+    assert holder.ping() and len(holder.callbacks) == 60, len(holder.callbacks)
+    for n in names[:10]:
+        assert holder.inodelk(files[n], 1, 2, b"H")[0] == 0
+    for n in names[:10]:
+        assert remover.fop_wait(waiting[n])[0] == 0, n
+    leaver.close()
+    eventually("the leaver is gone", lambda: p.status()[brick.path]["clients"] == 2)
+    holder.close()  # lets all others go at once
+    for n in names[10:40]:
+        assert remover.fop_wait(waiting[n])[0] == 0, n
+    assert sorted(n for n in os.listdir(brick.path) if n.startswith("f")) == names[40:]
+
+
+def test_leaving_while_resumed(p):
+    """The locks go at the moment the remover goes."""
+    brick = p.serve(Brick(p.work + "/leaving"))
+    for i in range(30):
+        holder, remover = p.client(brick), p.client(brick)
+        g = holder.create("g%d" % i)
+        assert holder.inodelk(g, 1, 1, b"H")[0] == 0
+        unlink_send(remover, "g%d" % i)
+        remover.ping()
+        (holder if i % 2 else remover).close()
+        (remover if i % 2 else holder).close()
+    eventually("all are gone", lambda: p.status()[brick.path]["clients"] == 0)
+    c = p.client(brick)
+    for name in os.listdir(brick.path):
+        if name.startswith("g"):
+            assert c.fop_wait(unlink_send(c, name))[0] == 0
 
 
 # ---- many bricks, control ------------------------------------------------------------------------------------------
@@ -617,6 +664,105 @@ def test_descriptors_run_out(p):
     assert p.client(brick).stat()[0] == 0
 
 
+def test_drain(p):
+    """DETACH waits until clients let go: no new clients, no new locks, everything else goes on."""
+    brick = p.serve(Brick(p.work + "/drain"))
+    a, b = p.client(brick), p.client(brick)
+    gfid, alone = a.create("file"), a.create("alone")
+    assert a.inodelk(gfid, 1, 1, b"A")[0] == 0 and a.inodelk(alone, 1, 1, b"A")[0] == 0
+    waiting = b.inodelk_send(gfid, 2, 1, b"B")
+    assert b.ping() and a.ping() and not any(alone in c for c in a.callbacks)
+    answer = p.control.send(CONTROL, 1, 3, opaque(brick.path.encode()))
+    assert b.fop_wait(waiting)[:2] == (-1, 107)
+    assert b.inodelk(gfid, 1, 1, b"B", start=9, length=1) == (-1, 107)
+    assert p.status()[brick.path]["down"] == "being stopped"
+    late = p.client()
+    ret, errno, d = late.setvolume({"remote-subvolume": brick.path, "process-uuid": "late", "fops-version": FOP, "opversion": 100000})
+    assert (ret, errno) == (-1, 11), (ret, errno, d)
+    assert a.fop_wait(a.write_send(gfid, b"under the lock"))[0] == 14 and b.stat(gfid)[0] == 0
+    assert a.ping() and any(alone in c for c in a.callbacks), "the holder is told that the lock is wanted"
+    assert a.inodelk(gfid, 1, 2, b"A")[0] == 0
+    assert p.control.quiet(0.1)
+    assert a.inodelk(alone, 1, 2, b"A")[0] == 0
+    a.wait_closed()
+    b.wait_closed()
+    status, rep = p.control.wait(answer)
+    assert (status, struct.unpack_from(">ii", rep)) == (0, (0, 0)) and brick.path not in p.status()
+    p.serve(brick)
+    assert p.client(brick).inodelk(gfid, 1, 1, b"A")[0] == 0  # a brick that is opened again knows nothing of it
+
+
+def test_drain_limit(p):
+    """Who does not let go is disconnected."""
+    brick = p.serve(Brick(p.work + "/drain-limit"))
+    a = p.client(brick)
+    gfid = a.create("file")
+    assert a.inodelk(gfid, 1, 1, b"A")[0] == 0
+    begin = time.monotonic()
+    assert p.detach(brick)[0] == 0
+    assert DRAIN_SECONDS <= time.monotonic() - begin < DRAIN_SECONDS + 5
+    a.wait_closed()
+
+
+def test_drain_call(p):
+    """DRAIN is answered at once; DETACH finishes it; without one the brick is detached at the limit."""
+    bricks = [p.serve(Brick(p.work + "/drain-call%d" % i)) for i in range(2)]
+    clients = [p.client(b) for b in bricks]
+    gfid = clients[0].create("file")
+    assert p.control_call(6, opaque(b"/no/such/brick"))[0] == -1
+    for b in bricks:
+        assert p.control_call(6, opaque(b.path.encode()))[0] == 0
+    assert clients[0].inodelk(gfid, 1, 1, b"A") == (-1, 107) and clients[1].stat()[0] == 0
+    assert p.detach(bricks[0])[0] == 0
+    clients[0].wait_closed()
+    assert clients[1].stat()[0] == 0
+    clients[1].wait_closed()
+    eventually("the end of the other", lambda: bricks[1].path not in p.status())
+
+
+def test_drain_answers(p):
+    """A request that runs is answered before its client is disconnected."""
+    brick = p.serve(Brick(p.work + "/hung/answers"))
+    c = p.client(brick)
+    gfid = c.create("file")
+    hang(p, True)
+    written = c.write_send(gfid, b"late")
+    assert c.ping()
+    answer = p.control.send(CONTROL, 1, 3, opaque(brick.path.encode()))
+    assert p.status()[brick.path]["down"] == "being stopped"
+    assert c.quiet(0.1) and p.control.quiet(0)
+    hang(p, False)
+    assert c.fop_wait(written)[0] == 4
+    c.wait_closed()
+    status, rep = p.control.wait(answer)
+    assert (status, struct.unpack_from(">ii", rep)) == (0, (0, 0))
+
+
+def test_sigterm_drains(p):
+    bricks = [p.serve(Brick(p.work + "/sigterm%d" % i)) for i in range(2)]
+    holder, other = p.client(bricks[0]), p.client(bricks[1])
+    gfid = holder.create("file")
+    assert holder.inodelk(gfid, 1, 1, b"A")[0] == 0
+    p.p.send_signal(signal.SIGTERM)
+    other.wait_closed()
+    assert holder.stat(gfid)[0] == 0 and holder.inodelk(gfid, 1, 2, b"A")[0] == 0
+    holder.wait_closed()
+    assert p.p.wait(10) == 0
+
+
+def test_sigterm_twice(p):
+    brick = p.serve(Brick(p.work + "/sigterm"))
+    c = p.client(brick)
+    gfid = c.create("file")
+    assert c.inodelk(gfid, 1, 1, b"A")[0] == 0
+    p.p.send_signal(signal.SIGTERM)
+    eventually("the brick is being stopped", lambda: p.status()[brick.path]["down"] == "being stopped")
+    begin = time.monotonic()
+    p.p.send_signal(signal.SIGTERM)
+    assert p.p.wait(10) == 0 and time.monotonic() - begin < DRAIN_SECONDS
+    c.wait_closed()
+
+
 def test_sigterm(p):
     brick = p.serve(Brick(p.work + "/sigterm"))
     clients = [p.client(brick) for _ in range(10)] + [p.client()]
@@ -656,11 +802,14 @@ def test_command_line():
 SHARED = [test_small_programs, test_rpc_errors, test_fop_before_handshake, test_handshake_errors, test_setvolume_again,
           test_credentials, test_auth_change_disconnects, test_insecure_port, test_subdir, test_fragments,
           test_hostile_streams, test_pipelined, test_large_records, test_slow_reader, test_idle_connections,
-          test_disconnect_releases_locks, test_metadata_range_is_a_domain, test_waiter_goes_away, test_many_bricks,
-          test_control_errors, test_metrics, test_one_process_a_directory]
+          test_disconnect_releases_locks, test_metadata_range_is_a_domain, test_waiter_goes_away,
+          test_removals_wait_for_locks, test_leaving_while_resumed, test_many_bricks,
+          test_control_errors, test_metrics, test_one_process_a_directory, test_drain, test_drain_limit,
+          test_drain_call]
 PRELOADED = [test_hung_disk, test_outstanding_limit, test_disconnect_while_hung, test_leaving_a_hung_disk,
              test_detach_while_hung, test_disconnect_meets_detach, test_threads_run_out, test_watches_run_out,
-             test_hung_health_check, test_long_purge]
-ALONE = [test_storage_fails, test_descriptors_run_out, test_sigterm, test_control_shutdown]
+             test_hung_health_check, test_long_purge, test_drain_answers]
+ALONE = [test_storage_fails, test_descriptors_run_out, test_sigterm, test_sigterm_drains, test_sigterm_twice,
+         test_control_shutdown]
 
 sys.exit(main([test_command_line], SHARED, PRELOADED, ALONE))

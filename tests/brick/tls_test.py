@@ -6,6 +6,8 @@ usage: tls_test.py MORTAR_BRICK HANG_PRELOAD [TEST…]
 """
 import os
 import random
+import resource
+import select
 import shutil
 import socket
 import ssl
@@ -19,7 +21,7 @@ import uuid
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from process import SANITIZED, Brick, eventually, main
-from rpcwire import DUMP, FOP, Client, Closed, call, opaque, record
+from rpcwire import CONTROL, DUMP, FOP, Client, Closed, call, opaque, record
 
 MIB = 1 << 20
 EACCES, EINVAL, EXDEV = 13, 22, 18
@@ -282,6 +284,58 @@ def test_first_call_with_the_handshake(p):
     assert struct.unpack_from(">I", got, 4)[0] == 7 and struct.unpack_from(">I", got, 44)[0] == 8
 
 
+class Ending:
+    """In place of a context: its connection can send its last calls and good-bye in one segment."""
+
+    def wrap_socket(self, s):
+        self.s, self.i, self.o = s, ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context().wrap_bio(self.i, self.o)
+        InMemory.step(self, self.tls.do_handshake, s.sendall)
+        self.flush()
+        return self
+
+    def flush(self):
+        self.s.sendall(self.o.read())
+
+    def sendall(self, data):
+        self.tls.write(data)
+        self.flush()
+
+    def recv(self, size):
+        return InMemory.step(self, lambda: self.tls.read(size), lambda data: self.s.sendall(data))
+
+    def end_with(self, data):
+        self.tls.write(data)
+        try:
+            self.tls.unwrap()
+        except ssl.SSLWantReadError:
+            pass
+        self.flush()
+
+
+def test_last_calls(p):
+    """Calls that come with the good-bye are served, as those of a plain connection are."""
+    brick = tls_brick(p, "last")
+    end = Ending()
+    c = Client(p.port, tls=end)
+    end.end_with(record(call(7, DUMP, 1, 2)))
+    assert struct.unpack_from(">I", end.recv(1000), 4)[0] == 7
+    end = Ending()
+    c = p.client(brick, tls=end)
+    gfid = c.create("file")
+    sent, end.sendall = [], lambda data: sent.append(data)
+    c.write_send(gfid, b"the last words")
+    end.end_with(b"".join(sent))
+    try:
+        assert end.recv(1) != b""
+        while end.recv(1 << 16):
+            pass
+    except (Closed, ssl.SSLError):
+        pass
+    with open(os.path.join(brick.path, "file"), "rb") as f:
+        assert f.read() == b"the last words"
+
+
 def test_cut_handshakes(p):
     """The connection ends at every stage; nothing is kept."""
     brick = tls_brick(p, "cut")
@@ -397,6 +451,34 @@ def test_crowd(p):
         s.close()
 
 
+def test_oldest_goes(p):
+    """With too many handshakes at once the oldest ones make room, and who means it gets through."""
+    most, more = 2048, 5
+    resource.setrlimit(resource.RLIMIT_NOFILE, (4096, max(4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1])))
+    brick = tls_brick(p, "oldest")
+    begin, stuck = time.monotonic(), []
+
+    def get_stuck(n):
+        for _ in range(n):
+            s = socket.create_connection(("127.0.0.1", p.port))
+            s.sendall(b"\x16")
+            s.settimeout(20)
+            stuck.append(s)
+    get_stuck(more)
+    assert p.client(brick, tls=context()).stat()[0] == 0  # the first ones have got to where handshakes are done
+    get_stuck(most)
+    for s in stuck[:more]:
+        assert s.recv(1) == b""
+    readable = select.select(stuck[more:900], [], [], 0)[0]
+    assert SANITIZED or time.monotonic() - begin < 8, "dropped for being late"
+    assert SANITIZED or not readable, len(readable)
+    says(p, "too many are in the middle of a handshake")
+    assert p.client(brick, tls=context()).stat()[0] == 0
+    for s in stuck:
+        s.close()
+    assert p.client(brick, tls=context()).stat()[0] == 0
+
+
 def test_slow_handshake(p):
     """Who does not finish the handshake in time is dropped, however busy it keeps the line."""
     tls_brick(p, "slow")
@@ -475,6 +557,32 @@ def test_other_certificate(p):
     assert (ret, errno) == (-1, EXDEV) and "other TLS files" in error, (errno, error)
 
 
+def test_rules_that_change_at_once(p):
+    """One brick gets other files while another one comes with the former ones: never both."""
+    first, second = tls_brick(p, "changes"), Brick(os.path.join(p.work, "comes"), options())
+    first.options[-len(options()):] = options(cert="client2")
+    sent = [p.control.send(CONTROL, 1, 2, opaque(b.volfile().encode())) for b in (first, second)]
+    results = [struct.unpack_from(">ii", p.control.wait(x)[1]) for x in sent]
+    assert sorted(r[0] for r in results) == [-1, 0] and (-1, EXDEV) in results, results
+
+
+def test_believed_by_former_rules(p):
+    """Who was let through the handshake by one volume's authority does not get another one's brick."""
+    brick = tls_brick(p, "former")
+    early, again = Client(p.port, tls=context()), Client(p.port, tls=context())
+
+    def ask(c, b):
+        return c.setvolume({"remote-subvolume": b.path, "process-uuid": str(uuid.uuid4()), "fops-version": FOP,
+                            "opversion": 100000})
+    assert p.attach(brick)[0] == 0
+    assert ask(again, brick)[0] == 0  # the same rules, read again
+    assert p.detach(brick)[0] == 0
+    other = p.serve(Brick(os.path.join(p.work, "latter"), options(cert="unknown", ca="stranger")))
+    ret, errno, d = ask(early, other)
+    assert (ret, errno) == (-1, EINVAL) and "no longer in use" in d["ERROR"], (ret, errno, d)
+    assert p.client(other, tls=context("unknown", ca="stranger")).stat()[0] == 0
+
+
 def peer_name(p):
     c = Client(p.port, tls=context())
     der = c.s.getpeercert()
@@ -514,7 +622,7 @@ def test_memory(p):
     keep += [p.client(brick, tls=tls) for _ in range(200)]
     each = (p.rss() - before) // 200
     print("     an idle client with TLS: %d bytes" % each)
-    assert SANITIZED or each < 64 << 10, each
+    assert SANITIZED or each < 32 << 10, each
 
 
 if __name__ == "__main__":
@@ -524,8 +632,9 @@ if __name__ == "__main__":
                               test_switched_at_run_time, test_names, test_name_patterns,
                               test_without_list_addresses_count, test_change_of_names_disconnects,
                               test_certificates_of_clients, test_old_versions, test_fragments,
-                              test_first_call_with_the_handshake, test_cut_handshakes, test_garbage, test_renegotiation,
+                              test_first_call_with_the_handshake, test_last_calls, test_cut_handshakes, test_garbage, test_renegotiation,
                               test_crowd, test_other_certificate],
-                      alone=[test_files_at_attach, test_files_are_read_again, test_memory, test_slow_handshake]))
+                      alone=[test_files_at_attach, test_believed_by_former_rules, test_rules_that_change_at_once,
+                             test_files_are_read_again, test_memory, test_slow_handshake, test_oldest_goes]))
     finally:
         shutil.rmtree(CERTS)

@@ -4,6 +4,8 @@
 #include "harness.h"
 #include "proto/handshake.h"
 
+#include <time.h>
+
 static const struct gfid root = GFID_ROOT;
 
 struct world {
@@ -300,6 +302,57 @@ static void a_client_watches_so_many_objects(void **state)
         assert_int_equal(watches(w), LIMIT + 2); /* A watches the file and the root */
 }
 
+enum { CROWD = 4096 };
+
+static void count_message(void *conn, const struct iovec *iov, int n)
+{
+        ++*(unsigned *)conn;
+}
+
+/* Processor time of ROUNDS looks by each of the CROWD, at one object or everyone at its own. */
+static double looks(struct world *w, struct session *const *crowd, bool same)
+{
+        enum { ROUNDS = 3 };
+        struct timespec begin, end;
+        struct gfid g[CROWD];
+        for (unsigned k = 0; k < CROWD; k++)
+                g[k] = harness_gfid(&w->h);
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &begin);
+        for (unsigned k = 0; k < ROUNDS * CROWD; k++) {
+                struct op op = {.brick = w->h.brick, .session = crowd[k % CROWD]};
+                upcall_watch(&op, &g[same ? 0 : k % CROWD]);
+        }
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &end);
+        return (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) / 1e9;
+}
+
+/* As many as may watch one object: that is no work for each of them, and one more makes the oldest forget. */
+static void so_many_clients_watch_an_object(void **state)
+{
+        struct world *w = *state;
+        struct session *crowd[CROWD];
+        static unsigned told[CROWD];
+        const struct gfid g = harness_gfid(&w->h);
+        struct op op = {.brick = w->h.brick, .session = w->b->session};
+        upcall_watch(&op, &g);
+        for (unsigned k = 0; k < CROWD; k++) {
+                told[k] = 0;
+                const struct session_config c = {.client_uid = "one", .op_version = 1, .send = count_message, .conn = &told[k]};
+                assert_int_equal(session_open(w->h.brick, &c, &crowd[k]), 0);
+                op.session = crowd[k];
+                upcall_watch(&op, &g);
+        }
+        assert_told(w, w->b, &g, 0x100);
+        assert_quiet(w, w->b);
+        double own = looks(w, crowd, false), shared = looks(w, crowd, true);
+        if (shared > 20 * own)
+                fail_msg("%.3f s for one object, %.3f s for as many as clients", shared, own);
+        for (unsigned k = 0; k < CROWD; k++) {
+                assert_int_equal(told[k], 0);
+                session_close(crowd[k]);
+        }
+}
+
 static void names_are_bounded(void **state)
 {
         struct world *w = *state;
@@ -366,6 +419,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(a_listing_is_a_look_at_all, setup, teardown),
                 cmocka_unit_test_setup_teardown(a_sub_directory_mount_is_told_of_its_root, setup, teardown),
                 cmocka_unit_test_setup_teardown(a_client_watches_so_many_objects, setup, teardown),
+                cmocka_unit_test_setup_teardown(so_many_clients_watch_an_object, setup, teardown),
                 cmocka_unit_test_setup_teardown(names_are_bounded, setup, teardown),
                 cmocka_unit_test_setup_teardown(clients_come_and_go, setup, teardown),
         };

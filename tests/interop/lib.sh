@@ -43,6 +43,7 @@ until_true() {
         done
 }
 
+ulimit -c 0 # stock daemons may crash: no core files in the tree
 ip link set lo up
 mount -t tmpfs tmpfs /run
 mkdir -p /var/lib/glusterd /var/log/glusterfs /run/gluster

@@ -1,4 +1,4 @@
-"""Lock rules as a transcript of raw calls: `lock_probe.py stock|ours PROGRAM DIRECTORY`, one line a fact.
+"""Lock rules as a transcript of raw calls: `lock_probe.py stock|ours PROGRAM DIRECTORY [PROBE…]`, one line a fact.
 
 The brick is started here, below DIRECTORY, with the layers of a stock brick volfile that see locks. Both transcripts are
 compared by lock_probe.sh. Lines say what was asked and what came: ok, the name of an errno, "waits", counts, strings.
@@ -306,7 +306,7 @@ class Brick:
 
 
 def line(name, *what):
-    print("%s: %s" % (name, " ".join(str(w) for w in what)), flush=True)
+    print("%s = %s" % (name, " ".join(str(w) for w in what)), flush=True)
 
 
 # ---- what is asked -----------------------------------------------------------------------------------------------------
@@ -516,8 +516,9 @@ def probe_lockinfo(b):
     word, pairs = a.fgetxattr(f, fd, name)
     value = pairs.get(name, b"")
     line("lockinfo: with locks", word, sorted(pairs))
-    line("lockinfo: value without number", value[:-9].replace(b.path.encode(), b"BRICK").replace(
-        os.uname().nodename.encode(), b"HOST"), len(value) - len(b.path) * value.count(b.path.encode()))
+    (pairs, key_size, value_size) = struct.unpack_from(">iii", value)
+    line("lockinfo: value", pairs, value[12:12 + key_size].decode().replace(b.path, "BRICK").replace(
+        os.uname().nodename, "HOST"), "number" if value[13 + key_size:].rstrip(b"\0").isdigit() else "no number")
     line("lockinfo: other descriptor of the file", text_of(a.fgetxattr(f, fd2, name)))
     cfd = c.open(f)
     line("lockinfo: conflict before", c.lk_said(f, cfd, cmd=0, start=0, length=10))

@@ -60,8 +60,8 @@ def pending(brick):
             pass
     try:
         changes = f'{brick}/.glusterfs/indices/entry-changes'
-        names += [f'entry-changes/{n}' for n in os.listdir(changes)
-                  if not n.startswith('entry-changes-') and os.path.lexists(f'{brick}/.glusterfs/{n[:2]}/{n[2:4]}/{n}')]
+        names += [f'entry-changes/{n}/{c}' for n in os.listdir(changes) if not n.startswith('entry-changes-')
+                  and os.path.lexists(f'{brick}/.glusterfs/{n[:2]}/{n[2:4]}/{n}') for c in os.listdir(f'{changes}/{n}')]
     except FileNotFoundError:
         pass
     for d in os.listdir(brick):

@@ -1,4 +1,5 @@
 /* Record marking: every splitting of a stream gives the same records; limits; memory. */
+#include "rpc/link.h"
 #include "rpc/record.h"
 
 #include "proto/xdr.h"
@@ -252,6 +253,34 @@ static void marks_are_written(void **state)
         assert_int_equal(b.error, -E2BIG);
 }
 
+static ssize_t take_all(struct stream *s, const struct iovec *iov, int n)
+{
+        size_t all = 0;
+        for (int k = 0; k < n; k++)
+                all += iov[k].iov_len;
+        return (ssize_t)all;
+}
+
+static void free_nothing(struct stream *s)
+{
+}
+
+/* A daemon has a connection of every mount, and each was once sent its volfile. */
+static void a_quiet_link_keeps_little(void **state)
+{
+        static const struct stream_ops ops = {.writev = take_all, .free = free_nothing};
+        struct stream stream = {.ops = &ops};
+        struct rpc_link l;
+        rpc_link_init(&l, &stream, MIB, MIB);
+        size_t begin = rpc_link_begin(&l);
+        assert_non_null(buf_extend(&l.out, 100 * KIB));
+        assert_int_equal(rpc_link_commit(&l, begin), 0);
+        assert_int_equal(rpc_link_flush(&l), 0);
+        assert_int_equal(rpc_link_unsent(&l), 0);
+        assert_true(l.out.cap <= 16 * KIB);
+        rpc_link_done(&l);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -264,6 +293,7 @@ int main(void)
                 cmocka_unit_test(memory_follows_bytes_not_announcements),
                 cmocka_unit_test(memory_is_given_back_after_a_large_record),
                 cmocka_unit_test(a_full_reader_still_has_room),
+                cmocka_unit_test(a_quiet_link_keeps_little),
                 cmocka_unit_test(marks_are_written),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,6 +4,7 @@
 #include "rpc/tls_stream.h"
 #include "support/certs.h"
 
+#include <glob.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -136,6 +137,28 @@ static void test_source_follows_files(void **state)
         assert_ptr_equal(source.context, first);
         certs_make(certs, &(struct cert){.name = "moving"});
         assert_int_equal(tls_source_refresh(&source, 8 * NS_PER_SEC), TLS_SOURCE_READ_AGAIN);
+        tls_source_done(&source);
+}
+
+/* A list that is written over keeps its directory as it was; who was revoked since must be turned away. */
+static void test_source_follows_revocations(void **state)
+{
+        char dir[256], path[300];
+        struct tls_settings s;
+        struct tls_source source = {0};
+        certs_settings(certs, "server", &s);
+        path_in(dir, "crl");
+        (void)snprintf(s.crl_path, sizeof s.crl_path, "%s", dir);
+        tls_source_set(&source, &s, load(&s));
+        assert_int_equal(tls_source_refresh(&source, 1), TLS_SOURCE_SAME);
+        glob_t found;
+        (void)snprintf(path, sizeof path, "%s/*.r0", dir);
+        assert_int_equal(glob(path, 0, NULL, &found), 0);
+        FILE *f = fopen(found.gl_pathv[0], "a");
+        assert_true(f && fputs("\n", f) >= 0 && fclose(f) == 0);
+        globfree(&found);
+        assert_int_equal(tls_source_refresh(&source, 2 * NS_PER_SEC), TLS_SOURCE_READ_AGAIN);
+        assert_int_equal(tls_source_refresh(&source, 4 * NS_PER_SEC), TLS_SOURCE_SAME);
         tls_source_done(&source);
 }
 
@@ -500,6 +523,7 @@ int main(void)
                 cmocka_unit_test(test_settings),
                 cmocka_unit_test(test_contexts),
                 cmocka_unit_test(test_source_follows_files),
+                cmocka_unit_test(test_source_follows_revocations),
                 cmocka_unit_test(test_who_is_believed),
                 cmocka_unit_test(test_depth),
                 cmocka_unit_test(test_revoked),
