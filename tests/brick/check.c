@@ -317,6 +317,8 @@ static bool from_crash(const struct finding *f)
 static void take_finding(void *arg, const struct finding *f)
 {
         struct check *c = arg;
+        if ((c->flags & CHECK_ANY_CLIENT) && (f->class == FINDING_ATTRIBUTE || f->class == FINDING_SAME_GFID))
+                return;
         if (f->severity == FINDING_NOTE || ((c->flags & CHECK_CRASHED) && from_crash(f)) ||
             ((c->flags & CHECK_NO_GFID2PATH) && f->class == FINDING_PATHS))
                 return;

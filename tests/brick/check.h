@@ -7,6 +7,7 @@ enum {
         CHECK_CRASHED = 1, /* a crash may have left names without gfid or handle, and files in .glusterfs/unlink */
         CHECK_NO_GFID2PATH = 2,
         CHECK_UNLINK_LEFT = 4, /* a deletion that failed waits for the next start */
+        CHECK_ANY_CLIENT = 16, /* clients stored attributes of any shape, and replayed renames of directories */
         CHECK_PENDING = 8,     /* also: changelog attributes were only changed by XATTROP, so the index knows them */
 };
 

@@ -553,7 +553,10 @@ def test_special_files(p):
             made[kind] = os.urandom(16)
             body = ROOT + struct.pack(">QII", 0x0105, kind | 0o666, 0) + opaque(b"s%o" % kind) + gfid_req(made[kind])
             assert c.fop(3, body)[0] == 0
-        for name, target in ((b"dir", p.work.encode()), (b"file", b"/etc/passwd")):
+        victim = p.work + "/victim"  # of our own: if a link were followed, it would suffer
+        with open(victim, "w") as v:
+            v.write("root:" * 100)
+        for name, target in ((b"dir", p.work.encode()), (b"file", victim.encode())):
             made[name] = os.urandom(16)
             assert c.fop(7, ROOT + opaque(name) + bytes(4) + opaque(target) + gfid_req(made[name]))[0] == 0
         outside = sorted(os.listdir(p.work))
@@ -569,11 +572,11 @@ def test_special_files(p):
                 assert c.fop_wait(c.write_send(g, b"x"))[0] == -1, kind
                 assert c.fop(10, g + struct.pack(">Q", 0) + NULL_DICT)[0] == -1, kind
                 assert c.fop(20, g + NULL_DICT)[0] == -1, kind
-                assert c.fop(27, bytes(16) + g + bytes(4) + opaque(b"passwd") + NULL_DICT)[0] == -1, kind
+                assert c.fop(27, bytes(16) + g + bytes(4) + opaque(b"victim") + NULL_DICT)[0] == -1, kind
                 assert c.fop(4, g + struct.pack(">II", 0o755, 0) + opaque(b"below") + gfid_req(os.urandom(16)))[0] == -1
                 ret, _, rest = c.fop(27, bytes(16) + ROOT + bytes(4) + name + one_pair(b"glusterfs.content", struct.pack(">q", 9999), 2))
                 assert ret == 0 and b"root:" not in rest, kind
-        assert sorted(os.listdir(p.work)) == outside
+        assert sorted(os.listdir(p.work)) == outside and os.path.getsize(victim) == 500
 
 
 def test_format_strings(p):

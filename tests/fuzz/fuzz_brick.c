@@ -243,7 +243,7 @@ static void end(struct field *f)
         for (int i = 0; i < 4; i++)
                 brick_purge(f->brick, f->now += 60000000000ull);
         f->brick = brick_close(f->brick);
-        int flags = CHECK_CRASHED | CHECK_UNLINK_LEFT | (f->config.options.gfid2path ? 0 : CHECK_NO_GFID2PATH);
+        int flags = CHECK_CRASHED | CHECK_UNLINK_LEFT | CHECK_ANY_CLIENT | (f->config.options.gfid2path ? 0 : CHECK_NO_GFID2PATH);
         FUZZ_CHECK(check_brick(f->disk, PATH, flags) == 0);
         FUZZ_CHECK(sim_disk_open_count(f->sim) == 0);
         sim_disk_free(f->sim);

@@ -1,7 +1,7 @@
 #!/bin/bash
-# suite.sh -- builds the fuzz targets and runs them: 60 s in all, twenty minutes in the full tier; FUZZ_SECONDS=N for hours.
+# suite.sh -- builds the fuzz targets and runs them: 90 s in all, twenty minutes in the full tier; FUZZ_SECONDS=N for hours.
 cd "$(dirname "$0")/../.." || exit 1
-seconds=60
+seconds=90
 [ "${TIER:-check}" = full ] && seconds=1200
 CC=clang tests/tools/build.sh build-fuzz -Dfuzz=true || exit 1
 tests/fuzz/run.sh "${FUZZ_SECONDS:-$seconds}" build-fuzz 2>&1 | tee build-fuzz/fuzz.out |

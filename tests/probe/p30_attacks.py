@@ -16,6 +16,15 @@ def refused(t, reply):
     t.true("%s is refused" % reply.kind, reply.err)
 
 
+def made_outside(t):
+    """A directory beside the brick with a file in it; never anything of the machine: stock follows links there."""
+    path = os.path.join(t.server.work, "outside")
+    os.makedirs(path, exist_ok=True)
+    with open(path + "/victim", "w") as f:
+        f.write("victim")
+    return path
+
+
 def unchanged(t, g):
     t.eq("gfid", t.xattr(t.disk("f"), "trusted.gfid"), g)
     t.eq("foreign path", t.xattr(t.disk("f"), "trusted.gfid2path.0123456789abcdef"), None)
@@ -112,15 +121,16 @@ flavour("attack-identity", Flavour())
 
 @probe("attack", "a symbolic link is no way out", "attack")
 def _(t):
-    t.ok(t.c.symlink(pargfid=t.dir, bname="l", linkname="/etc", xdata=t.req("l")))
+    outside = made_outside(t)
+    t.ok(t.c.symlink(pargfid=t.dir, bname="l", linkname=outside, xdata=t.req("l")))
     g = t.gfid("l")
-    refused(t, t.c.lookup(pargfid=g, bname="passwd"))
+    refused(t, t.c.lookup(pargfid=g, bname="victim"))
     refused(t, t.c.mkdir(pargfid=g, bname="x", mode=0o755, xdata=t.req("x")))
     refused(t, t.c.create(pargfid=g, bname="x", flags=2, mode=0o644, xdata=t.req("x")))
     refused(t, t.c.unlink(pargfid=g, bname="nothing"))
     refused(t, t.c.opendir(gfid=g))
     refused(t, t.c.readdirp(gfid=g, fd=ANONYMOUS, size=4096))
-    t.ok(t.c.symlink(pargfid=t.dir, bname="p", linkname="/etc/passwd", xdata=t.req("p")))
+    t.ok(t.c.symlink(pargfid=t.dir, bname="p", linkname=outside + "/victim", xdata=t.req("p")))
     p = t.gfid("p")
     refused(t, t.c.open(gfid=p, flags=os.O_RDONLY))
     refused(t, t.c.read(gfid=p, fd=ANONYMOUS, size=100))
@@ -128,7 +138,7 @@ def _(t):
     refused(t, t.c.create(pargfid=t.dir, bname="p", flags=2, mode=0o644, xdata=t.req("y")))
     refused(t, t.c.truncate(gfid=p, offset=4096))
     t.eq("content in lookup", t.c.lookup(pargfid=t.dir, bname="p", xdata={"glusterfs.content": 9999}).xdata.get("glusterfs.content"), None)
-    t.true("nothing there", not os.path.lexists("/etc/x"))
+    t.eq("what is there", (os.listdir(outside), os.path.getsize(outside + "/victim")), (["victim"], 6))
 
 
 @probe("attack", "a link that takes a directory's place is no way out", "attack")
@@ -137,11 +147,11 @@ def _(t):
     sub = t.mkdir("sub", parent=d)
     t.ok(t.c.lookup(pargfid=d, bname="sub"))
     t.ok(t.c.rename(oldgfid=t.dir, newgfid=t.dir, oldbname="d", newbname="e"))
-    t.ok(t.c.symlink(pargfid=t.dir, bname="d", linkname="/etc", xdata=t.req("l")))
+    t.ok(t.c.symlink(pargfid=t.dir, bname="d", linkname=made_outside(t), xdata=t.req("l")))
     t.ok(t.c.stat(gfid=sub))
     t.ok(t.c.mknod(pargfid=sub, mode=0o100644, bname="f", xdata=t.req("f")))
     t.true("in its own place", os.path.exists(t.disk("e", "sub", "f")))
-    refused(t, t.c.lookup(pargfid=t.gfid("l"), bname="passwd"))
+    refused(t, t.c.lookup(pargfid=t.gfid("l"), bname="victim"))
 
 
 @probe("attack", "dumps go nowhere", "attack")

@@ -245,7 +245,7 @@ class Trial:
         self.wrong.append(what)
 
     def note(self, line):
-        line = line.replace(self.server.path, "BRICK").replace(socket.gethostname(), "HOST")
+        line = line.replace(self.server.path, "BRICK").replace(self.server.work, "WORK").replace(socket.gethostname(), "HOST")
         self.lines.append(re.sub(r"-?\d{10,}", lambda m: "N" if abs(int(m[0])) > 1 << 62 else m[0], line))
 
     def note_request(self, conn, name, fields):
@@ -297,7 +297,7 @@ class Trial:
         seconds = [i[k] for k in ("atime", "mtime", "ctime")]
         times = " times " + "/".join("now" if s > NOW else str(s) for s in seconds) if min(seconds) < NOW else ""
         kind = KINDS.get(stat.S_IFMT(i["mode"]), "none")
-        size = "" if kind == "dir" else " size %d" % i["size"]
+        size = "" if kind in ("dir", "link") else " size %d" % i["size"]
         flags = "" if i.get("flags", 0x17ff) == 0x17ff else " flags %#x" % i["flags"]
         links = "" if self.names.get(i["gfid"]) in self.unsteady else " n%d" % i["nlink"]
         return "(%s %s %o%s u%d g%d%s%s%s%s)" % (self.show(i["gfid"]), kind, stat.S_IMODE(i["mode"]), links, i["uid"],

@@ -6,5 +6,11 @@ if [ ! -x /usr/sbin/glusterfsd ] && [ "${ONLY:-}" != ours ]; then
         finish
 fi
 storage fs 6G || { fail "XFS in a loop file"; finish; }
-python3 "$ROOT/tests/probe/main.py" "$W/fs" "$@" || failures=1
+# a stock brick follows links out of its directory: nothing but the bricks can be written meanwhile
+for d in /*/; do
+        case $d in /dev/ | /proc/ | /sys/ | /run/ | /tmp/ | /var/ | /lost+found/) continue ;; esac
+        [ -L "${d%/}" ] || { mount --bind "$d" "$d" && mount -o remount,bind,ro "$d"; } ||
+                { fail "a read-only view of $d"; finish; }
+done
+PYTHONDONTWRITEBYTECODE=1 python3 "$ROOT/tests/probe/main.py" "$W/fs" "$@" || failures=1
 finish
