@@ -137,14 +137,20 @@ static int lookup_by_gfid(struct op *op, const struct lookup_fop_req *req, struc
         return r;
 }
 
-int fop_lookup(struct op *op, const struct lookup_fop_req *req, struct lookup_fop_rep *rep)
+static int lookup(struct op *op, const struct lookup_fop_req *req, struct lookup_fop_rep *rep)
 {
         struct index_dir dir;
         if (index_find(op, req->bname.len > 0 ? &req->pargfid : &req->gfid, &dir))
                 return index_lookup(op, &dir, req->bname.len > 0 ? req->bname.s : "", rep);
-        int r = req->bname.len > 0 ? lookup_by_name(op, req, rep) : lookup_by_gfid(op, req, rep);
-        if (r == 0 && rep->op_ret == 0 && !req->xdata.null)
-                op->reply.null = false; /* disperse heals no attributes after a look-up without a dictionary */
+        return req->bname.len > 0 ? lookup_by_name(op, req, rep) : lookup_by_gfid(op, req, rep);
+}
+
+/* What was found is never answered with a NULL dictionary: disperse clients do not heal an inode's attributes then. */
+int fop_lookup(struct op *op, const struct lookup_fop_req *req, struct lookup_fop_rep *rep)
+{
+        int r = lookup(op, req, rep);
+        if (r == 0 && rep->op_ret >= 0)
+                op->reply.null = false;
         return r;
 }
 

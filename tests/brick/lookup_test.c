@@ -91,6 +91,21 @@ static void an_absent_name_still_shows_the_parent(void **state)
         client_close(c);
 }
 
+/* Nothing was asked for, nothing is in the answer's dictionary; but there is one (docs/formats/brick.md). */
+static void what_is_found_has_a_dictionary(void **state)
+{
+        struct client *c = client_open(*state);
+        struct lookup_fop_rep rep;
+        struct gfid f = make_file(c, &root, "f");
+        assert_int_equal(lookup(c, &f, NULL, "", DICT_NULL, &rep), 0);
+        assert_true(!rep.xdata.null && rep.xdata.count == 0);
+        assert_int_equal(lookup(c, NULL, &root, "f", DICT_NULL, &rep), 0);
+        assert_true(!rep.xdata.null && rep.xdata.count == 0);
+        assert_int_equal(lookup(c, NULL, &root, "absent", DICT_NULL, &rep), -ENOENT);
+        assert_true(rep.xdata.null);
+        client_close(c);
+}
+
 static void impossible_names(void **state)
 {
         struct harness *h = *state;
@@ -399,6 +414,7 @@ int main(void)
                 TEST(lookup_of_the_root),
                 TEST(an_empty_dictionary_is_answered_with_one), TEST(unknown_things),
                 TEST(an_absent_name_still_shows_the_parent),
+                TEST(what_is_found_has_a_dictionary),
                 TEST(impossible_names),
                 TEST(descriptors_must_be_known),
                 TEST(attributes_follow_the_rules),

@@ -74,7 +74,7 @@ picture() {
         (cd "$d" && find . -path ./.glusterfs -prune -o -path './.glusterfs-anonymous-inode*' -prune -o -print | sort | while read -r f; do
                 printf '%s %s ' "$f" "$(stat -c '%A %U %G' "$f")"
                 getfattr -h --absolute-names -e hex -n trusted.gfid "$f" 2>/dev/null | sed -n 's/trusted.gfid=//p' | tr '\n' ' '
-                [ "$(layout_of "$1")" = disp ] && getfattr -h --absolute-names -e hex -d -m 'trusted.ec.(size|version|dirty)' "$f" 2>/dev/null | grep = | sort | tr '\n' ' '
+                [ "$(layout_of "$1")" = disp ] && getfattr -h --absolute-names -e hex -d -m 'trusted.ec.(size|version)' "$f" 2>/dev/null | grep = | grep -v '=0x0*$' | sort | tr '\n' ' '
                 if [ -f "$f" ] && [ ! -L "$f" ]; then
                         if [ "$(layout_of "$1")" = disp ]; then stat -c %s "$f"; else md5sum <"$f"; fi
                 elif [ -L "$f" ]; then readlink "$f"; else echo; fi
