@@ -45,19 +45,6 @@ static void lookup_of_the_root(void **state)
 }
 
 /* Disperse heals no extended attributes of what it looked up with an empty dictionary and was answered without one. */
-static void an_empty_dictionary_is_answered_with_one(void **state)
-{
-        struct client *c = client_open(*state);
-        struct lookup_fop_rep rep;
-        make_file(c, &root, "file");
-        assert_int_equal(lookup(c, NULL, &root, "file", (struct dict){0}, &rep), 0);
-        assert_false(rep.xdata.null);
-        assert_int_equal(rep.xdata.count, 0);
-        assert_int_equal(lookup(c, NULL, &root, "file", DICT_NULL, &rep), 0);
-        assert_true(rep.xdata.null);
-        client_close(c);
-}
-
 static void unknown_things(void **state)
 {
         struct harness *h = *state;
@@ -412,7 +399,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 TEST(lookup_of_the_root),
-                TEST(an_empty_dictionary_is_answered_with_one), TEST(unknown_things),
+                TEST(unknown_things),
                 TEST(an_absent_name_still_shows_the_parent),
                 TEST(what_is_found_has_a_dictionary),
                 TEST(impossible_names),

@@ -6,6 +6,7 @@ if [ ! -x /usr/sbin/glusterfsd ] && [ "${ONLY:-}" != ours ]; then
         finish
 fi
 storage fs 6G || { fail "XFS in a loop file"; finish; }
+<<<<<<< HEAD
 # a stock brick follows links out of its directory: nothing but the bricks can be written meanwhile
 for d in /*/; do
         case $d in /dev/ | /proc/ | /sys/ | /run/ | /tmp/ | /var/ | /lost+found/) continue ;; esac
@@ -13,4 +14,8 @@ for d in /*/; do
                 { fail "a read-only view of $d"; finish; }
 done
 PYTHONDONTWRITEBYTECODE=1 python3 "$ROOT/tests/probe/main.py" "$W/fs" "$@" || failures=1
+=======
+mkdir /run/bricks && mount --bind "$W/fs" /run/bricks # stock shows a brick's path up to the first dot
+python3 "$ROOT/tests/probe/main.py" /run/bricks "$@" || failures=1
+>>>>>>> w-locks
 finish
