@@ -142,7 +142,7 @@ heal_test() {
         [ -n "${HEALED_ONLY:-}" ] || read_degraded "$name"
         volume_stop
         for n in $(seq "$BRICKS"); do
-                [ "${NODE_KIND[$n]}" = stock ] || check "$name: brick $n keeps the invariants" python3 "$T/brick_check.py" "$(brick_path "$n")"
+                [ "${NODE_KIND[$n]}" = stock ] || check "$name: brick $n keeps the invariants" brick_check "$n"
         done
         [ -z "${KEEP_LOGS:-}" ] || cp -r "$W"/*"$VOLUME"*.log "$W/$VOLUME"-load* "$KEEP_LOGS/"
 }

@@ -63,7 +63,7 @@ w_fio() {
         for direct in 0 1; do
                 if fio --name=verify --filename="$mnt/fio.$direct" --size="${mib}m" --rw=randwrite --bsrange=4k-64k \
                         --direct=$direct --verify=crc32c --verify_fatal=1 --do_verify=1 --ioengine=psync --randrepeat=1 \
-                        --blockalign=4k --output="$W/fio.out" >/dev/null 2>&1; then
+                        --blockalign=4k --aux-path="$W" --output="$W/fio.out" >/dev/null 2>&1; then
                         pass "$name: fio --verify direct=$direct"
                 else
                         fail "$name: fio --verify direct=$direct"
