@@ -1,7 +1,7 @@
 /* A brick as clients see it: sessions that are open, and calls that reach far into it (made_call.h).
  *
  * An input is a byte for each of HEADER options and then blocks. Most blocks are calls; some end or begin a session, let
- * time pass, or close and open the brick. The disk is simulated, so nothing is left behind and a run is repeatable.
+ * time pass, stop the brick gracefully, or close and open it. The disk is simulated, so nothing is left behind and a run is repeatable.
  * What is checked: one answer to every call that does not wait, answers that decode, errors that exist, nothing held after
  * the sessions' end, and the invariants of a brick at rest.
  */
@@ -34,7 +34,8 @@ struct field {
         struct client {
                 struct field *field;
                 struct session *session;
-                bool subdir;
+                struct parked_call *resumed[BLOCKS_MAX]; /* waited for locks and may go on */
+                unsigned n_resumed;
         } clients[CLIENTS];
         struct knowledge known;
         struct arena arena;
@@ -104,6 +105,31 @@ static void on_send(void *conn, const struct iovec *iov, int n)
                 look_at(f, f->proc[reply.xid], reply.results);
 }
 
+static bool on_resume(void *conn, struct parked_call *p)
+{
+        struct client *c = conn;
+        FUZZ_CHECK(c->n_resumed < BLOCKS_MAX);
+        c->resumed[c->n_resumed++] = p;
+        return true;
+}
+
+/* What may go on goes on, and may let others go on. */
+static void run_resumed(struct field *f)
+{
+        bool more = true;
+        while (more) {
+                more = false;
+                for (unsigned i = 0; i < CLIENTS; i++) {
+                        struct client *c = &f->clients[i];
+                        while (c->n_resumed > 0) {
+                                _cleanup_arena_ struct arena a = ARENA_INIT(RECORD_LIMIT);
+                                session_resume(c->resumed[--c->n_resumed], &a);
+                                more = true;
+                        }
+                }
+        }
+}
+
 /* ---- steps ------------------------------------------------------------------------------------------------------- */
 
 static struct session *session_of(struct field *f, unsigned n)
@@ -116,6 +142,7 @@ static struct session *session_of(struct field *f, unsigned n)
                                         .trusted = n == 1,
                                         .op_version = n == 2 ? 60000 : 100000,
                                         .send = on_send,
+                                        .resume = on_resume,
                                         .conn = c,
                                         .subdir = n == 3 ? "/a" : NULL};
         if (session_open(f->brick, &config, &c->session) < 0) {
@@ -127,8 +154,10 @@ static struct session *session_of(struct field *f, unsigned n)
 
 static void end_sessions(struct field *f)
 {
-        for (unsigned i = 0; i < CLIENTS; i++)
+        for (unsigned i = 0; i < CLIENTS; i++) {
                 f->clients[i].session = session_close(f->clients[i].session);
+                run_resumed(f);
+        }
         struct brick_stats stats;
         brick_get_stats(f->brick, &stats);
         FUZZ_CHECK(stats.sessions == 0 && stats.fds == 0 && stats.locks == 0 && stats.locks_waiting == 0);
@@ -178,6 +207,7 @@ static void step_call(struct field *f, const uint8_t block[CALL_BLOCK])
         (void)session_call_is_slow(&call);
         (void)session_call_answer_size(&call);
         session_serve(s, &call, &a);
+        run_resumed(f);
         FUZZ_CHECK(f->answered[call.xid] || may_wait(call.proc));
 }
 
@@ -190,6 +220,7 @@ static void step(struct field *f, const uint8_t block[CALL_BLOCK])
         switch (block[0]) {
         case STEP_OTHER:
                 c->session = session_close(c->session);
+                run_resumed(f);
                 return;
         case STEP_OTHER + 1:
                 f->now += 6000000000ull;
@@ -200,6 +231,10 @@ static void step(struct field *f, const uint8_t block[CALL_BLOCK])
                 end_sessions(f);
                 f->brick = brick_close(f->brick);
                 open_brick(f);
+                return;
+        case STEP_OTHER + 3:
+                brick_refuse_new_locks(f->brick);
+                (void)brick_held_locks(f->brick);
                 return;
         default:
                 step_call(f, block);
