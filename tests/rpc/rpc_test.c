@@ -200,7 +200,7 @@ static void timeout_scenario(struct fibre *self, void *arg)
         struct world *w = arg;
         struct rpc_client_config config = config_of(w);
         int32_t got;
-        config.call_timeout = 20 * NS_PER_MSEC;
+        config.call_timeout = 300 * NS_PER_MSEC;
         assert_int_equal(rpc_client_connect(self, &config, &w->client), 0);
         assert_int_equal(call(self, w, HANG, 0, &got), -ETIMEDOUT);
         assert_int_equal(rpc_client_outstanding(w->client), 0);
