@@ -170,7 +170,8 @@ static int inodelk_request(struct op *op, uint32_t cmd, uint32_t type, const str
                 .owner = op_owner(op),
                 .type = type,
                 .domain = inodelk_domain(op, volume, f),
-                .pid = f->pid ? f->pid : (uint32_t)op->caller.pid, /* stock leaves it 0 */
+                .pid = f->pid,
+                .caller = (uint32_t)op->caller.pid,
                 .internal = op_internal(op),
                 .wait = cmd == LK_SET_WAIT && type != LOCK_TYPE_UNLOCK,
         };
@@ -229,7 +230,7 @@ static int entrylk_request(struct op *op, uint32_t cmd, uint32_t type, const cha
                 .type = type,
                 .domain = volume.s,
                 .name = name,
-                .pid = (uint32_t)op->caller.pid,
+                .caller = (uint32_t)op->caller.pid,
                 .internal = op_internal(op),
                 .wait = cmd == ENTRYLK_LOCK,
         };
@@ -295,6 +296,7 @@ static int lk_request(struct op *op, const struct lk_fop_req *req, struct lock_r
                 .owner = op_owner(op),
                 .type = req->type,
                 .pid = req->flock.pid,
+                .caller = (uint32_t)op->caller.pid,
                 .internal = op_internal(op),
                 .flags = op->xdata.lk_mode.present ? (uint32_t)op->xdata.lk_mode.value : 0,
                 .wait = req->cmd == LK_SET_WAIT && req->type != LOCK_TYPE_UNLOCK,

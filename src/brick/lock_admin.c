@@ -118,7 +118,7 @@ static struct lock_cleared clear_step(struct op *op, struct inode *inode, struct
         lock_step_begin(&st, op->brick, inode, t);
         struct lock_hold *h = client_only && ls ? lock_hold_find(t, ls) : NULL;
         f->client = h ? &h->client : NULL;
-        f->pid = (uint32_t)op->caller.pid;
+        f->caller = (uint32_t)op->caller.pid;
         if (h || !client_only)
                 n = lock_set_clear(&t->set, f, &st.ev);
         lock_step_end(&st);

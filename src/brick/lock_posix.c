@@ -53,6 +53,7 @@ static struct lock *lock_clone(const struct lock *l)
                                  .start = l->start,
                                  .end = l->end,
                                  .pid = l->pid,
+                                 .caller = l->caller,
                                  .flags = l->flags,
                                  .internal = l->internal,
                                  .fd = l->fd};

@@ -20,6 +20,7 @@ struct lock *lock_new(const struct lock_request *want)
         *l = (struct lock){.client = want->client,
                            .type = want->type,
                            .pid = want->pid,
+                           .caller = want->caller,
                            .flags = want->flags,
                            .start = want->start,
                            .end = want->end,
@@ -447,7 +448,7 @@ static void space_clear(struct lock_space *sp, const struct lock_filter *f, cons
 {
         for (struct lock *l = f->waiting ? sp->waiting.head : NULL, *next; l; l = next) {
                 next = l->next;
-                if (!filter_fits(f, l) || (f->client && l->pid != f->pid))
+                if (!filter_fits(f, l) || (f->client && l->caller != f->caller))
                         continue;
                 ev->answer(l, f->error, ev->arg);
                 lock_drop(&sp->waiting, l);

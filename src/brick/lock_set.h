@@ -46,8 +46,9 @@ struct lock_request {
         uint64_t start, end; /* inclusive; inode and posix locks */
         const char *domain;  /* inode and entry locks */
         const char *name;    /* entry locks; NULL = the whole directory */
-        uint32_t pid;
-        uint32_t flags; /* posix: locks of different flags are not merged */
+        uint32_t pid;    /* as the lock says */
+        uint32_t caller; /* process of the client that asks */
+        uint32_t flags;  /* posix: locks of different flags are not merged */
         const void *fd; /* posix: taken through this descriptor; NULL = anonymous */
         bool internal;  /* of an internal client: removals do not wait for it, nor it for them */
         bool wait;
@@ -61,7 +62,7 @@ struct lock {
         struct lock *prev, *next; /* in the space's granted or waiting list */
         struct lock_space *space;
         struct lock_client *client;
-        uint32_t type, pid, flags;
+        uint32_t type, pid, caller, flags;
         bool internal;
         uint64_t start, end;
         uint64_t since; /* granted at */
@@ -154,7 +155,7 @@ struct lock_filter {
         uint64_t start, end;
         const char *name;                 /* entry locks; NULL = all */
         const struct lock_client *client; /* NULL = of all */
-        uint32_t pid;                     /* of waiting ones, with CLIENT */
+        uint32_t caller;                  /* of waiting ones, with CLIENT */
         int error;                        /* the answer to who waits */
 };
 struct lock_cleared {

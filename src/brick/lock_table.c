@@ -135,7 +135,7 @@ static void encode_inodelk_contention(const struct lock *l, const struct gfid *g
                           .len = l->end == LOCK_END_MAX ? 0 : l->end - l->start + 1,
                           .pid = l->pid,
                           .owner = {l->owner, l->owner_len}},
-                .pid = l->pid,
+                .pid = l->caller,
                 .domain = str_of(l->space->domain),
                 .xdata = DICT_NULL,
         };
@@ -147,7 +147,7 @@ static void encode_entrylk_contention(const struct lock *l, const struct gfid *g
         const struct entrylk_contention_cbk m = {
                 .gfid = *g,
                 .type = l->type,
-                .pid = l->pid,
+                .pid = l->caller,
                 .name = str_of(l->name ? l->name : ""),
                 .domain = str_of(l->space->domain),
                 .xdata = DICT_NULL,
