@@ -101,6 +101,7 @@ static void conn_free(struct conn *c)
                 close_fd(c->fd);
         tls_session_free(c->tls);
         record_reader_done(&c->in);
+        (void)unfinished_set(c, 0);
         unread_set(c, 0);
         buf_done(&c->out);
         welcome_free(c->welcome);

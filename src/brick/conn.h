@@ -55,6 +55,7 @@ struct conn {
         uint16_t peer_port;
         struct record_reader in;
         size_t missing; /* bytes at least that the record being read lacks */
+        size_t unfinished; /* bytes that `in` keeps between reads: unread.h */
         struct welcome *welcome;
         _Atomic(struct session *) session;
         bool trusted;

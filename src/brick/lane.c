@@ -22,6 +22,7 @@
 
 #include "base/log.h"
 #include "brick/transport.h"
+#include "brick/unread.h"
 #include "proto/fop.h"
 
 #define IDLE_SECONDS 10
@@ -469,7 +470,7 @@ static enum verdict leader_records(struct worker *w, struct conn *c)
                         return v; /* DEMOTED: C->in is somebody else's now */
         }
         reader_leave(w, c);
-        return LED;
+        return unfinished_set(c, c->in.in.cap + c->in.joined.cap) ? LED : CLOSED;
 }
 
 /* One read; its records. */

@@ -156,6 +156,7 @@ struct process {
         struct arena arena;     /* of the control loop */
         atomic_uint conn_count;
         atomic_size_t unread; /* bytes of answers that clients have not read yet: unread.h */
+        atomic_size_t unfinished; /* bytes of requests that clients have begun: unread.h */
         struct timer unread_timer;
         uint32_t conn_max;
         unsigned lanes_per_brick;

@@ -29,6 +29,18 @@ bool unread_is_full(const struct conn *c)
         return atomic_load(&c->process->unread) > UNREAD_ALL_MAX;
 }
 
+bool unfinished_set(struct conn *c, size_t n)
+{
+        bool grows = n > c->unfinished;
+        uint64_t all = atomic_fetch_add(&c->process->unfinished, n - c->unfinished) + (n - c->unfinished);
+        c->unfinished = n;
+        if (!grows || n <= CONN_INPUT_LOW || all <= UNFINISHED_ALL_MAX)
+                return true;
+        log_warning("clients", "A client with an unfinished request of %zu bytes was disconnected: all clients together have "
+                    "begun requests of %llu MiB.", n, (unsigned long long)(UNFINISHED_ALL_MAX / MIB));
+        return false;
+}
+
 /* Under the export's lock. */
 static unsigned drop_stuck(struct export *x, uint64_t since)
 {

@@ -135,6 +135,30 @@ def test_unread_answers_are_bounded(p):
     assert p.detach(brick)[0] == 0
 
 
+def test_unfinished_requests_are_bounded(p):
+    """Large requests that are never finished: so much for all clients together, and others work on."""
+    brick = p.serve(Brick(p.work + "/unfinished"))
+    c = p.client(brick)
+    before, peak, cut = p.rss(), 0, 0
+    begun, part = [welcomed(idle_client(p, brick)) for _ in range(120)], bytes(16 * MIB)
+    for s in begun:
+        try:
+            s.sendall(struct.pack(">I", 0x80000000 | 64 * MIB) + part)
+        except (BrokenPipeError, ConnectionResetError):
+            cut += 1
+        peak = max(peak, p.rss() - before)
+        assert c.stat()[0] == 0 and c.ping()
+    print("     %d MiB at most, %d of %d disconnected" % (peak / MIB, cut, len(begun)))
+    assert cut > 0, "nobody was disconnected"
+    assert peak < 1600 * MIB, "%d MiB" % (peak / MIB)
+    for s in begun:
+        s.close()
+    eventually("all are gone", lambda: p.status()[brick.path]["clients"] == 1)
+    gfid = c.create("after")
+    assert c.fop_wait(c.write_send(gfid, bytes(MIB)))[0] == MIB
+    assert p.detach(brick)[0] == 0
+
+
 # ---- a thousand bricks -----------------------------------------------------------------------------------------------
 
 
@@ -187,4 +211,4 @@ def test_thousand_bricks():
             shutil.rmtree(work, ignore_errors=True)
 
 
-sys.exit(main([test_thousand_bricks], [test_ten_thousand_clients, test_unread_answers_are_bounded]))
+sys.exit(main([test_thousand_bricks], [test_ten_thousand_clients, test_unread_answers_are_bounded, test_unfinished_requests_are_bounded]))
