@@ -75,6 +75,7 @@ ours_heal() {
                 kill $SHD && wait $SHD 2>/dev/null
                 [ $r != 0 ] || break
         done
+        [ $r = 0 ] || waiting | head -5
         return $r
 }
 ours_down() {
@@ -101,15 +102,15 @@ stock_heal() {
 stock_down() { stock volume stop "$V" force >/dev/null; }
 
 # ---- what is looked at -----------------------------------------------------------------------------------------------------
-healed() {
-        local k
-        for k in $(layout_bricks "$LAYOUT"); do
-                find "$(brick "$k")/.glusterfs/indices/xattrop" "$(brick "$k")/.glusterfs/indices/dirty" -type f \
-                        -regextype egrep -regex '.*/[0-9a-f]{8}-[0-9a-f-]{27}' | grep -q . && return 1
-                find "$(brick "$k")/.glusterfs/indices/entry-changes" -mindepth 1 -type d | grep -q . && return 1
+waiting() { # what waits for self-heal: entries of the indices but their base files
+        local b
+        for b in $(bricks); do
+                find "$b/.glusterfs/indices/xattrop" "$b/.glusterfs/indices/dirty" -type f ! -name 'xattrop-*' ! -name 'dirty-*'
+                find "$b/.glusterfs/indices/entry-changes" -mindepth 1 -type d
         done
-        return 0
 }
+purged() { ! find "$W"/fs/"$V"-b?/.glusterfs/landfill -mindepth 1 | grep -q .; }
+healed() { ! waiting | grep -q .; }
 clean() { # WHEN
         local k out bad=0
         for k in $(layout_bricks "$LAYOUT"); do
@@ -136,7 +137,7 @@ write_set() { # OWNER
         "${owner}_mount" "$mnt" || return 1
         coproc HOLD { $SET hold "$mnt"; }
         read -r -t 20 -u "${HOLD[0]}" held && [ "$held" = held ] || return 1
-        $SET tree "$mnt" >"$W/tree.before"
+        $SET tree "$mnt" "$LAYOUT" >"$W/tree.before"
         for k in $(layout_bricks "$LAYOUT"); do
                 has_spare && [ "$k" = 2 ] || "${owner}_kill" "$k" || return 1
         done
@@ -153,16 +154,17 @@ linkto_files() { find "$W"/fs/"$V"-b? -path '*/.glusterfs' -prune -o -type f -pe
 take_over() { # OWNER
         local owner=$1 mnt=$W/mnt held
         "${owner}_up" && "${owner}_mount" "$mnt" || return 1
-        $SET tree "$mnt" >"$W/tree.after"
+        $SET tree "$mnt" "$LAYOUT" >"$W/tree.after"
         same "the mount shows what it showed before" "$W/tree.before" "$W/tree.after"
         check "$CELL: a little work under the new owner" $SET touch "$mnt"
         if has_spare; then
                 check "$CELL: the heals finish under the new owner" "${owner}_heal"
                 umount "$mnt" && "${owner}_mount" "$mnt" || return 1
-                $SET tree "$mnt" >"$W/tree.healed"
+                $SET tree "$mnt" "$LAYOUT" >"$W/tree.healed"
                 same "and after the heals" "$W/tree.before" "$W/tree.healed"
         fi
         umount "$mnt"
+        until_true 40 purged || fail "$CELL: what was removed is not deleted"
         "${owner}_down"
 }
 
