@@ -70,12 +70,12 @@ ours_heal() {
                 /usr/sbin/glusterfs -N --volfile="$W/$V-shd.vol" --log-file="$W/shd-$V.log" --process-name glustershd --client-pid=-6 \
                         --xlator-option "*replicate*.node-uuid=$uuid" &
                 SHD=$!
-                until_true 8 healed
+                healed 8
                 r=$?
                 kill $SHD && wait $SHD 2>/dev/null
                 [ $r != 0 ] || break
         done
-        [ $r = 0 ] || waiting | head -5
+        [ $r = 0 ] || head -5 "$W/waiting"
         return $r
 }
 ours_down() {
@@ -95,22 +95,15 @@ stock_heal() {
         local round
         for round in 1 2 3 4 5 6 7 8; do
                 stock volume heal "$V" >/dev/null
-                until_true 5 healed && return
+                healed 8 && return
         done
         return 1
 }
 stock_down() { stock volume stop "$V" force >/dev/null; }
 
 # ---- what is looked at -----------------------------------------------------------------------------------------------------
-waiting() { # what waits for self-heal: entries of the indices but their base files
-        local b
-        for b in $(bricks); do
-                find "$b/.glusterfs/indices/xattrop" "$b/.glusterfs/indices/dirty" -type f ! -name 'xattrop-*' ! -name 'dirty-*'
-                find "$b/.glusterfs/indices/entry-changes" -mindepth 1 -type d
-        done
-}
 purged() { ! find "$W"/fs/"$V"-b?/.glusterfs/landfill -mindepth 1 | grep -q .; }
-healed() { ! waiting | grep -q .; }
+healed() { python3 "$ROOT/tests/interop/replicas.py" wait "$1" $(bricks) >"$W/waiting"; } # SECONDS
 clean() { # WHEN
         local k out bad=0
         for k in $(layout_bricks "$LAYOUT"); do
@@ -184,7 +177,7 @@ run_cell() {
         fi
         [ "$LAYOUT" != dist2 ] || { local n; n=$(linkto_files); [ "$n" -gt 20 ] && pass "$CELL: $n linkto files" || fail "$CELL: $n linkto files"; }
         clean before
-        healed && has_spare && fail "$CELL: nothing waits for self-heal"
+        has_spare && healed 0 && fail "$CELL: nothing waits for self-heal"
         take_over $to || { fail "$CELL: $to takes over"; tail -5 "$W/client-$V.log" "$W"/"$V"-b?.log 2>/dev/null; }
         clean after
         ids >"$W/ids.after"

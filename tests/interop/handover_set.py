@@ -130,10 +130,11 @@ def hold(mnt):
 def describe(path, name, layout):
     st = os.lstat(path)
     of_old = name.startswith(b'old/') or name == b'old'  # its times are those of whichever brick answers
-    disperse = layout == 'ec'  # while a heal is pending links are those of any brick; a healed symbolic link has a new time
+    replicated = layout != 'dist2'  # while a heal is pending, the number of links is that of any brick
+    disperse = layout == 'ec'  # a healed symbolic link has a new time
     what = [stat.filemode(st.st_mode), st.st_uid, st.st_gid, st.st_ino]
     if not stat.S_ISDIR(st.st_mode):
-        what += [0 if disperse else st.st_nlink, st.st_size, st.st_rdev]
+        what += [0 if replicated else st.st_nlink, st.st_size, st.st_rdev]
     if not of_old and not stat.S_ISDIR(st.st_mode) and not (disperse and stat.S_ISLNK(st.st_mode)):
         what.append(st.st_mtime_ns)
     if stat.S_ISLNK(st.st_mode):
