@@ -70,11 +70,12 @@ ours_heal() {
                 /usr/sbin/glusterfs -N --volfile="$W/$V-shd.vol" --log-file="$W/shd-$V.log" --process-name glustershd --client-pid=-6 \
                         --xlator-option "*replicate*.node-uuid=$uuid" &
                 SHD=$!
-                until_true 8 healed
+                healed 8
                 r=$?
                 kill $SHD && wait $SHD 2>/dev/null
                 [ $r != 0 ] || break
         done
+        [ $r = 0 ] || head -5 "$W/waiting"
         return $r
 }
 ours_down() {
@@ -94,22 +95,15 @@ stock_heal() {
         local round
         for round in 1 2 3 4 5 6 7 8; do
                 stock volume heal "$V" >/dev/null
-                until_true 5 healed && return
+                healed 8 && return
         done
         return 1
 }
 stock_down() { stock volume stop "$V" force >/dev/null; }
 
 # ---- what is looked at -----------------------------------------------------------------------------------------------------
-healed() {
-        local k
-        for k in $(layout_bricks "$LAYOUT"); do
-                find "$(brick "$k")/.glusterfs/indices/xattrop" "$(brick "$k")/.glusterfs/indices/dirty" -type f \
-                        -regextype egrep -regex '.*/[0-9a-f]{8}-[0-9a-f-]{27}' | grep -q . && return 1
-                find "$(brick "$k")/.glusterfs/indices/entry-changes" -mindepth 1 -type d | grep -q . && return 1
-        done
-        return 0
-}
+purged() { ! find "$W"/fs/"$V"-b?/.glusterfs/landfill -mindepth 1 | grep -q .; }
+healed() { python3 "$ROOT/tests/interop/replicas.py" wait "$1" $(bricks) >"$W/waiting"; } # SECONDS
 clean() { # WHEN
         local k out bad=0
         for k in $(layout_bricks "$LAYOUT"); do
@@ -136,7 +130,7 @@ write_set() { # OWNER
         "${owner}_mount" "$mnt" || return 1
         coproc HOLD { $SET hold "$mnt"; }
         read -r -t 20 -u "${HOLD[0]}" held && [ "$held" = held ] || return 1
-        $SET tree "$mnt" >"$W/tree.before"
+        $SET tree "$mnt" "$LAYOUT" >"$W/tree.before"
         for k in $(layout_bricks "$LAYOUT"); do
                 has_spare && [ "$k" = 2 ] || "${owner}_kill" "$k" || return 1
         done
@@ -153,16 +147,17 @@ linkto_files() { find "$W"/fs/"$V"-b? -path '*/.glusterfs' -prune -o -type f -pe
 take_over() { # OWNER
         local owner=$1 mnt=$W/mnt held
         "${owner}_up" && "${owner}_mount" "$mnt" || return 1
-        $SET tree "$mnt" >"$W/tree.after"
+        $SET tree "$mnt" "$LAYOUT" >"$W/tree.after"
         same "the mount shows what it showed before" "$W/tree.before" "$W/tree.after"
         check "$CELL: a little work under the new owner" $SET touch "$mnt"
         if has_spare; then
                 check "$CELL: the heals finish under the new owner" "${owner}_heal"
                 umount "$mnt" && "${owner}_mount" "$mnt" || return 1
-                $SET tree "$mnt" >"$W/tree.healed"
+                $SET tree "$mnt" "$LAYOUT" >"$W/tree.healed"
                 same "and after the heals" "$W/tree.before" "$W/tree.healed"
         fi
         umount "$mnt"
+        until_true 40 purged || fail "$CELL: what was removed is not deleted"
         "${owner}_down"
 }
 
@@ -182,7 +177,7 @@ run_cell() {
         fi
         [ "$LAYOUT" != dist2 ] || { local n; n=$(linkto_files); [ "$n" -gt 20 ] && pass "$CELL: $n linkto files" || fail "$CELL: $n linkto files"; }
         clean before
-        healed && has_spare && fail "$CELL: nothing waits for self-heal"
+        has_spare && healed 0 && fail "$CELL: nothing waits for self-heal"
         take_over $to || { fail "$CELL: $to takes over"; tail -5 "$W/client-$V.log" "$W"/"$V"-b?.log 2>/dev/null; }
         clean after
         ids >"$W/ids.after"

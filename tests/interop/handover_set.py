@@ -5,10 +5,10 @@ handover_set.py old MNT           what is written while times and gfid2path are 
 handover_set.py write MNT COUNT   everything else, COUNT small files among it
 handover_set.py change MNT        a bit of everything again, done while one brick is down
 handover_set.py hold MNT          opens a file, removes it, says so and waits for end of input
-handover_set.py tree MNT          a line for each object: all a user can see of it
+handover_set.py tree MNT LAYOUT   a line for each object: all a user can see of it
 handover_set.py touch MNT         writes, reads and removes a little under the new owner
 """
-import concurrent.futures, hashlib, os, stat, subprocess, sys
+import concurrent.futures, errno, hashlib, os, stat, subprocess, sys
 
 NAMES = ['plain', 'mit Leerzeichen', 'größe', '目录', 'naïve-ﬁle', 'new\nline', 'dash-', "quote'\"", 'x' * 200]
 WORKERS = 8
@@ -127,13 +127,15 @@ def hold(mnt):
     sys.stdin.read()
 
 
-def describe(path, name):
+def describe(path, name, layout):
     st = os.lstat(path)
     of_old = name.startswith(b'old/') or name == b'old'  # its times are those of whichever brick answers
+    replicated = layout != 'dist2'  # while a heal is pending, the number of links is that of any brick
+    disperse = layout == 'ec'  # a healed symbolic link has a new time
     what = [stat.filemode(st.st_mode), st.st_uid, st.st_gid, st.st_ino]
     if not stat.S_ISDIR(st.st_mode):
-        what += [st.st_nlink, st.st_size, st.st_rdev]
-    if not of_old and not stat.S_ISDIR(st.st_mode):
+        what += [0 if replicated else st.st_nlink, st.st_size, st.st_rdev]
+    if not of_old and not stat.S_ISDIR(st.st_mode) and not (disperse and stat.S_ISLNK(st.st_mode)):
         what.append(st.st_mtime_ns)
     if stat.S_ISLNK(st.st_mode):
         what.append(os.readlink(path))
@@ -146,18 +148,28 @@ def describe(path, name):
     return f'{name!r} {what}'
 
 
+def refuse(error):
+    raise error
+
+
 def names_below(top):
-    for d, dirs, files in os.walk(os.fsencode(top)):
+    for d, dirs, files in os.walk(os.fsencode(top), onerror=refuse):
         if d == os.fsencode(top):
             dirs[:] = [x for x in dirs if not x.startswith((b'.glusterfs', b'.trashcan'))]
         for n in dirs + files:
             yield os.path.join(d, n)
 
 
-def tree(mnt):
+def tree(mnt, layout):
+    """While heals go on, the disperse client may refuse a directory that has just been healed (EBADFD): then once more."""
     top = os.fsencode(mnt)
-    lines = [describe(p, p[len(top) + 1:]) for p in names_below(mnt)]
-    print('\n'.join(sorted(lines)))
+    for last in (False, False, False, True):
+        try:
+            print('\n'.join(sorted([describe(p, p[len(top) + 1:], layout) for p in names_below(mnt)])))
+            return
+        except OSError as e:
+            if last or e.errno not in (errno.EBADFD, errno.ESTALE):
+                raise
 
 
 def touch(mnt):
