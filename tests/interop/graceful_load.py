@@ -2,8 +2,9 @@
 """Writers for graceful.sh.
 
 graceful_load.py hold DIR N        writes N new files, prints "written" and keeps them open until its input ends
-graceful_load.py run DIR N STATE   appends to N files, in turns, until STATE/stop exists; waits while STATE/pause exists (then
-                                   STATE/paused does, too); at the end STATE/sums holds the digests of what was written
+graceful_load.py run DIR N STATE   writes on and on into N files, in turns, from the start again after 16 MiB, until STATE/stop
+                                   exists; waits while STATE/pause exists (then STATE/paused does, too); at the end
+                                   STATE/sums holds the digests of what must be in the files
 Any error of the file system ends it with status 1 and the reason.
 """
 import hashlib
@@ -11,6 +12,8 @@ import os
 import random
 import sys
 import time
+
+SIZE_MAX = 16 << 20
 
 
 def hold(where, n):
@@ -37,22 +40,24 @@ def run(where, n, state):
     dice = random.Random(1)
     names = [f"{where}/load-{i}" for i in range(n)]
     files = [os.open(name, os.O_CREAT | os.O_RDWR) for name in names]
-    sums = [hashlib.sha256() for _ in names]
+    contents = [bytearray() for _ in names]
+    at = [0] * n
     turns = 0
     while not os.path.exists(f"{state}/stop"):
-        for fd, digest in zip(files, sums):
+        for i, fd in enumerate(files):
             data = dice.randbytes(dice.randrange(1, 20000))
-            if os.write(fd, data) != len(data):
+            if os.pwrite(fd, data, at[i]) != len(data):
                 raise OSError("a short write")
-            digest.update(data)
+            contents[i][at[i]:at[i] + len(data)] = data
+            at[i] = (at[i] + len(data)) if at[i] + len(data) < SIZE_MAX else 0
         turns += 1
         pause(state, turns)
     for fd in files:
         os.fsync(fd)
         os.close(fd)
     with open(f"{state}/sums", "w") as f:
-        for name, digest in zip(names, sums):
-            f.write(f"{digest.hexdigest()}  {os.path.basename(name)}\n")
+        for name, content in zip(names, contents):
+            f.write(f"{hashlib.sha256(content).hexdigest()}  {os.path.basename(name)}\n")
 
 
 def main():

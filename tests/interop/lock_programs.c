@@ -48,9 +48,9 @@ static void say(const char *text)
 
 static int count(int fd, long n)
 {
-        char *block;
-        if (posix_memalign((void **)&block, BLOCK, BLOCK) != 0)
-                return 1;
+        char *block = aligned_alloc(BLOCK, BLOCK);
+        if (!block)
+                die("memory");
         for (long i = 0; i < n; i++) {
                 if (lock_range(fd, F_WRLCK, 0, 0, true) < 0)
                         die("lock");
