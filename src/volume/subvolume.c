@@ -1,0 +1,92 @@
+/* What all layers of the client share: calls by number, fan-out, events upwards (subvolume.h).
+ *
+ * Relies on nothing but fibres. Thread: the loop's.
+ */
+#include "volume/subvolume.h"
+
+#include "volume/volume.h"
+
+/* ---- calls by number ------------------------------------------------------------------------------------------------ */
+
+typedef int (*call_fn)(struct fibre *self, struct subvolume *v, struct request *r, const void *req, void *rep);
+
+#define CALL_THUNK_(NAME, name)                                                                                        \
+        static int call_##name(struct fibre *self, struct subvolume *v, struct request *r, const void *req, void *rep) \
+        {                                                                                                              \
+                return v->ops->name(self, v, r, req, rep);                                                             \
+        }
+SUBVOLUME_FOPS(CALL_THUNK_)
+
+#define CALL_ENTRY_(NAME, name) [FOP_##NAME] = call_##name,
+static const call_fn calls[FOP_MAX] = {SUBVOLUME_FOPS(CALL_ENTRY_)};
+
+int subvolume_call(struct fibre *self, struct subvolume *v, enum fop fop, struct request *r, const void *req, void *rep)
+{
+        if (fop >= FOP_MAX || !calls[fop])
+                return -EOPNOTSUPP;
+        return calls[fop](self, v, r, req, rep);
+}
+
+/* ---- fan-out -------------------------------------------------------------------------------------------------------- */
+
+struct fan_member {
+        struct fan *fan;
+        enum fop fop;
+        struct request *request;
+};
+
+static void fan_one(struct fibre *self, void *arg)
+{
+        struct fan_member *m = arg;
+        m->fan->result = subvolume_call(self, m->fan->child, m->fop, m->request, m->fan->req, m->fan->rep);
+        m->fan->done = true;
+}
+
+void subvolume_fan_out(struct fibre *self, enum fop fop, struct request *r, struct fan *fans, unsigned n)
+{
+        if (n == 0)
+                return;
+        struct fan_member last = {.fan = &fans[n - 1], .fop = fop, .request = r};
+        struct fan_member *members = n > 1 ? arena_alloc_array(r->arena, n - 1, sizeof *members) : NULL;
+        struct fibre_group group = {0};
+        for (unsigned i = 0; i + 1 < n; i++) {
+                int started = -ENOMEM;
+                if (members) {
+                        members[i] = (struct fan_member){.fan = &fans[i], .fop = fop, .request = r};
+                        started = fibre_group_start(fibre_loop(self), &group, fibre_name(self), fan_one, &members[i]);
+                }
+                if (started < 0) {
+                        fans[i].result = started;
+                        fans[i].done = true;
+                }
+        }
+        fan_one(self, &last);
+        fibre_group_wait_all(self, &group);
+}
+
+/* ---- events --------------------------------------------------------------------------------------------------------- */
+
+void subvolume_tell(struct subvolume *v, const struct subvolume_event *e)
+{
+        struct subvolume *child = v;
+        for (struct subvolume *p = v->parent; p; child = p, p = p->parent) {
+                if (e->kind == SUBVOLUME_UP || e->kind == SUBVOLUME_DOWN)
+                        p->generation++;
+                if (p->ops->on_event) {
+                        p->ops->on_event(p, child, e);
+                        return;
+                }
+        }
+        const struct volume_config *config = volume_configuration(v->volume);
+        if (config->on_event)
+                config->on_event(v->volume, e, config->arg);
+}
+
+void subvolume_set_up(struct subvolume *v, bool up)
+{
+        if (v->up == up)
+                return;
+        v->up = up;
+        v->generation++;
+        subvolume_tell(v, &(struct subvolume_event){.kind = up ? SUBVOLUME_UP : SUBVOLUME_DOWN});
+}
