@@ -51,17 +51,24 @@ def describe(path, layout, is_arbiter, problems):
     return out
 
 
-def pending(brick):
+def exists(gfid, bricks):
+    return any(os.path.lexists(f'{b}/.glusterfs/{gfid[:2]}/{gfid[2:4]}/{gfid}') for b in bricks)
+
+
+def pending(brick, bricks):
+    """What waits for a healer on BRICK, one of BRICKS. With NO_HEALER set, without what only it would remove: entries of
+    objects that are gone from all bricks, which clients leave behind when a removal overtakes a delayed post-op."""
     names = []
     for d in ('xattrop', 'dirty'):
         try:
-            names += [f'{d}/{n}' for n in os.listdir(f'{brick}/.glusterfs/indices/{d}') if not n.startswith(d + '-')]
+            names += [f'{d}/{n}' for n in os.listdir(f'{brick}/.glusterfs/indices/{d}') if not n.startswith(d + '-')
+                      and ('NO_HEALER' not in os.environ or exists(n, bricks))]
         except FileNotFoundError:
             pass
     try:
         changes = f'{brick}/.glusterfs/indices/entry-changes'
         names += [f'entry-changes/{n}/{c}' for n in os.listdir(changes) if not n.startswith('entry-changes-')
-                  and os.path.lexists(f'{brick}/.glusterfs/{n[:2]}/{n[2:4]}/{n}') for c in os.listdir(f'{changes}/{n}')]
+                  and exists(n, [brick]) for c in os.listdir(f'{changes}/{n}')]
     except FileNotFoundError:
         pass
     for d in os.listdir(brick):
@@ -70,7 +77,7 @@ def pending(brick):
     return names
 
 
-def tree(brick, layout, is_arbiter, problems):
+def tree(brick, bricks, layout, is_arbiter, problems):
     out = {'.': describe(brick, layout, is_arbiter, problems)}
     for d, dirs, files in os.walk(brick):
         if d == brick:
@@ -78,7 +85,7 @@ def tree(brick, layout, is_arbiter, problems):
         for name in dirs + files:
             path = os.path.join(d, name)
             out[os.path.relpath(path, brick)] = describe(path, layout, is_arbiter, problems)
-    problems += [f'{brick}: pending {n}' for n in pending(brick)]
+    problems += [f'{brick}: pending {n}' for n in pending(brick, bricks)]
     return out
 
 
@@ -101,7 +108,7 @@ def main():
     failed = False
     for i in range(0, len(bricks), 3):
         group, problems = bricks[i:i + 3], []
-        trees = [tree(b, layout, layout == 'arbiter' and n == 2, problems) for n, b in enumerate(group)]
+        trees = [tree(b, group, layout, layout == 'arbiter' and n == 2, problems) for n, b in enumerate(group)]
         compare(group, trees, problems)
         for p in problems[:25]:
             print(p.encode(errors='replace').decode())
@@ -112,7 +119,7 @@ def main():
 
 def wait(seconds, bricks):
     end = time.monotonic() + seconds
-    while names := [f'{b}: {n}' for b in bricks for n in pending(b)]:
+    while names := [f'{b}: {n}' for b in bricks for n in pending(b, bricks)]:
         if time.monotonic() > end:
             print(f'{len(names)} pending:', *names[:8], sep='\n')
             return True

@@ -7,6 +7,7 @@
 . "$ROOT/tests/interop/nodes.sh"
 . "$ROOT/tests/interop/workloads.sh"
 T=$ROOT/tests/interop
+export NO_HEALER=1
 case ${TIER:-check} in full) MANY=20000 FILES=2200 MIB=128 JOBS=4 ;; *) MANY=2000 FILES=300 MIB=8 JOBS=2 ;; esac
 layouts=(rep3 arb disp dist-rep)
 case "$*" in "" | "--cell auto") set -- $(cell_of "${layouts[@]}") ;; esac
