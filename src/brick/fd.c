@@ -6,13 +6,23 @@
  */
 #include "brick/upcall.h"
 
+#include <sys/resource.h>
+
 #define FDS_FIRST 64u
+
+uint32_t session_fd_limit(void)
+{
+        struct rlimit l;
+        if (getrlimit(RLIMIT_NOFILE, &l) < 0)
+                return FDS_FIRST;
+        return (uint32_t)MIN(l.rlim_cur / 2, (rlim_t)SESSION_FDS_MAX);
+}
 
 static int table_grow(struct session *s)
 {
-        if (s->fd_cap >= SESSION_FDS_MAX)
+        if (s->fd_cap >= s->fd_max)
                 return -EMFILE;
-        uint32_t cap = s->fd_cap ? s->fd_cap * 2 : FDS_FIRST;
+        uint32_t cap = MIN(s->fd_cap ? s->fd_cap * 2 : FDS_FIRST, s->fd_max);
         struct open_fd **fds = reallocarray(s->fds, cap, sizeof(struct open_fd *));
         if (!fds)
                 return -ENOMEM;

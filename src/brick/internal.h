@@ -130,7 +130,7 @@ struct session {
         void *conn;
         pthread_mutex_t lock; /* the fd table */
         struct open_fd **fds;
-        uint32_t fd_cap;
+        uint32_t fd_cap, fd_max;
         uint32_t fd_low; /* no number below is free */
         _Atomic(struct lock_session *) locks; /* owned by lock.c; NULL = no lock was ever asked for */
         struct upcall_session *upcalls;       /* owned by upcall.c; NULL = watches nothing */
@@ -138,7 +138,9 @@ struct session {
 
 #define SESSION_FDS_MAX 65536
 
-/* Stores OF (taking over the caller's reference) under the lowest free number. -EMFILE at SESSION_FDS_MAX. */
+/* How many descriptors a client may have: not all of the process's, which others need as well. */
+uint32_t session_fd_limit(void);
+/* Stores OF (taking over the caller's reference) under the lowest free number. -EMFILE at session.fd_max. */
 int session_fd_add(struct session *s, struct open_fd *of, int64_t *ret);
 /* A reference to descriptor NUMBER; NULL = unknown. */
 struct open_fd *session_fd_get(struct session *s, int64_t number);

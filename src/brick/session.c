@@ -114,6 +114,7 @@ int session_open(struct brick *b, const struct session_config *config, struct se
         pthread_mutex_init(&fresh->lock, NULL);
         _cleanup_(session_freep) struct session *s = fresh;
         s->brick = b;
+        s->fd_max = session_fd_limit();
         s->trusted = config->trusted;
         s->op_version = config->op_version;
         s->send = config->send;

@@ -514,7 +514,10 @@ def test_names(p):
         assert c.fop(4, ROOT + struct.pack(">II", 0o755, 0) + opaque(longest) + gfid_req(os.urandom(16)))[0] == 0
 
 
-def one_pair(key, value, kind=3):
+PTR, STR = 6, 5
+
+
+def one_pair(key, value, kind=PTR):
     pair = opaque(key + b"\0") + struct.pack(">I", kind) + value
     return struct.pack(">IiI", len(pair), 1, 1) + pair
 
@@ -526,12 +529,16 @@ def test_attribute_names(p):
         gfid = c.create("file")
         volume_id = os.getxattr(f.brick.path, "trusted.glusterfs.volume-id")
         root_gfid = os.getxattr(f.brick.path, "trusted.gfid")
+        impossible = (b"user." + b"x" * 251, b"x" * 5000, b"a\0b", b"")
         with f.attack("attribute names"):
-            for name in (b"trusted.glusterfs.volume-id", b"trusted.gfid", b"user." + b"x" * 251, b"x" * 5000, b"a\0b", b""):
+            for name in impossible + (b"trusted.glusterfs.volume-id", b"trusted.gfid"):
                 for target in (gfid, ROOT):
                     status = c.call(FOP, 400, 17, target + struct.pack(">I", 0) +
                                     one_pair(name, opaque(b"0123456789abcdef")) + NULL_DICT)
-                    assert status[0] == GARBAGE or struct.unpack_from(">i", status[1])[0] == -1, (name, status)
+                    if name in impossible:
+                        assert status[0] == GARBAGE or struct.unpack_from(">i", status[1])[0] == -1, (name, status)
+                    else:
+                        assert status[0] == 0  # what it did, the disk tells below
                     status = c.call(FOP, 400, 19, target + opaque(name) + NULL_DICT)
                     assert status[0] == GARBAGE or struct.unpack_from(">i", status[1])[0] == -1, (name, status)
         assert os.getxattr(f.brick.path, "trusted.glusterfs.volume-id") == volume_id
@@ -588,7 +595,7 @@ def test_format_strings(p):
             c = p.client(f.brick, **pairs)
             for proc, body in name_bodies(nasty.encode(), c.create(nasty), ROOT):
                 c.fop(proc, body)
-            c.fop(17, ROOT + bytes(4) + one_pair(b"user." + nasty.encode(), opaque(b"x")) + NULL_DICT)
+            assert c.fop(17, ROOT + bytes(4) + one_pair(b"user." + nasty.encode(), opaque(b"x")) + NULL_DICT)[0] == 0
             c.fop(18, ROOT + struct.pack(">I", 20) + opaque(b"glusterfs.clrlk.t" + nasty.encode()) + NULL_DICT)
             c.close()
         with f.attack("handshakes"):
@@ -601,6 +608,125 @@ def test_format_strings(p):
             assert nasty in p.attach(other)[2]
     with open(p.work + "/log") as log:
         assert nasty in log.read()
+
+
+# ---- what bricks have been attacked with before ----------------------------------------------------------------------
+
+
+def get(c, gfid, name):
+    """(op_ret, op_errno, the first value)"""
+    ret, errno, rest = c.fop(18, gfid + struct.pack(">I", len(name)) + opaque(name) + NULL_DICT)
+    if ret < 0:
+        return ret, errno, b""
+    (size,) = struct.unpack_from(">I", rest, 24)  # behind no xdata and the head of the dict
+    at = 28 + size + -size % 4 + 4  # and the type
+    return ret, errno, rest[at + 4:at + 4 + struct.unpack_from(">I", rest, at)[0]]
+
+
+def index_names():
+    """Names that are no entry of an index: ways out of it, base files, and what only looks like a gfid."""
+    text = str(uuid.uuid4()).encode()
+    return (b"", b".", b"..", b"name", b"victim", b"../../victim", b"../../../victim", b"/victim", b"../dirty/" + text,
+            text + b"/x", text[:-1], text + b"0", text + b"\n", text.replace(b"-", b"_"), b"{" + text + b"}",
+            b"urn:uuid:" + text, text.replace(b"-", b""), b"xattrop-" + text, b"ABCDEF00-0000-4000-8000-000000000000",
+            b"%s%n", b"\xff" * 36, b"x" * 255)
+
+
+def index_calls(name, gfid, directory):
+    """(procedure, arguments) of calls that would look up, make or remove NAME in DIRECTORY."""
+    whole = (6, directory + struct.pack(">i", 1) + opaque(name) + NULL_DICT)
+    calls = [call for call in name_bodies(name, gfid, directory) if call[0] != 31]  # anything may be locked
+    return [whole] + [call for call in calls if name or call[0] != 27]  # no name: the directory itself
+
+
+def test_index_names(p):
+    """Through the directories of the index nothing is found, made or removed that is not an entry of it."""
+    with field(p, "index") as f:
+        c = p.client(f.brick)
+        gfid, sub = c.create("victim"), os.urandom(16)
+        assert c.fop(4, ROOT + struct.pack(">II", 0o755, 0) + opaque(b"dir") + gfid_req(sub))[0] == 0
+        one = one_pair(b"trusted.afr.dirty", opaque(struct.pack(">III", 1, 0, 0)))
+        assert c.fop(33, gfid + bytes(4) + one + NULL_DICT)[0] == 0
+        virtual = [get(c, ROOT, b"glusterfs.xattrop_%s_gfid" % n)[2] for n in (b"index", b"dirty", b"entry_changes")]
+        entry = opaque(str(uuid.UUID(bytes=gfid)).encode())
+        assert c.fop(27, bytes(16) + virtual[1] + bytes(4) + entry + NULL_DICT)[0] == 0
+        before, outside = tree(f.brick.path), sorted(os.listdir(p.work))
+        with f.attack("names"):
+            for name in index_names():
+                for directory in virtual:
+                    for proc, body in index_calls(name, gfid, directory):
+                        status, answer = c.call(FOP, 400, proc, body)
+                        assert status == 0 and struct.unpack_from(">i", answer)[0] == -1, (proc, name, status, answer)
+        with f.attack("names that are noted"):
+            for key in (b"glusterfs.xattrop-entry-create", b"glusterfs.xattrop-entry-delete"):
+                for name in (b"a/b", b"../escape", b"../../../escape", b"../../../victim", b"/", b"/escape", b"x" * 256,
+                             b"x" * 5000, b".", b"..", b"..\0x", b"../../../victim\0x"):
+                    for kind in (PTR, STR):
+                        for end in (b"", b"\0"):
+                            c.call(FOP, 400, 33, sub + bytes(4) + one + one_pair(key, opaque(name + end), kind))
+                            c.call(FOP, 400, 33, sub + bytes(4) + one.replace(b"\0\0\0\1", b"\xff\xff\xff\xff") +
+                                   one_pair(key, opaque(name + end), kind))
+        assert sorted(os.listdir(p.work)) == outside
+
+        def noted(entry):
+            return entry[0].startswith(".glusterfs/indices/dirty/") or entry[0] == ".glusterfs/indices/entry-changes"
+
+        def but_noted(entries):
+            return [e for e in entries if not noted(e)]
+
+        assert but_noted(tree(f.brick.path)) == but_noted(before)
+        assert c.fop(5, virtual[1] + entry + bytes(4) + NULL_DICT)[0] == 0  # by its name it can be removed
+
+
+def test_dump_paths(p):
+    """No client makes the brick write a report, and not where it likes."""
+    with field(p, "dumps") as f:
+        c = p.client(f.brick)
+        gfid = c.create("file")
+        fd = struct.unpack_from(">q", c.fop(11, gfid + struct.pack(">I", os.O_RDWR) + NULL_DICT)[2], 12)[0]
+        before, outside = tree(f.brick.path), sorted(os.listdir(p.work))
+        here = os.listdir("/proc/%d/cwd" % p.p.pid)
+        names = [b + n for b in (b"", b"trusted.", b"user.", b"glusterfs.", b"trusted.glusterfs.", b"%n.")
+                 for n in (b"io-stats-dump", b"io-stats-dump.%s", b"statedump", b"dump", b"latency-dump")]
+        with f.attack("dumps"):
+            for name in names:
+                for path in (p.work + "/dumped", "dumped", "../dumped", f.brick.path + "/dumped", "%s%n"):
+                    pair = one_pair(name, opaque(path.encode() + b"\0"))
+                    for target in (gfid, ROOT):
+                        c.fop(17, target + bytes(4) + pair + NULL_DICT)
+                        c.fop(33, target + bytes(4) + pair + NULL_DICT)
+                    c.fop(36, gfid + struct.pack(">q", fd) + bytes(4) + pair + NULL_DICT)
+                    get(c, gfid, name)
+        assert tree(f.brick.path) == before and sorted(os.listdir(p.work)) == outside
+        assert os.listdir("/proc/%d/cwd" % p.p.pid) == here
+        assert not [n for n in os.listxattr(f.brick.path + "/file") if "dump" in n and not n.startswith(("user.", "trusted."))]
+
+
+def test_attribute_questions(p):
+    """Attributes that once told what is outside of a brick, kept memory for ever, or overran a buffer."""
+    with field(p, "questions") as f:
+        c = p.client(f.brick)
+        gfid = c.create("file")
+        with open(p.work + "/secret", "w") as secret:
+            secret.write("root:" * 100)
+        questions = [b"glusterfs.file." + n for n in (b"/etc/passwd", b"../secret", b"file")]
+        questions += [b"glusterfs.get_real_filename:" + n for n in (b"../secret", b"/etc/passwd", b"..", b"x" * 4000)]
+        questions += [b"glusterfs.clrlk.t" + n for n in (b"", b"inode", b"inode.k", b"posix.kall." + b"9" * 3000 + b",0-0",
+                                                         b"entry.kall." + b"x" * 3000, b"inode.kall.%n%s", b"posix.kall.0,-1--1")]
+        questions += [b"trusted.glusterfs.lockinfo", b"glusterfs.lock-migration-meta-lock", b"trusted.glusterfs.pathinfo/../x",
+                      b"glusterfs.ancestry.path/../..", b"trusted." + b"%s%n" * 60, b"glusterfs." + b"x" * 4000]
+        with f.attack("questions", 4):
+            for name in questions:
+                for target in (gfid, ROOT):
+                    status, answer = c.call(FOP, 400, 18, target + struct.pack(">I", len(name)) + opaque(name) + NULL_DICT)
+                    assert status in (0, GARBAGE) and b"root:" not in answer, (name, answer)
+            status, answer = c.call(FOP, 400, 27, bytes(16) + ROOT + bytes(4) + opaque(b"file") +
+                                    one_pair(b"glusterfs.file.../secret", struct.pack(">q", 9999), 2))
+            assert status == 0 and b"root:" not in answer
+        with f.attack("what was never given back", 4):
+            for _ in range(2000):
+                for key in (b"glusterfs.lock-migration-meta-lock", b"trusted.glusterfs.lockinfo", b"glusterfs.xattr-scan"):
+                    c.fop(17, gfid + bytes(4) + one_pair(key, opaque(b"\0\0\0\1" * 500)) + NULL_DICT)
 
 
 # ---- lengths -------------------------------------------------------------------------------------------------------
@@ -741,7 +867,7 @@ SHARED = [test_announced_lengths, test_first_bytes, test_endless_fragments, test
           test_unknown_programs, test_rpc_credentials, test_wrong_credentials, test_damaged_handshakes,
           test_refused_handshakes,
           test_fops_before_the_handshake, test_damaged_fops, test_names, test_attribute_names, test_special_files,
-          test_format_strings,
+          test_format_strings, test_index_names, test_dump_paths, test_attribute_questions,
           test_lengths_of_32_bits, test_lengths_of_64_bits, test_broken_bricks]
 
 sys.exit(main([test_broken_brick_at_start], SHARED))

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include <openssl/sha.h>
+#include <sys/resource.h>
 
 #include "fixture.h"
 
@@ -145,18 +146,32 @@ static void descriptor_limit(void **state)
         struct gfid f = fixture_file(&fx, GFID_ROOT, "f", 0644);
         int64_t fd = fixture_fd(&fx, f, O_RDONLY), number = 0;
         struct open_fd *of = session_fd_get(fx.session, fd);
-        int r = 0, n = 1;
-        for (; n <= SESSION_FDS_MAX && r == 0; n++) {
+        const uint32_t limit = fx.session->fd_max = 1000; /* no power of two */
+        int r = 0;
+        for (uint32_t n = 1; n <= limit && r == 0; n++) {
                 atomic_fetch_add(&of->refs, 1);
                 r = session_fd_add(fx.session, of, &number);
         }
         assert_int_equal(r, -EMFILE);
-        assert_int_equal(number, SESSION_FDS_MAX - 1);
+        assert_int_equal(number, limit - 1);
         atomic_fetch_sub(&of->refs, 2);
         release(100);
         atomic_fetch_add(&of->refs, 1);
         assert_int_equal(session_fd_add(fx.session, of, &number), 0);
         assert_int_equal(number, 100);
+}
+
+static void half_of_all_descriptors_are_for_others(void **state)
+{
+        (void)state;
+        struct rlimit had, few;
+        assert_int_equal(getrlimit(RLIMIT_NOFILE, &had), 0);
+        few = (struct rlimit){.rlim_cur = 101, .rlim_max = had.rlim_max};
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+        assert_int_equal(session_fd_limit(), 50);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &had), 0);
+        if (had.rlim_cur >= 2 * SESSION_FDS_MAX)
+                assert_int_equal(session_fd_limit(), SESSION_FDS_MAX);
 }
 
 static void open_types(void **state)
@@ -730,6 +745,7 @@ int main(void)
                 WITH_BRICK(unknown_numbers),
                 WITH_BRICK(numbers_belong_to_a_session),
                 WITH_BRICK(descriptor_limit),
+                WITH_BRICK(half_of_all_descriptors_are_for_others),
                 WITH_BRICK(open_types),
                 WITH_BRICK(devices_are_never_opened),
                 WITH_BRICK(open_permissions),

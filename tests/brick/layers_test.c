@@ -199,6 +199,40 @@ static void the_barrier_falls_after_its_timeout(void **state)
         assert_int_equal(try_unlink(w->c, &root, "f"), 0);
 }
 
+#define QUESTIONS 4000 /* each is repeated in the answer */
+#define HELD_MAX (64 * MIB) /* HELD_BYTES_MAX */
+
+static struct dict long_questions(struct arena *a)
+{
+        struct dict d = {0};
+        assert_int_equal(dict_add_int(&d, a, "glusterfs.multi-dom-lk-cnt-req", 1), 0);
+        for (unsigned k = 0; k < QUESTIONS; k++) {
+                char key[1040];
+                (void)snprintf(key, sizeof key, "glusterfs.inodelk-dom-prefix:%01000u", k);
+                assert_int_equal(dict_add_int(&d, a, arena_printf(a, "%s", key), 1), 0);
+        }
+        return d;
+}
+
+static void the_barrier_falls_when_it_holds_too_much(void **state)
+{
+        struct world *w = *state;
+        _cleanup_arena_ struct arena a = ARENA_INIT(32 * MIB);
+        const struct dict questions = long_questions(&a);
+        set_option(w, "barrier", "enable");
+        assert_held(w, try_unlink(w->c, &root, "f"));
+        uint32_t xid = client_last_xid(w->c), held = 0;
+        while (REQUEST(FSYNC, fsync, .gfid = w->f, .fd = w->fd, .xdata = questions) == CLIENT_PARKED)
+                assert_true(++held <= HELD_MAX / (QUESTIONS * 1000));
+        assert_true(held >= HELD_MAX / (QUESTIONS * 1200));
+        assert_int_equal(answer_to(w, FOP_UNLINK, xid), 0);
+        for (uint32_t k = 1; k <= held; k++) {
+                arena_reset(&w->c->reply_arena);
+                assert_int_equal(answer_to(w, FOP_FSYNC, xid + k), 0);
+        }
+        assert_int_equal(try_rmdir(w->c, &root, "d"), 0); /* it is down */
+}
+
 static void a_client_goes_while_its_answers_are_held(void **state)
 {
         struct world *w = *state;
@@ -219,6 +253,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(internal_clients_change_a_read_only_volume, setup, teardown),
                 cmocka_unit_test_setup_teardown(the_barrier_holds_answers_and_not_effects, setup, teardown),
                 cmocka_unit_test_setup_teardown(the_barrier_falls_after_its_timeout, setup, teardown),
+                cmocka_unit_test_setup_teardown(the_barrier_falls_when_it_holds_too_much, setup, teardown),
                 cmocka_unit_test_setup_teardown(a_client_goes_while_its_answers_are_held, setup, teardown),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);

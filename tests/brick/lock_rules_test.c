@@ -851,6 +851,34 @@ static void one_client_has_a_limit_of_waits(void **state)
         assert_int_equal(answered(s->c), 0);
 }
 
+#define PARKED_MAX (8 * MIB) /* PARKED_BYTES_PER_SESSION */
+
+static int write_much(struct client *c, const struct gfid *g, int64_t fd)
+{
+        static const uint8_t data[MIB];
+        struct write_fop_rep rep;
+        const struct write_fop_req req = {
+                .gfid = *g, .fd = fd, .size = sizeof data, .xdata = DICT_NULL, .data = {data, sizeof data}};
+        return CALL(c, WRITE, &req, &rep);
+}
+
+static void one_client_has_a_limit_of_parked_bytes(void **state)
+{
+        struct scene *s = *state;
+        set_option(s, "mandatory-locking", "forced");
+        reopen(s);
+        assert_int_equal(lk(s->a, &s->file, s->a_fd, LK_TRY, LK_WRITE, 0, 0, 0, NULL), 0);
+        for (unsigned parked = 1; parked < PARKED_MAX / MIB; parked++) /* a call is more than its data */
+                assert_int_equal(write_much(s->b, &s->file, s->b_fd), CLIENT_PARKED);
+        assert_int_equal(write_much(s->b, &s->file, s->b_fd), -ENOLCK);
+        assert_int_equal(write_at(s->b, &s->file, s->b_fd, 0), CLIENT_PARKED); /* there is room for a small one */
+        assert_int_equal(write_much(s->c, &s->file, s->c_fd), CLIENT_PARKED); /* others are not concerned */
+        assert_int_equal(lk(s->a, &s->file, s->a_fd, LK_TRY, LK_UNLOCK, 0, 0, 0, NULL), 0);
+        client_run_resumed(s->b);
+        assert_int_equal(lk(s->a, &s->file, s->a_fd, LK_TRY, LK_WRITE, 0, 0, 0, NULL), 0);
+        assert_int_equal(write_much(s->b, &s->file, s->b_fd), CLIENT_PARKED); /* what went on does not count */
+}
+
 static void draining(void **state)
 {
         struct scene *s = *state;
@@ -915,6 +943,7 @@ int main(void)
                 T(active_locks_are_listed),
                 T(one_client_has_a_limit_of_locks),
                 T(one_client_has_a_limit_of_waits),
+                T(one_client_has_a_limit_of_parked_bytes),
                 T(draining),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -664,6 +664,22 @@ def test_descriptors_run_out(p):
     assert p.client(brick).stat()[0] == 0
 
 
+def test_one_client_takes_not_all_descriptors(p):
+    limits = resource.prlimit(p.p.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(p.p.pid, resource.RLIMIT_NOFILE, (600, limits[1]))
+    brick, other = p.serve(Brick(p.work + "/greedy")), p.serve(Brick(p.work + "/modest"))
+    a, b = p.client(brick), p.client(other)
+    opening = a.create("file") + struct.pack(">I", os.O_RDWR) + NULL_DICT
+    answers = [a.fop_wait(x)[:2] for x in [a.fop_send(11, opening) for _ in range(700)]]
+    assert answers.count((0, 0)) == 299 and answers.count((-1, 24)) == 401, answers  # CREATE has one as well
+    for c in (b, p.client(brick)):
+        gfid = c.create("another")
+        assert c.fop(11, gfid + struct.pack(">I", os.O_RDWR) + NULL_DICT)[0] == 0
+    resource.prlimit(p.p.pid, resource.RLIMIT_NOFILE, limits)
+    for x in (brick, other):
+        assert p.detach(x)[0] == 0
+
+
 def test_drain(p):
     """DETACH waits until clients let go: no new clients, no new locks, everything else goes on."""
     brick = p.serve(Brick(p.work + "/drain"))
@@ -809,7 +825,7 @@ SHARED = [test_small_programs, test_rpc_errors, test_fop_before_handshake, test_
 PRELOADED = [test_hung_disk, test_outstanding_limit, test_disconnect_while_hung, test_leaving_a_hung_disk,
              test_detach_while_hung, test_disconnect_meets_detach, test_threads_run_out, test_watches_run_out,
              test_hung_health_check, test_long_purge, test_drain_answers]
-ALONE = [test_storage_fails, test_descriptors_run_out, test_sigterm, test_sigterm_drains, test_sigterm_twice,
-         test_control_shutdown]
+ALONE = [test_storage_fails, test_descriptors_run_out, test_one_client_takes_not_all_descriptors, test_sigterm,
+         test_sigterm_drains, test_sigterm_twice, test_control_shutdown]
 
 sys.exit(main([test_command_line], SHARED, PRELOADED, ALONE))

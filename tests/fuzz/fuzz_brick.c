@@ -180,7 +180,7 @@ static bool may_wait(uint32_t proc)
         case FOP_FINODELK:
         case FOP_ENTRYLK:
         case FOP_FENTRYLK:
-        case FOP_UNLINK: /* these wait for locks of other clients */
+        case FOP_UNLINK: /* these wait for locks of other clients, or for the barrier */
         case FOP_RMDIR:
         case FOP_RENAME:
         case FOP_READ: /* with mandatory locking */
@@ -189,6 +189,9 @@ static bool may_wait(uint32_t proc)
         case FOP_FTRUNCATE:
         case FOP_DISCARD:
         case FOP_ZEROFILL:
+        case FOP_FSYNC: /* with the barrier */
+        case FOP_REMOVEXATTR:
+        case FOP_FREMOVEXATTR:
                 return true;
         }
         return false;
