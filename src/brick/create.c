@@ -216,13 +216,42 @@ static int create_make(struct creation *c, int flags, struct create_fop_rep *rep
         return fd == -EEXIST && !(flags & O_EXCL) ? create_open_existing(c, flags, rep) : fd;
 }
 
+/* Keys of a request that stock brick does not send back: it has acted on them or answers them in another form. */
+static bool is_consumed(const struct creation *c, const char *key)
+{
+        static const char *const keys[] = {"umask", "mode", "glusterfs.preop.parent.key", "glusterfs.inodelk-dom-count",
+                                           "glusterfs.multi-dom-lk-cnt-req"};
+        for (size_t i = 0; i < ELEMENTSOF(keys); i++)
+                if (streq(key, keys[i]))
+                        return true;
+        return c->preop_key && streq(key, c->preop_key);
+}
+
+/* A disperse client leaves out, and has healed, each brick whose answer has other keys than those of most bricks. A stock
+ * brick answers CREATE with the request's keys, so in a set of both kinds ours has to as well. */
+static int create_echo(struct creation *c, const struct dict *asked)
+{
+        struct op *op = c->op;
+        for (uint32_t i = 0; i < asked->count; i++) {
+                const struct dict_pair *p = &asked->pairs[i];
+                if (is_consumed(c, p->key.s) || dict_has(&op->reply, p->key.s))
+                        continue;
+                int r = dict_add(&op->reply, op->arena, p->key, p->value);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
 /* Without an answer the client does not learn the number: it is taken back. */
-static int create_answer(struct creation *c, struct create_fop_rep *rep)
+static int create_answer(struct creation *c, const struct dict *asked, struct create_fop_rep *rep)
 {
         struct op *op = c->op;
         int r = creation_answer(c, &rep->stat, &rep->preparent, &rep->postparent);
         if (r == 0)
                 r = fill_fd_counts(op, c->made.inode, &op->reply);
+        if (r == 0)
+                r = create_echo(c, asked);
         if (r < 0)
                 open_fd_unref(op->brick, session_fd_take(op->session, (int64_t)rep->fd));
         return r;
@@ -237,7 +266,7 @@ int fop_create(struct op *op, const struct create_fop_req *req, struct create_fo
         if (r == 0)
                 r = create_make(&c, flags, rep);
         if (r == 0)
-                r = create_answer(&c, rep);
+                r = create_answer(&c, &req->xdata, rep);
         creation_done(&c);
         return r;
 }

@@ -43,13 +43,13 @@ static int unlink_guards(struct op *op, struct object *o)
         return 0;
 }
 
-/* The object as it was: what the client counts by. */
+/* The object as it was: what the client counts by. get-link-count is always there, 0 when nobody asked or this was the last
+ * name: so does a stock brick, and a disperse client leaves out a brick that answers differently from the others. */
 static int reply_before(struct op *op, const struct iatt *before)
 {
         const struct xdata *x = &op->xdata;
-        int r = 0;
-        if (x->get_link_count.present)
-                r = dict_add_uint(&op->reply, op->arena, "get-link-count", before->nlink);
+        uint32_t links = x->get_link_count.present && before->nlink > 1 ? before->nlink : 0;
+        int r = dict_add_uint(&op->reply, op->arena, "get-link-count", links);
         if (r == 0 && x->request_link_count.present)
                 r = dict_add_uint(&op->reply, op->arena, "gf_response_link_count", before->nlink);
         if (r == 0 && x->get_block_count.present)

@@ -214,7 +214,7 @@ static int reply_target(struct rename *m)
         if (m->target_exists)
                 links = S_ISDIR(m->target.st.st_mode) ? m->target.st.st_nlink : m->target.st.st_nlink - 1;
         int r = 0;
-        if (op->xdata.get_link_count.present)
+        if (op->xdata.get_link_count.present && m->target_exists)
                 r = dict_add_uint(&op->reply, op->arena, "get-link-count", links);
         if (r == 0 && op->xdata.request_link_count.present)
                 r = dict_add_uint(&op->reply, op->arena, "gf_response_link_count", links);

@@ -507,6 +507,7 @@ static void a_changed_layout_is_refused(void **state)
                                                    .xdata = d};
                 assert_int_equal(CALL(c, CREATE, &req, &created), round < 2 ? -EIO : 0);
                 assert_int_equal(dict_has(&created.xdata, "glusterfs.preop.check.failed"), round < 2);
+                assert_false(dict_has(&created.xdata, key));
                 assert_int_equal(setxattr(h->path, key, "layout-B", 8, 0), 0);
         }
         char buf[16];
@@ -635,6 +636,31 @@ static void create_opens_what_it_makes(void **state)
         assert_int_equal(s.by_fop[FOP_CREATE], 4);
 }
 
+static void create_sends_the_keys_back(void **state)
+{
+        struct harness *h = *state;
+        struct client *c = client_open(h);
+        const struct gfid g = harness_gfid(h);
+        static const uint8_t zeros[16];
+        struct dict d = client_gfid_req(c, &g);
+        dict_add_ptr(&d, &c->arena, "trusted.ec.version", zeros, sizeof zeros);
+        dict_add_int(&d, &c->arena, "umask", 022);
+        dict_add_str(&d, &c->arena, "glusterfs.inodelk-dom-count", "v-disperse-0");
+        const struct create_fop_req req = {.pargfid = root, .flags = O_RDWR, .mode = 0644, .bname = STR("f"), .xdata = d};
+        for (int round = 0; round < 2; round++) { /* made, opened */
+                struct create_fop_rep rep;
+                struct slice version;
+                assert_int_equal(CALL(c, CREATE, &req, &rep), 0);
+                assert_int_equal(rep.xdata.count, 3);
+                assert_int_equal(dict_get(&rep.xdata, "gfid-req")->type, DICT_GFUUID);
+                assert_int_equal(dict_get_bytes(&rep.xdata, "trusted.ec.version", &version), 0);
+                assert_int_equal(version.len, sizeof zeros);
+                assert_true(dict_has(&rep.xdata, "glusterfs.inodelk-count"));
+                release(c, (int64_t)rep.fd);
+        }
+        client_close(c);
+}
+
 /* ---- LINK ---------------------------------------------------------------------------------------------------------- */
 
 static int fails_at; /* the how manyth stat of a descriptor fails */
@@ -727,6 +753,7 @@ int main(void)
                 TEST(nothing_is_made_when_space_is_short),
                 TEST(a_read_only_volume_stays_as_it_is),
                 TEST(create_opens_what_it_makes),
+                TEST(create_sends_the_keys_back),
                 TEST(a_failed_create_leaves_no_descriptor),
                 TEST(links_are_counted_and_limited),
         };

@@ -119,6 +119,23 @@ static void the_answer_counts(void **state)
         client_close(c);
 }
 
+/* A disperse client leaves out a brick whose answer has other keys than a stock brick's. */
+static void links_are_told_unasked(void **state)
+{
+        struct client *c = client_open(*state);
+        struct gfid f = make_file(c, &root, "f");
+        struct unlink_fop_rep rep;
+        int64_t n = 1;
+        assert_int_equal(try_link(c, &f, &root, "g"), 0);
+        assert_int_equal(unlink_with(c, "f", (struct dict){0}, &rep), 0);
+        assert_int_equal(dict_get_int(&rep.xdata, "get-link-count", &n), 0);
+        assert_int_equal(n, 0);
+        assert_int_equal(unlink_with(c, "g", client_dict(c, "get-link-count", 0), &rep), 0);
+        assert_int_equal(dict_get_int(&rep.xdata, "get-link-count", &n), 0);
+        assert_int_equal(n, 0); /* the last name */
+        client_close(c);
+}
+
 static void removal_touches_what_remains(void **state)
 {
         struct client *c = client_open(*state);
@@ -375,6 +392,7 @@ int main(void)
                 TEST(wrong_kinds),
                 TEST(guards_keep_the_file),
                 TEST(the_answer_counts),
+                TEST(links_are_told_unasked),
                 TEST(removal_touches_what_remains),
                 TEST(an_open_file_outlives_its_name),
                 TEST(an_open_file_can_get_a_name_again),

@@ -57,10 +57,22 @@ def _(t):
     t.eq("stored", t.xattr(t.disk("d"), "user.a"), b"1")
 
 
-@probe("§22", "create does not echo its keys")
+# A disperse client compares the answers of a set's bricks by their keys.
+@probe("§22", "create echoes its keys")
 def _(t):
-    r = t.ok(t.c.create(pargfid=t.dir, flags=2, mode=0o644, bname="f", xdata=t.req("f", **{"user.a": b"1"})))
-    t.eq("keys", sorted(r.xdata), [])
+    keys = {"user.a": b"1", "trusted.ec.size": bytes(8), "umask": 0o22, "glusterfs.inodelk-dom-count": "d", "nonsense": 5}
+    r = t.ok(t.c.create(pargfid=t.dir, flags=2, mode=0o644, bname="f", xdata=t.req("f", **keys)))
+    t.eq("keys", sorted(r.xdata), ["gfid-req", "glusterfs.inodelk-count", "nonsense", "trusted.ec.size", "user.a"])
+    r = t.ok(t.c.create(pargfid=t.dir, flags=2, mode=0o644, bname="f", xdata=t.req("other", **{"user.a": b"1"})))
+    t.eq("keys of one that exists", sorted(r.xdata), ["gfid-req", "user.a"])
+
+
+@probe("§22", "unlink counts links unasked, as zero")
+def _(t):
+    g = t.mknod("f")
+    t.ok(t.c.link(oldgfid=g, newgfid=t.dir, newbname="g"))
+    t.eq("unasked", t.ok(t.c.unlink(pargfid=t.dir, bname="f")).xdata, {"get-link-count": 0})
+    t.eq("of the last", t.ok(t.c.unlink(pargfid=t.dir, bname="g", xdata={"get-link-count": 0})).xdata, {"get-link-count": 0})
 
 
 @probe("§22", "unlinked-lookup answers with gfid and inode number")
