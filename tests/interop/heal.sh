@@ -31,6 +31,7 @@ load_start() {
         for i in $(seq $LOADS); do
                 mkdir -p "$W/$VOLUME-load$i" "$1/load$i"
                 echo normal >"$W/$VOLUME-load$i/phase"
+                case $LAYOUT in dist*) brick_paths >"$W/$VOLUME-load$i/bricks" ;; esac
                 python3 "$T/load.py" run "$1/load$i" "$W/$VOLUME-load$i" "$i" ${TRAITS:-} >"$W/$VOLUME-load$i/out" 2>&1 &
                 LOAD_PID[$i]=$!
         done
