@@ -117,6 +117,9 @@ read_degraded() {
         done
 }
 
+# together NAME -- all bricks are up: none is left out of anything
+together() { check "$1: no brick is left out" python3 "$T/replicas.py" together "$W/$VOLUME-load1" "$OPS" $(brick_paths); }
+
 heal_test() {
         local layout kinds events name e heal_timeout
         IFS=: read -r layout kinds events <<<"$1"
@@ -130,6 +133,7 @@ heal_test() {
         shd_start
         load_start "$MNT"
         load_goes_on 60 || fail "$name: load before anything happened"
+        case $layout in disp) together "$name" ;; esac
         for e in ${events//-/ }; do
                 if event "$e"; then pass "$name: $e: I/O goes on"; else fail "$name: $e: I/O does not go on"; break; fi
                 load_goes_on 60 || { fail "$name: $e: load after the brick is back"; break; }

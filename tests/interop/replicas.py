@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Whether the bricks of every set agree, looked at directly, at rest: replicas.py replicate|arbiter|disperse BRICK…
+`replicas.py together CONTROL CALLS BRICK…`: whether the bricks of a disperse set all take part in what a load does.
 `replicas.py wait SECONDS BRICK…` waits until the index names no work and what a healer moved away is gone.
 
 Three bricks are a set. Compared for every name: type, mode, owner, gfid, link count, device or target, size, content, extended
@@ -127,6 +128,40 @@ def wait(seconds, bricks):
     return False
 
 
+def versions(bricks):
+    """(brick, gfid of a directory) -> (version, path), of those that have one"""
+    out = {}
+    for brick in bricks:
+        for d, dirs, _ in os.walk(brick):
+            dirs[:] = [n for n in dirs if n != '.glusterfs']
+            try:
+                version = os.getxattr(d, 'trusted.ec.version').hex()
+                out[brick, os.getxattr(d, 'trusted.gfid')] = version, d
+            except OSError:
+                continue
+    return {k: v for k, v in out.items() if int(v[0], 16)}
+
+
+def together(control, calls, bricks):
+    """Whether each of the next CALLS calls of the load on a disperse set reaches all bricks. While they do, a directory gets its
+    version once, with the end of the first lock; each change that leaves a brick out, even if it is healed at once, adds to it."""
+    def ops():
+        with open(os.path.join(control, 'ops')) as f:
+            return int(f.read().split()[0])
+    before, end, limit = versions(bricks), ops() + calls, time.monotonic() + 60
+    while ops() < end:
+        if time.monotonic() > limit:
+            print('the load stands')
+            return True
+        time.sleep(0.05)
+    after = versions(bricks)
+    bad = [f'{d}: {v} is now {after[k][0]}' for k, (v, d) in before.items() if k in after and after[k][0] != v]
+    print(*bad[:8], f'# {len(before)} versions of directories, {len(bad)} changed', sep='\n')
+    return bool(bad) or not before
+
+
+if sys.argv[1] == 'together':
+    sys.exit(together(sys.argv[2], int(sys.argv[3]), sys.argv[4:]))
 if sys.argv[1] == 'wait':
     sys.exit(wait(int(sys.argv[2]), sys.argv[3:]))
 main()
