@@ -41,7 +41,7 @@ struct field {
         struct arena arena;
         uint64_t now;
         uint32_t xid;
-        uint32_t proc[BLOCKS_MAX + 1]; /* of each call, by xid */
+        uint32_t proc[BLOCKS_MAX + 1]; /* of each call whose answer is looked at, by xid */
         bool answered[BLOCKS_MAX + 1];
 };
 
@@ -197,6 +197,16 @@ static bool may_wait(uint32_t proc)
         return false;
 }
 
+/* The first of the ancestors is called "/", as stock bricks do, which is the name of no entry: our clients do not ask. */
+static bool asks_for_ancestors(const struct rpc_call *call)
+{
+        struct readdirp_fop_req req;
+        _cleanup_arena_ struct arena a = ARENA_INIT(RECORD_LIMIT);
+        struct xdr_reader x = xdr_reader_of(call->args.data, call->args.len);
+        return call->proc == FOP_READDIRP && msg_decode(&readdirp_fop_req_desc, &x, &a, &req) == 0 &&
+               dict_has(&req.xdata, "glusterfs.ancestry.dentry");
+}
+
 static void step_call(struct field *f, const uint8_t block[CALL_BLOCK])
 {
         struct rpc_call call;
@@ -204,7 +214,7 @@ static void step_call(struct field *f, const uint8_t block[CALL_BLOCK])
         if (!made_call(block, &f->known, &f->arena, &call))
                 return;
         call.xid = ++f->xid;
-        f->proc[call.xid] = call.proc;
+        f->proc[call.xid] = asks_for_ancestors(&call) ? (uint32_t)FOP_NULL : call.proc;
         struct session *s = session_of(f, block[2] % CLIENTS);
         _cleanup_arena_ struct arena a = ARENA_INIT(RECORD_LIMIT);
         (void)session_call_is_slow(&call);
