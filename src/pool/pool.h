@@ -7,7 +7,7 @@
 
 #include "pool/blocking.h"
 #include "pool/change.h"
-#include "pool/secure_access.h"
+#include "rpc/secure_access.h"
 #include "pool/supervisor.h"
 #include "rpc/server.h"
 

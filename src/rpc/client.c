@@ -19,6 +19,7 @@
 #define FIRST_XID 2           /* as stock counts */
 #define OUTPUT_HIGH (8 * MIB) /* unsent bytes at which further calls wait */
 #define CALL_BUCKETS 256
+#define CANCEL_INTERVAL (100 * NS_PER_MSEC)
 
 /* One unanswered call. */
 struct pending {
@@ -28,6 +29,7 @@ struct pending {
         int error; /* or 0 and… */
         struct slice results;
         struct arena *arena;
+        const bool *cancelled; /* NULL: never */
         struct fibre_event event;
 };
 
@@ -111,7 +113,7 @@ static void call_reply(struct rpc_client *c, const struct rpc_reply *reply)
                 call_end(p, -EPROTO);
                 return;
         }
-        uint8_t *copy = arena_alloc(p->arena, reply->results.len);
+        uint8_t *copy = arena_alloc_uninitialised(p->arena, reply->results.len);
         if (copy && reply->results.len > 0)
                 memcpy(copy, reply->results.data, reply->results.len);
         p->results = (struct slice){.data = copy, .len = reply->results.len};
@@ -318,10 +320,16 @@ static void client_connected(struct stream *stream, unsigned events, void *arg)
 static int client_wait_connected(struct fibre *self, struct rpc_client *c)
 {
         uint64_t timeout = c->config.connect_timeout ? c->config.connect_timeout : CONNECT_TIMEOUT;
+        uint64_t deadline = loop_now(c->loop) + timeout, interval = c->config.cancelled ? CANCEL_INTERVAL : timeout;
         stream_watch(c->link.stream, STREAM_WRITABLE, client_connected, c);
-        int r = fibre_event_wait(self, &c->connected, timeout);
-        if (r < 0 && !c->connected.done)
-                return r;
+        while (!c->connected.done) {
+                uint64_t now = loop_now(c->loop);
+                if (c->config.cancelled && *c->config.cancelled)
+                        return -ECANCELED;
+                if (now >= deadline)
+                        return -ETIMEDOUT;
+                (void)fibre_event_wait(self, &c->connected, MIN(interval, deadline - now));
+        }
         return c->connect_error;
 }
 
@@ -392,12 +400,20 @@ static int call_wait_room(struct fibre *self, struct rpc_client *c, struct pendi
         return 0;
 }
 
+/* The client is alive as long as the call has not ended. */
 static int call_wait_reply(struct fibre *self, struct rpc_client *c, struct pending *p, uint64_t deadline)
 {
-        uint64_t now = loop_now(c->loop);
-        int r = fibre_event_wait(self, &p->event, deadline > now ? deadline - now : 0);
-        if (p->ended)
-                return p->error;
+        int r = 0;
+        while (r == 0) {
+                uint64_t now = loop_now(c->loop), left = deadline > now ? deadline - now : 0;
+                (void)fibre_event_wait(self, &p->event, p->cancelled ? MIN(left, CANCEL_INTERVAL) : left);
+                if (p->ended)
+                        return p->error;
+                if (p->cancelled && *p->cancelled)
+                        r = -EINTR;
+                else if (loop_now(c->loop) >= deadline)
+                        r = -ETIMEDOUT;
+        }
         (void)call_take(c, p->xid);
         return r;
 }
@@ -429,10 +445,17 @@ int rpc_client_call(struct fibre *self, struct rpc_client *c, uint32_t prog, uin
                     const struct rpc_cred *cred, const struct msg_desc *req_desc, const void *req,
                     const struct msg_desc *rep_desc, void *rep, struct arena *a)
 {
+        return rpc_client_call_cancellable(self, c, prog, vers, proc, cred, req_desc, req, rep_desc, rep, a, NULL);
+}
+
+int rpc_client_call_cancellable(struct fibre *self, struct rpc_client *c, uint32_t prog, uint32_t vers, uint32_t proc,
+                                const struct rpc_cred *cred, const struct msg_desc *req_desc, const void *req,
+                                const struct msg_desc *rep_desc, void *rep, struct arena *a, const bool *cancelled)
+{
         if (c->lost)
                 return -ENOTCONN;
         uint64_t deadline = loop_now(c->loop) + (c->config.call_timeout ? c->config.call_timeout : CALL_TIMEOUT);
-        struct pending p = {.arena = a};
+        struct pending p = {.arena = a, .cancelled = cancelled};
         int r = call_wait_room(self, c, &p, deadline);
         if (r < 0)
                 return r;
@@ -447,6 +470,22 @@ int rpc_client_call(struct fibre *self, struct rpc_client *c, uint32_t prog, uin
                 return r;
         r = call_wait_reply(self, c, &p, deadline);
         return r < 0 ? r : call_decode(&p, rep_desc, rep, a);
+}
+
+int rpc_client_send(struct rpc_client *c, uint32_t prog, uint32_t vers, uint32_t proc, const struct rpc_cred *cred,
+                    const struct msg_desc *req_desc, const void *req)
+{
+        if (c->lost)
+                return -ENOTCONN;
+        struct rpc_call call = {.xid = client_xid(c), .prog = prog, .vers = vers, .proc = proc};
+        if (cred)
+                call.cred = *cred;
+        else
+                default_cred(&call.cred);
+        int r = client_send(c, &call, req_desc, req);
+        if (r == 0)
+                client_flush(c);
+        return r;
 }
 
 unsigned rpc_client_outstanding(const struct rpc_client *c)

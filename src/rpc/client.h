@@ -23,6 +23,8 @@ struct rpc_client_config {
         void (*on_disconnect)(struct rpc_client *c, int error, void *arg);
         /* Puts something around the stream that connects and takes it over; -errno: no connection. NULL: plain. */
         int (*wrap)(struct stream *connecting, void *arg, struct stream **ret);
+        /* When it becomes true, connecting ends with -ECANCELED within a tenth of a second. NULL: never. */
+        const bool *cancelled;
         void *arg;
 };
 
@@ -39,6 +41,15 @@ DEFINE_CLEANUP(struct rpc_client *, rpc_client_free)
 int rpc_client_call(struct fibre *self, struct rpc_client *c, uint32_t prog, uint32_t vers, uint32_t proc,
                     const struct rpc_cred *cred, const struct msg_desc *req_desc, const void *req,
                     const struct msg_desc *rep_desc, void *rep, struct arena *a);
+
+/* The same, given up when *CANCELLED becomes true: -EINTR within a tenth of a second. The server may still do it. */
+int rpc_client_call_cancellable(struct fibre *self, struct rpc_client *c, uint32_t prog, uint32_t vers, uint32_t proc,
+                                const struct rpc_cred *cred, const struct msg_desc *req_desc, const void *req,
+                                const struct msg_desc *rep_desc, void *rep, struct arena *a, const bool *cancelled);
+
+/* A call whose answer nobody waits for. -ENOTCONN, -EMSGSIZE, -ENOMEM: nothing was sent. */
+int rpc_client_send(struct rpc_client *c, uint32_t prog, uint32_t vers, uint32_t proc, const struct rpc_cred *cred,
+                    const struct msg_desc *req_desc, const void *req);
 
 /* Calls that have no answer yet, pings not counted. */
 unsigned rpc_client_outstanding(const struct rpc_client *c);

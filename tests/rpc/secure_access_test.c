@@ -1,5 +1,5 @@
 /* TLS on mortard's port: on or off by a file, and certificates that are replaced while it runs. In the simulator. */
-#include "pool/secure_access.h"
+#include "rpc/secure_access.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,5 @@
-/* TLS for the management port (wire.md §1.7): on while a file exists at the start, as with stock.
+/* TLS for the management port (wire.md §1.7): on while a file exists at the start, as with stock. For the daemon that
+ * listens, and for clients that ask it (they use `source`).
  *
  * The file may be empty. Its lines "option transport.socket.ssl-NAME VALUE" name other files and rules than the default
  * ones. Certificates that are replaced later are read again.

@@ -1,7 +1,7 @@
 /* See secure_access.h. Looking whether a certificate was replaced reads a few small files of the system's own disk on
  * the loop, at most once a second and only when somebody connects.
  */
-#include "pool/secure_access.h"
+#include "rpc/secure_access.h"
 
 #include <stdio.h>
 
