@@ -33,9 +33,20 @@ static bool is_open(struct inode *inode)
         return open;
 }
 
+/* Our own clients say which file they mean, so that they do not remove what took its place: a pointer above all. */
+static bool is_other_file(struct op *op, struct object *o)
+{
+        const struct xdata_gfid *meant = &op->xdata.unlink_data_gfid;
+        if (!meant->present || !o->inode)
+                return false;
+        return !gfid_equal(&meant->value, &o->inode->gfid) || (entry_is_linkto_mode(&o->st) && has_linkto(op, o));
+}
+
 /* Conditions under which the client wants the file kept. */
 static int unlink_guards(struct op *op, struct object *o)
 {
+        if (is_other_file(op, o))
+                return -ESTALE;
         if (number_set(&op->xdata.unlink_not_open) && is_open(o->inode))
                 return -EBUSY;
         if (number_set(&op->xdata.unlink_only_linkto) && (!entry_is_linkto_mode(&o->st) || !has_linkto(op, o)))

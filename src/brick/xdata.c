@@ -18,7 +18,8 @@ static void take_text(const struct dict *d, struct arena *a, const char *key, st
 
 static void take_bytes(const struct dict *d, struct arena *a, const char *key, struct xdata_bytes *f)
 {
-        f->present = dict_get_bytes(d, key, &f->value) == 0;
+        const struct dict_value *v = dict_get(d, key); /* numbers too: what they are as an attribute */
+        f->present = v && dict_value_bytes(v, a, &f->value) == 0;
 }
 
 static void take_gfid(const struct dict *d, struct arena *a, const char *key, struct xdata_gfid *f)

@@ -39,6 +39,7 @@
         K(force_replace, flag, "force-replace")                                                                        \
         K(unlink_only_linkto, number, "unlink-only-if-dht-linkto-file")                                                \
         K(unlink_not_open, number, "dont-unlink-for-open-fd")                                                          \
+        K(unlink_data_gfid, gfid, "mortar.unlink-data-gfid")                                                           \
         K(preop_parent_key, text, "glusterfs.preop.parent.key")                                                        \
         K(write_is_append, flag, "glusterfs.write-is-append")                                                          \
         K(write_update_atomic, flag, "glusterfs.write-update-atomic")                                                  \
