@@ -139,6 +139,15 @@ static void own_and_internal_locks_do_not_delay(void **state)
         assert_int_equal(answered(s->b), 0);
 }
 
+/* A rename by distribute waits for the names that the remover's replica set has locked. */
+static void locks_of_distribute_do_not_delay(void **state)
+{
+        struct scene *s = *state;
+        assert_int_equal(inodelk(s->a, &s->file, LK_TRY, LK_WRITE, 0, 0, "dht.file.migrate"), 0);
+        assert_int_equal(try_unlink(s->b, &root, "file"), 0);
+        assert_int_equal(told(s->a), 0);
+}
+
 /* Meanwhile only who already holds an inode lock gets more of them. */
 static void new_locks_wait_for_the_removal(void **state)
 {
@@ -919,6 +928,7 @@ int main(void)
                 T(a_parked_removal_goes_with_its_client),
                 T(a_resumed_removal_goes_with_its_client),
                 T(failed_removals_end_the_guard),
+                T(locks_of_distribute_do_not_delay),
                 T(who_may_not_remove_does_not_wait),
                 T(locks_are_cleared),
                 T(posix_and_entry_locks_are_cleared),
