@@ -4,7 +4,7 @@
  */
 #include "volume/subvolume.h"
 
-#include "volume/volume.h"
+#include "volume/state.h"
 
 /* ---- calls by number ------------------------------------------------------------------------------------------------ */
 
@@ -89,4 +89,5 @@ void subvolume_set_up(struct subvolume *v, bool up)
         v->up = up;
         v->generation++;
         subvolume_tell(v, &(struct subvolume_event){.kind = up ? SUBVOLUME_UP : SUBVOLUME_DOWN});
+        volume_state_changed(v->volume);
 }

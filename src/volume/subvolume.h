@@ -20,7 +20,9 @@
 #include "proto/fop.h"
 #include "rpc/header.h"
 
+struct error;
 struct subvolume;
+struct volfile_section;
 struct volume;
 struct vnode;
 struct vfile;
@@ -84,6 +86,9 @@ struct subvolume_ops {
         void (*release)(struct subvolume *v, struct vfile *f, void *slot);
         /* Finishes what is under way (delayed post-ops) before the graph goes. NULL: nothing. */
         void (*drain)(struct fibre *self, struct subvolume *v);
+        /* The options of its section have changed: 0, or -EOPNOTSUPP with a sentence when that takes a new graph; then
+         * nothing was changed. SECTION does not outlive the call. NULL: every change takes effect with the next mount. */
+        int (*reconfigure)(struct subvolume *v, const struct volfile_section *section, struct error *err);
         void (*free)(struct subvolume *v);
 };
 

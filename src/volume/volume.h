@@ -10,6 +10,7 @@
 #pragma once
 
 #include "base/error.h"
+#include "rpc/tls.h"
 #include "volfile/volfile.h"
 #include "volume/vnode.h"
 
@@ -24,6 +25,8 @@ struct volume_config {
         int32_t pid;           /* 0, or one of PID_* for internal clients */
         uint32_t vnodes_max;   /* 0: VOLUME_VNODES_MAX */
         uint64_t outage_wait;  /* ns that operations wait for bricks to come back; 0: not at all */
+        struct tls_source *management_tls; /* for asking which port a brick has; NULL: plain. Outlives the volume */
+        uint16_t management_port;          /* of the daemons that know; 0: 24007 */
         /* Something the layers did not handle themselves: invalidations, the whole volume up or down. May be NULL. */
         void (*on_event)(struct volume *vol, const struct subvolume_event *e, void *arg);
         void *arg;
@@ -32,8 +35,13 @@ struct volume_config {
 /* Builds the graph and starts to connect; does not wait for bricks. CONFIG and the volfile need not outlive the call.
  * -EOPNOTSUPP: a translator or option this client does not have; -EINVAL: a graph that cannot be. With a sentence. */
 int volume_open(const struct volume_config *config, struct volume **ret, struct error *err);
-/* Waits until the volume can be used (`up` of its top): 0, or -ETIMEDOUT with the reason that bricks gave. */
+/* Waits until the volume can be used (`up` of its top): 0; -ETIMEDOUT, or -EACCES as soon as every brick has refused this
+ * client for good, with the reasons that bricks gave; -ECANCELED: the volume is being closed. */
 int volume_wait_up(struct fibre *self, struct volume *vol, uint64_t timeout, struct error *err);
+/* The volfile was replaced by VOLFILE, which need not outlive the call: changes of options are applied in place.
+ * -EOPNOTSUPP: another graph, and nothing was changed; or an option of a layer that needs one, and those of layers above it
+ * may be in force already. With a sentence. */
+int volume_reload(struct fibre *self, struct volume *vol, const struct volfile *volfile, struct error *err);
 /* Finishes what is under way, disconnects and frees. All files and inodes must have been given back. */
 struct volume *volume_close(struct fibre *self, struct volume *vol);
 

@@ -1,0 +1,421 @@
+/* Inside cluster/replicate: one replica set of n bricks, as replicate.md describes it (sections in brackets).
+ *
+ *      afr.c              builder, options, events, quorum, questions to several children
+ *      afr_judge.c        which copies may be read, out of counters: pure functions [2, 5.3, 5.5]
+ *      afr_inode.c        what is known of an object, and how it is found out [5.1, 5.2]
+ *      afr_lookup.c       look-ups [5.4]
+ *      afr_read.c         read child, operations that only read [5.5]
+ *      afr_local.c        which copy is on this machine
+ *      afr_lock.c         locks of transactions [3]
+ *      afr_transaction.c  the one transaction: lock, quorum, mark, operation, classify, settle [6]
+ *      afr_eager.c        locks and marks kept for the next transaction [6.5, 6.6]
+ *      afr_data.c, afr_metadata.c, afr_entry.c   operations that change something [6.2-6.4]
+ *      afr_open.c, afr_dir.c, afr_lk.c, afr_xattr.c, afr_statfs.c   the rest [8, 9.2]
+ *      afr_heal_name.c, afr_heal_meta.c          heals that look-ups start [10.4, 10.6]
+ *
+ * A set of children is a bit mask (afr_set), bit i for child i. Invariants, which no caller has to think of: an
+ * operation is sent only after the quorum of locks was checked; whoever failed is blamed on disk by the others before
+ * anybody hears of success; nobody is blamed when the quorum was lost; the arbiter's and blamed copies are not read.
+ *
+ * Thread: the loop's.
+ */
+#pragma once
+
+#include "volume/translator.h"
+
+#define AFR_CHILDREN_MAX 16u
+#define AFR_NO_CHILD UINT32_MAX
+
+typedef uint32_t afr_set;
+#define AFR_BIT(i) (1u << (i))
+static inline unsigned afr_next(afr_set s, unsigned from)
+{
+        afr_set rest = from < AFR_CHILDREN_MAX ? s >> from : 0;
+        return rest ? from + (unsigned)__builtin_ctz(rest) : AFR_CHILDREN_MAX;
+}
+/* The children of SET, ascending. */
+#define AFR_EACH(i, set) for (unsigned i = afr_next((set), 0); i < AFR_CHILDREN_MAX; i = afr_next((set), i + 1))
+static inline unsigned afr_count(afr_set s)
+{
+        return (unsigned)__builtin_popcount(s);
+}
+
+/* Classes of changes, and their places in a counter. */
+enum afr_class { AFR_DATA, AFR_METADATA, AFR_ENTRY, AFR_CLASSES };
+#define AFR_COUNTER_SIZE 12u
+
+enum afr_quorum_type { AFR_QUORUM_NONE, AFR_QUORUM_AUTO, AFR_QUORUM_FIXED };
+enum afr_favorite {
+        AFR_FAVORITE_NONE,
+        AFR_FAVORITE_SIZE,
+        AFR_FAVORITE_CTIME,
+        AFR_FAVORITE_MTIME,
+        AFR_FAVORITE_MAJORITY
+};
+
+struct afr_options {
+        enum afr_quorum_type quorum_type;
+        unsigned quorum_count;
+        bool eager_lock, ensure_durability, optimistic, granular, anonymous_inode, choose_local;
+        uint64_t post_op_delay; /* ns */
+        unsigned read_hash_mode;
+        int read_child; /* -1: none configured */
+        enum afr_favorite favorite;
+        char anonymous_name[64]; /* of the directory that healers use; hidden from readers */
+        struct gfid anonymous_gfid;
+};
+
+struct afr_batch;
+struct afr_inode;
+
+struct afr {
+        struct subvolume base;
+        struct afr_options options;
+        unsigned n;
+        afr_set all;
+        unsigned arbiter;                      /* AFR_NO_CHILD: there is none */
+        const char *pending[AFR_CHILDREN_MAX]; /* names of the counters, by child */
+        struct arena names;
+        uint32_t connects[AFR_CHILDREN_MAX]; /* grows whenever a child comes or goes */
+        uint32_t reading[AFR_CHILDREN_MAX];  /* reads under way */
+        uint64_t owners;                     /* lock owners given out */
+        struct timer gathering;              /* waits for the last bricks to connect */
+        struct afr_batch *batches;           /* those kept in inodes */
+        unsigned background;                 /* fibres of ours that finish something */
+        unsigned heals;                      /* of them, those that heal */
+        struct fibre_event *idle;            /* somebody waits until there is nothing of that */
+        unsigned local;                      /* child on this machine */
+        bool local_asked;
+        afr_set index_known, index_pending; /* what bricks said of their index of pending work */
+        uint64_t index_time[AFR_CHILDREN_MAX];
+};
+
+static inline struct afr *afr_of(struct subvolume *v)
+{
+        return CONTAINER_OF(v, struct afr, base);
+}
+static inline struct loop *afr_loop(const struct afr *a)
+{
+        return volume_loop(a->base.volume);
+}
+
+/* ---- afr.c ------------------------------------------------------------------------------------------------------- */
+
+afr_set afr_up(const struct afr *a);
+/* Whether SET is enough of the copies [4]. */
+bool afr_quorum(const struct afr *a, afr_set set);
+/* 0 when those that are up are enough for an operation to begin; waits for them as configured (outage.h), else
+ * -ENOTCONN, -EINTR. */
+int afr_ready(struct fibre *self, struct afr *a, const struct request *r);
+static inline afr_set afr_arbiter_set(const struct afr *a)
+{
+        return a->arbiter == AFR_NO_CHILD ? 0 : AFR_BIT(a->arbiter);
+}
+
+/* Answers of several children to one operation. */
+struct afr_answers {
+        enum fop fop;
+        afr_set asked, ok;
+        const void *req[AFR_CHILDREN_MAX];
+        void *rep[AFR_CHILDREN_MAX]; /* the fop's reply structure, for those asked */
+        int result[AFR_CHILDREN_MAX];
+};
+/* Asks the children in `asked` in parallel, each with its `req`; fills in the rest. */
+void afr_ask_each(struct fibre *self, struct afr *a, struct request *r, struct afr_answers *x);
+/* The same REQ to the children of SET. */
+void afr_ask(struct fibre *self, struct afr *a, struct request *r, enum fop fop, const void *req, afr_set set,
+             struct afr_answers *ret);
+/* The errno of those of SET that failed: ENODATA, ENOENT, ESTALE, ENOSPC in this order, others, at last ENOTCONN. */
+int afr_final_error(const struct afr_answers *x, afr_set set);
+
+/* Fields that all operations have, by number. */
+size_t afr_req_size(enum fop fop);
+size_t afr_rep_size(enum fop fop);
+struct dict *afr_req_xdata(enum fop fop, void *req);
+struct dict *afr_rep_xdata(enum fop fop, void *rep);
+/* A copy of REQ whose xdata can be added to without changing the original. NULL: out of memory. */
+void *afr_req_copy(struct arena *arena, enum fop fop, const void *req);
+/* Child's answer becomes REP; the result to return. */
+int afr_take(const struct afr_answers *x, unsigned child, void *rep);
+/* REP becomes an empty answer that says ERROR (-errno), which is returned. */
+int afr_fail(enum fop fop, void *rep, int error);
+
+/* A request of our own, not the application's: super-user, not cancelled. OWNER 0: none. */
+void afr_internal_request(const struct request *from, uint64_t owner, struct request *ret);
+/* Runs fn(self, arg) beside the caller and counts it, so that the graph is not taken down under it. -errno. */
+int afr_background(struct afr *a, const char *name, fibre_fn fn, void *arg);
+void afr_background_done(struct afr *a);
+
+/* ---- waiting for something of this program, by many -------------------------------------------------------------- */
+
+struct afr_waiter {
+        struct fibre_event event;
+        struct afr_waiter *next;
+};
+struct afr_queue {
+        struct afr_waiter *head;
+};
+/* Waits for the next afr_wake_all(); look at the condition again then. */
+void afr_wait(struct fibre *self, struct afr_queue *q);
+void afr_wake_all(struct afr_queue *q);
+
+/* ---- afr_judge.c ------------------------------------------------------------------------------------------------- */
+
+/* What one child said about an object. */
+struct afr_copy {
+        int result; /* 0 or -errno */
+        bool bad;   /* bit-rot */
+        uint32_t type;
+        uint64_t size;
+        struct gfid gfid;
+        int32_t pending[AFR_CHILDREN_MAX][AFR_CLASSES]; /* of its counter about child j */
+        int32_t dirty[AFR_CLASSES];
+        int64_t inodelks, parent_entrylks;
+        const struct iatt *stat;
+        const struct dict *xdata;
+};
+/* Which copies may be read. */
+struct afr_verdict {
+        afr_set answered;
+        afr_set readable[AFR_CLASSES]; /* of the class; entry is the same as data for directories, and not used for
+                                          others */
+        afr_set accused[AFR_CLASSES];
+        bool heal;        /* something is accused, by a counter or by its size */
+        bool provisional; /* sizes differ while somebody writes: good for one use only */
+        int unreadable;   /* why nothing is readable: -EIO (split-brain), -ENOTCONN (only the arbiter knows better) */
+};
+/* Copies that somebody accuses. When all are and all have answered, not those that less than a quorum accuses [10.2, 5]: the
+ * healer will take them for good. */
+afr_set afr_accused(const struct afr_copy copies[], unsigned n, enum afr_class class);
+void afr_judge(const struct afr_copy copies[], unsigned n, unsigned arbiter, struct afr_verdict *ret);
+
+/* Where a heal goes from and to [10.2]. LOCKED: children that take part. */
+struct afr_direction {
+        afr_set sources, sinks;
+        bool split_brain;
+        uint32_t witness[AFR_CHILDREN_MAX];
+};
+void afr_direction(const struct afr_copy copies[], unsigned n, afr_set locked, enum afr_class class, unsigned quorum,
+                   struct afr_direction *ret);
+
+/* Of OK those that wrote as much as any. The arbiter gets a token instead of data, and counts. */
+afr_set afr_complete(const int written[], afr_set ok, afr_set arbiter);
+
+uint32_t afr_hash(const uint8_t *data, size_t len); /* SuperFastHash; LEN a multiple of 4 */
+
+/* Reads counters and counts out of an answer. NAMES: of the counters by child. */
+void afr_copy_read(const char *const names[], unsigned n, int result, const struct iatt *stat, const struct dict *xdata,
+                   struct afr_copy *ret);
+
+/* ---- afr_inode.c ------------------------------------------------------------------------------------------------- */
+
+/* An object, in its slot. */
+struct afr_inode {
+        struct afr_verdict verdict;
+        bool known;          /* the verdict stands as long as the generation */
+        uint32_t generation; /* of the replica set when it was found out */
+        uint32_t changes;    /* grows when we learn something that an answer under way does not know */
+        unsigned choice;     /* copy to read in spite of split-brain; AFR_NO_CHILD */
+        uint64_t choice_until, choice_time;
+        bool healing;             /* its metadata, in the background */
+        uint64_t heal_after;      /* not before */
+        struct afr_batch *batch;  /* lock and marks kept for data transactions */
+        struct afr_queue waiting; /* for the batch to change */
+};
+/* NULL: out of memory. */
+struct afr_inode *afr_inode(struct afr *a, struct vnode *i);
+/* Adds what §5.2 asks for to a look-up's or stat's dictionary. */
+int afr_ask_counters(const struct afr *a, struct arena *arena, struct dict *xdata);
+/* The copies as the answers to a LOOKUP or FSTAT tell them: n of them. NULL: out of memory. */
+struct afr_copy *afr_copies(struct afr *a, struct arena *arena, const struct afr_answers *x);
+/* Remembers the verdict about I. CHANGES is what `changes` was when the question was asked. */
+void afr_learn(struct afr *a, struct vnode *i, uint32_t changes, const struct afr_verdict *verdict);
+/* Makes sure that the verdict about I is that of the present generation: asks, if it is not. FILE: an open file of I,
+ * or NULL. -errno as §5.4 says. */
+int afr_know(struct fibre *self, struct afr *a, struct request *r, struct vnode *i, struct vfile *file);
+/* Asks in any case. */
+int afr_refresh(struct fibre *self, struct afr *a, struct request *r, struct vnode *i, struct vfile *file);
+/* Copies of I that may be read now; what failed under a transaction that is not settled yet is left out. 0: see
+ * verdict.unreadable. */
+afr_set afr_readable(const struct afr_inode *x, enum afr_class class);
+/* These copies missed a change. */
+void afr_distrust(struct afr_inode *x, afr_set children, enum afr_class class);
+/* Class of the counters that tell whether the content of an object may be read. */
+static inline enum afr_class afr_content_class(const struct vnode *i)
+{
+        return (i->type & 0170000) == 0040000 ? AFR_ENTRY : AFR_DATA;
+}
+
+/* ---- afr_read.c -------------------------------------------------------------------------------------------------- */
+
+/* The copy of I to read for an operation of CLASS, out of AMONG; AFR_NO_CHILD if none may be. */
+unsigned afr_read_child(struct afr *a, struct vnode *i, enum afr_class class, const struct rpc_cred *cred,
+                        afr_set among);
+/* An operation that changes nothing: on the read child, then on others. */
+int afr_read_any(struct fibre *self, struct afr *a, enum fop fop, enum afr_class class, struct request *r,
+                 const void *req, void *rep);
+
+/* ---- afr_local.c ------------------------------------------------------------------------------------------------- */
+
+/* Finds out once, in the background, which copy is on this machine. */
+void afr_find_local(struct afr *a);
+
+/* ---- afr_lock.c -------------------------------------------------------------------------------------------------- */
+
+#define AFR_LOCKEES_MAX 3u
+struct afr_lockee {
+        struct gfid gfid;
+        char name[NAME_LIMIT + 1]; /* entry locks: "" is the whole directory */
+};
+struct afr_locks {
+        enum afr_class class; /* data: whole file; metadata: its own range; entry */
+        unsigned n;
+        struct afr_lockee on[AFR_LOCKEES_MAX]; /* sorted by afr_locks_sort() */
+        afr_set held[AFR_LOCKEES_MAX];
+        uint64_t owner; /* 0 until the first attempt */
+        const char *domain;
+};
+void afr_locks_add(struct afr_locks *l, const struct gfid *gfid, const char *name);
+/* Locks on the children of ON. In RET those on which all was granted; -errno if there is none, or if they are no quorum
+ * because others refused (the object has just gone) and not because they are away. */
+int afr_lock(struct fibre *self, struct afr *a, struct request *r, struct vfile *file, struct afr_locks *l, afr_set on,
+             afr_set *ret);
+void afr_unlock(struct fibre *self, struct afr *a, struct request *r, struct vfile *file, struct afr_locks *l);
+
+/* ---- afr_transaction.c ------------------------------------------------------------------------------------------- */
+
+/* An object whose counters change. */
+struct afr_mark {
+        struct vnode *inode;       /* a reference */
+        char name[NAME_LIMIT + 1]; /* directories: the entry, for the granular index */
+};
+#define AFR_MARKS_MAX 2u
+
+enum afr_batch_state { AFR_BATCH_OPENING, AFR_BATCH_OPEN, AFR_BATCH_CLOSING, AFR_BATCH_SETTLED };
+
+/* Locks and marks, of one transaction or of several on the same object that follow each other (data). */
+struct afr_batch {
+        struct afr *afr;
+        enum afr_class class;
+        enum afr_batch_state state;
+        unsigned refs;
+        int32_t pid; /* of the client, for credentials */
+        struct afr_locks locks;
+        struct afr_mark marks[AFR_MARKS_MAX];
+        unsigned n_marks;
+        struct vfile *file; /* a reference, or NULL */
+        afr_set members;    /* locked, and marked if that was done */
+        afr_set dirty;      /* the dirty counter was raised there */
+        afr_set failed;     /* members that missed a change */
+        afr_set good;       /* members that were not blamed when it began */
+        afr_set blamed;     /* every member says on disk that these are behind */
+        uint32_t connects[AFR_CHILDREN_MAX];
+        bool changed;    /* an operation succeeded somewhere */
+        bool broken;     /* the quorum was lost in the middle: nobody is to be blamed, the marks stay */
+        bool unstable;   /* data that bricks have not been asked to sync */
+        uint32_t writes; /* counts them */
+        /* A new object in a directory: what to mark when some do not have it. */
+        struct gfid created;
+        uint32_t created_type; /* 0: nothing is made */
+        /* Kept in an inode: */
+        unsigned users;
+        struct afr_range *ranges; /* of users and of those who wait to be, in order of arrival */
+        struct timer delay;
+        int result; /* of settling */
+        struct afr_batch *next;
+};
+struct afr_range {
+        uint64_t start, end; /* end is behind the last byte; equal: nothing */
+        struct afr_range *next;
+};
+
+struct afr_transaction {
+        enum fop fop;
+        enum afr_class class;
+        struct request *request;
+        const void *req;
+        const void *arbiter_req; /* what the arbiter gets instead; NULL: the same */
+        void *rep;
+        struct afr_batch *batch;
+        struct afr_range range; /* data */
+        uint32_t writes;        /* of the batch, when the operation began */
+        struct afr_answers answers;
+        afr_set ok;
+        int result;
+};
+
+/* The transaction. Data: on the object of the request, its batch is found or made. Others: T->batch is a new one with
+ * locks and marks filled in, which is used up. Returns the result and has filled in REP. */
+int afr_transact(struct fibre *self, struct afr *a, struct afr_transaction *t);
+
+/* A batch without locks and marks, referred to once. NULL: out of memory. */
+struct afr_batch *afr_batch_new(struct afr *a, enum afr_class class, const struct request *r, struct vfile *file);
+struct afr_batch *afr_batch_unref(struct afr_batch *b);
+/* One more object to mark. NAME "" for other classes than entry. */
+void afr_batch_mark(struct afr_batch *b, struct vnode *i, const char *name);
+/* Locks, checks, marks: after success operations may be sent to the members. After failure nothing is left locked. */
+int afr_batch_open(struct fibre *self, struct afr_batch *b, struct arena *arena);
+/* Blames who failed, takes back the dirty marks. -errno: what was done under it must not be called a success. */
+int afr_batch_settle(struct fibre *self, struct afr_batch *b, struct arena *arena);
+void afr_batch_unlock(struct fibre *self, struct afr_batch *b, struct arena *arena);
+/* Members whose connection went since the lock was taken: their locks are gone. */
+afr_set afr_batch_lost(const struct afr_batch *b);
+/* Adds AMOUNT[class] for BLAMED and DIRTY to the dirty counter, on gfid or file, on the children of ON; `ok` in RET.
+ * NAME with KEY: the granular index. */
+struct afr_tally {
+        struct gfid gfid;
+        struct vfile *file;
+        afr_set blamed;
+        int32_t amount[AFR_CLASSES];
+        int32_t dirty[AFR_CLASSES];
+        const char *key, *name;
+};
+void afr_tally(struct fibre *self, struct afr *a, struct request *r, const struct afr_tally *x, afr_set on,
+               struct afr_answers *ret);
+
+/* ---- afr_eager.c ------------------------------------------------------------------------------------------------- */
+
+/* Joins the data batch of the request's object, or opens one. 0: T->batch is set, T's range is free. */
+int afr_eager_enter(struct fibre *self, struct afr *a, struct afr_transaction *t);
+/* T is done: settles now or later; waits for it when T must not be answered before, and corrects T->result. */
+void afr_eager_leave(struct fibre *self, struct afr *a, struct afr_transaction *t);
+/* No further user; settled when the last one has left. */
+void afr_eager_close(struct afr_batch *b);
+/* The same for what is kept in I, if anything; _wait: and is settled when the call returns. */
+void afr_eager_close_inode(struct afr *a, struct vnode *i);
+void afr_eager_settle_inode(struct fibre *self, struct afr *a, struct vnode *i);
+void afr_eager_close_all(struct afr *a);
+
+/* ---- afr_open.c -------------------------------------------------------------------------------------------------- */
+
+struct afr_file {
+        afr_set opened;
+        uint64_t retry_at;   /* children that refused are not asked before */
+        unsigned read_child; /* directories: the one whose offsets are in use; AFR_NO_CHILD */
+        struct fibre_mutex opening;
+};
+struct afr_file *afr_file(struct afr *a, struct vfile *f);
+/* Children on which operations on F can be done; opens it where it is not yet. F NULL: all that are up. */
+afr_set afr_file_on(struct fibre *self, struct afr *a, struct request *r, struct vfile *f);
+
+/* ---- afr_heal_name.c, afr_heal_meta.c ---------------------------------------------------------------------------- */
+
+/* Makes all copies of the directory agree on NAME [10.6]. 0: they do now (or something was done: look again). GFID_REQ:
+ * for copies that have none; may be NULL. -ENOTCONN: not all are there. -EIO: they cannot be made to agree. */
+int afr_heal_name(struct fibre *self, struct afr *a, struct request *r, struct vnode *parent, const char *name,
+                  const struct gfid *gfid_req);
+/* Makes attributes and xattrs of the copies equal [10.4]. SOURCE: chosen by an operator, or AFR_NO_CHILD. */
+int afr_heal_metadata(struct fibre *self, struct afr *a, struct request *r, struct vnode *i, unsigned source);
+/* The same in the background, if that is configured; forgets about it when too much is under way. */
+void afr_heal_metadata_later(struct afr *a, struct vnode *i, const struct gfid *gfid, uint32_t type);
+/* Whether the copies, of which all n must have answered, differ in owner, mode or xattrs that are the users'. */
+bool afr_metadata_differs(const struct afr *a, const struct afr_copy copies[]);
+
+/* ---- operations -------------------------------------------------------------------------------------------------- */
+
+#define AFR_OP_(NAME, name)                                                                                            \
+        int afr_##name(struct fibre *self, struct subvolume *v, struct request *r, const struct name##_fop_req *req,   \
+                       struct name##_fop_rep *rep);
+SUBVOLUME_FOPS(AFR_OP_)
+void afr_forget(struct subvolume *v, struct vnode *i, void *slot);
+void afr_release(struct subvolume *v, struct vfile *f, void *slot);

@@ -1,0 +1,245 @@
+/* Locks and dirty marks that stay with an inode from one data transaction to the next (replicate.md §6.5, §6.6; afr.h).
+ *
+ * An inode has at most one batch. While it is open, transactions join it: those that do not overlap run in parallel,
+ * others one after the other in the order of their arrival, which is then the order on all copies. It closes when
+ * somebody else waits for the lock, a child comes or goes, a copy failed, the application closes or the time is over;
+ * the last user gone, a fibre settles it. Whoever comes meanwhile waits and opens the next one.
+ *
+ * States: OPENING (its first user locks and marks) → OPEN → CLOSING → SETTLED (out of the inode; waiters read the
+ * result). Invariant: what must not be acknowledged before blame is on disk waits for SETTLED.
+ */
+#include "volume/afr.h"
+
+#define SETTLE_ARENA (256 * KIB)
+#define RETRY_DELAY (10 * NS_PER_MSEC)
+
+/* ---- ranges ------------------------------------------------------------------------------------------------------ */
+
+static bool overlap(const struct afr_range *x, const struct afr_range *y)
+{
+        return x->start < y->end && y->start < x->end;
+}
+
+static void range_add(struct afr_batch *b, struct afr_range *x)
+{
+        struct afr_range **at = &b->ranges;
+        while (*at)
+                at = &(*at)->next;
+        x->next = NULL;
+        *at = x;
+}
+
+static void range_remove(struct afr_batch *b, struct afr_range *x)
+{
+        struct afr_range **at = &b->ranges;
+        while (*at && *at != x)
+                at = &(*at)->next;
+        if (*at)
+                *at = x->next;
+}
+
+/* Nothing that came earlier is in the way of X. */
+static bool range_is_free(const struct afr_batch *b, const struct afr_range *x)
+{
+        for (const struct afr_range *y = b->ranges; y && y != x; y = y->next) {
+                if (overlap(x, y))
+                        return false;
+        }
+        return true;
+}
+
+/* ---- settling ---------------------------------------------------------------------------------------------------- */
+
+static void list_remove(struct afr *a, struct afr_batch *b)
+{
+        struct afr_batch **at = &a->batches;
+        while (*at && *at != b)
+                at = &(*at)->next;
+        if (*at)
+                *at = b->next;
+        if (!a->batches && a->background == 0 && a->idle)
+                fibre_event_set(a->idle);
+}
+
+/* Out of the inode; whoever waits for it goes on. */
+static void finish(struct afr_batch *b, int result)
+{
+        struct afr_inode *x = afr_inode(b->afr, b->marks[0].inode);
+        b->result = result;
+        b->state = AFR_BATCH_SETTLED;
+        x->batch = NULL;
+        list_remove(b->afr, b);
+        afr_wake_all(&x->waiting);
+        afr_batch_unref(b);
+}
+
+static void settle_fibre(struct fibre *self, void *arg)
+{
+        struct afr_batch *b = arg;
+        struct afr *a = b->afr;
+        struct arena arena = ARENA_INIT(SETTLE_ARENA);
+        int result = afr_batch_settle(self, b, &arena);
+        afr_batch_unlock(self, b, &arena);
+        arena_done(&arena);
+        finish(b, result);
+        afr_background_done(a);
+}
+
+static void settle_start(struct timer *timer)
+{
+        struct afr_batch *b = CONTAINER_OF(timer, struct afr_batch, delay);
+        if (afr_background(b->afr, "settle", settle_fibre, b) < 0)
+                timer_start(afr_loop(b->afr), &b->delay, RETRY_DELAY, settle_start);
+}
+
+void afr_eager_close(struct afr_batch *b)
+{
+        if (b->state != AFR_BATCH_OPEN)
+                return;
+        b->state = AFR_BATCH_CLOSING;
+        timer_stop(&b->delay);
+        if (b->users == 0)
+                settle_start(&b->delay);
+        struct afr_inode *x = afr_inode(b->afr, b->marks[0].inode);
+        afr_wake_all(&x->waiting); /* those who wait for a range go and wait for the next batch */
+}
+
+static void time_is_over(struct timer *timer)
+{
+        afr_eager_close(CONTAINER_OF(timer, struct afr_batch, delay));
+}
+
+void afr_eager_close_inode(struct afr *a, struct vnode *i)
+{
+        struct afr_inode *x = *vnode_slot(i, &a->base);
+        if (x && x->batch)
+                afr_eager_close(x->batch);
+}
+
+void afr_eager_settle_inode(struct fibre *self, struct afr *a, struct vnode *i)
+{
+        struct afr_inode *x = *vnode_slot(i, &a->base);
+        struct afr_batch *b = x ? x->batch : NULL;
+        if (!b)
+                return;
+        b->refs++;
+        while (b->state != AFR_BATCH_SETTLED) {
+                afr_eager_close(b);
+                afr_wait(self, &x->waiting);
+        }
+        afr_batch_unref(b);
+}
+
+void afr_eager_close_all(struct afr *a)
+{
+        struct afr_batch *next;
+        for (struct afr_batch *b = a->batches; b; b = next) {
+                next = b->next;
+                afr_eager_close(b);
+        }
+}
+
+/* ---- joining ----------------------------------------------------------------------------------------------------- */
+
+static int open_new(struct fibre *self, struct afr *a, struct afr_transaction *t, struct afr_inode *x)
+{
+        struct vnode *i = t->request->inode;
+        struct afr_batch *b = afr_batch_new(a, AFR_DATA, t->request, t->request->file);
+        if (!b)
+                return -ENOMEM;
+        afr_batch_mark(b, i, "");
+        afr_locks_add(&b->locks, &i->gfid, "");
+        b->next = a->batches;
+        a->batches = b;
+        x->batch = b;
+        int result = afr_batch_open(self, b, t->request->arena);
+        if (result < 0) {
+                finish(b, result);
+                return result;
+        }
+        b->state = AFR_BATCH_OPEN;
+        if (b->members & ~afr_up(a))
+                afr_eager_close(b);
+        afr_wake_all(&x->waiting);
+        return 0;
+}
+
+/* Waits until nothing that came earlier is in the way. False: the batch closed first. */
+static bool join(struct fibre *self, struct afr_transaction *t, struct afr_inode *x)
+{
+        struct afr_batch *b = x->batch;
+        b->refs++;
+        range_add(b, &t->range);
+        while (b->state == AFR_BATCH_OPEN && !range_is_free(b, &t->range))
+                afr_wait(self, &x->waiting);
+        if (b->state != AFR_BATCH_OPEN) {
+                range_remove(b, &t->range);
+                afr_batch_unref(b);
+                return false;
+        }
+        timer_stop(&b->delay);
+        b->users++;
+        t->batch = b;
+        return true;
+}
+
+int afr_eager_enter(struct fibre *self, struct afr *a, struct afr_transaction *t)
+{
+        struct afr_inode *x = afr_inode(a, t->request->inode);
+        if (!x)
+                return -ENOMEM;
+        for (;;) {
+                if (!x->batch) {
+                        int result = open_new(self, a, t, x);
+                        if (result < 0)
+                                return result;
+                }
+                if (x->batch && x->batch->state == AFR_BATCH_OPEN) {
+                        if (join(self, t, x))
+                                return 0;
+                        continue;
+                }
+                if (x->batch)
+                        afr_wait(self, &x->waiting);
+        }
+}
+
+/* ---- leaving ----------------------------------------------------------------------------------------------------- */
+
+/* Somebody else waits for the lock, as an answer under it told. */
+static bool is_contended(const struct afr_transaction *t)
+{
+        AFR_EACH(i, t->answers.ok)
+        {
+                int64_t n;
+                if (dict_get_int(afr_rep_xdata(t->fop, t->answers.rep[i]), "glusterfs.inodelk-count", &n) == 0 && n > 1)
+                        return true;
+        }
+        return false;
+}
+
+static bool may_stay(const struct afr *a, const struct afr_transaction *t)
+{
+        return a->options.eager_lock && a->options.post_op_delay > 0 && t->request->file && t->batch->file &&
+               !t->batch->broken && !is_contended(t);
+}
+
+void afr_eager_leave(struct fibre *self, struct afr *a, struct afr_transaction *t)
+{
+        struct afr_batch *b = t->batch;
+        struct afr_inode *x = afr_inode(a, t->request->inode);
+        bool must_settle = t->result >= 0 && (a->all & ~t->ok & ~b->blamed);
+        if (must_settle || !may_stay(a, t))
+                afr_eager_close(b);
+        range_remove(b, &t->range);
+        b->users--;
+        if (b->users == 0 && b->state == AFR_BATCH_OPEN)
+                timer_start(afr_loop(a), &b->delay, a->options.post_op_delay, time_is_over);
+        else if (b->users == 0)
+                settle_start(&b->delay);
+        afr_wake_all(&x->waiting);
+        while (must_settle && b->state != AFR_BATCH_SETTLED)
+                afr_wait(self, &x->waiting);
+        if (must_settle && b->result < 0)
+                t->result = b->result;
+}

@@ -1,0 +1,330 @@
+/* Makes the copies of a directory agree on one name (replicate.md §10.5.4, §10.6; afr_heal.h).
+ *
+ * Only with all copies there and the name locked on all. A copy is asked to delete only what every good copy of the
+ * directory does not have, and then content is moved aside, not destroyed. What is created is marked before, on those
+ * that have it: the healers fill it.
+ */
+#include "volume/afr_heal.h"
+
+#include <sys/stat.h>
+
+struct heal {
+        struct afr *afr;
+        struct request request;
+        struct vnode *parent;
+        const char *name;
+        const struct gfid *gfid_req;
+        afr_set sources;         /* good copies of the directory; 0: none is better than the others */
+        struct afr_copy *copies; /* what each says about the name */
+        struct afr_answers answers;
+};
+
+static int call(struct fibre *self, struct heal *h, enum fop fop, const void *req, unsigned child, const void **ret_rep)
+{
+        return afr_heal_call(self, h->afr, &h->request, fop, req, child, ret_rep);
+}
+
+/* ---- looking ----------------------------------------------------------------------------------------------------- */
+
+/* That a good copy is dirty does not matter here, unlike in a heal of the whole directory: while the name is locked,
+ * what others have begun is about other names. */
+static int find_sources(struct fibre *self, struct heal *h)
+{
+        struct afr *a = h->afr;
+        struct afr_copy *copies;
+        int result = afr_heal_inspect(self, a, &h->request, &h->parent->gfid, &copies);
+        if (result < 0)
+                return result;
+        struct afr_direction d;
+        afr_direction(copies, a->n, a->all, AFR_ENTRY, a->n / 2 + 1, &d);
+        h->sources = d.sinks ? d.sources : 0; /* who blames nobody knows nothing better */
+        return 0;
+}
+
+static int look(struct fibre *self, struct heal *h)
+{
+        struct afr *a = h->afr;
+        struct arena *arena = h->request.arena;
+        struct lookup_fop_req *q = arena_alloc(arena, sizeof *q);
+        if (!q)
+                return -ENOMEM;
+        *q = (struct lookup_fop_req){.pargfid = h->parent->gfid, .bname = str_of(h->name)};
+        if (afr_ask_counters(a, arena, &q->xdata) < 0 || dict_add_int(&q->xdata, arena, "gfidless-lookup", 1) < 0 ||
+            dict_add_uint(&q->xdata, arena, "glusterfs.open-fd-count", 0) < 0)
+                return -ENOMEM;
+        afr_ask(self, a, &h->request, FOP_LOOKUP, q, a->all, &h->answers);
+        AFR_EACH(i, a->all & ~h->answers.ok)
+        {
+                if (h->answers.result[i] != -ENOENT)
+                        return h->answers.result[i];
+        }
+        h->copies = afr_copies(a, arena, &h->answers);
+        return h->copies ? 0 : -ENOMEM;
+}
+
+static bool all_equal(const struct heal *h, afr_set among)
+{
+        unsigned first = afr_next(among, 0);
+        AFR_EACH(i, among)
+        {
+                const struct afr_copy *x = &h->copies[i], *y = &h->copies[first];
+                if (x->result != y->result || x->type != y->type || !gfid_equal(&x->gfid, &y->gfid))
+                        return false;
+        }
+        return true;
+}
+
+/* ---- deleting ---------------------------------------------------------------------------------------------------- */
+
+static int make_anonymous(struct fibre *self, struct heal *h, unsigned child)
+{
+        const struct afr_options *o = &h->afr->options;
+        struct mkdir_fop_req q = {.pargfid = GFID_ROOT, .mode = 0755, .bname = str_of(o->anonymous_name)};
+        if (dict_add_gfid(&q.xdata, h->request.arena, "gfid-req", &o->anonymous_gfid) < 0 ||
+            dict_add_str(&q.xdata, h->request.arena, "glusterfs-internal-fop", "yes") < 0)
+                return -ENOMEM;
+        int result = call(self, h, FOP_MKDIR, &q, child, NULL);
+        return result == -EEXIST || result > 0 ? 0 : result;
+}
+
+static int move_aside(struct fibre *self, struct heal *h, unsigned child)
+{
+        const struct afr_options *o = &h->afr->options;
+        char text[GFID_TEXT_LEN + 1];
+        if (!o->anonymous_inode || !o->anonymous_name[0])
+                return -ENOTEMPTY;
+        int result = make_anonymous(self, h, child);
+        if (result < 0)
+                return result;
+        struct rename_fop_req q = {.oldgfid = h->parent->gfid,
+                                   .newgfid = o->anonymous_gfid,
+                                   .oldbname = str_of(h->name),
+                                   .newbname = str_of(gfid_format(&h->copies[child].gfid, text))};
+        return call(self, h, FOP_RENAME, &q, child, NULL);
+}
+
+static bool is_used(const struct afr_copy *c)
+{
+        int64_t open = 0;
+        (void)dict_get_int(c->xdata, "glusterfs.open-fd-count", &open);
+        return open > 0 || c->stat->nlink > 1;
+}
+
+static int delete_on(struct fibre *self, struct heal *h, unsigned child)
+{
+        const struct afr_copy *c = &h->copies[child];
+        if (c->type != S_IFDIR && is_used(c) && h->afr->options.anonymous_inode)
+                return move_aside(self, h, child);
+        if (c->type != S_IFDIR) {
+                struct unlink_fop_req q = {.pargfid = h->parent->gfid, .bname = str_of(h->name)};
+                return call(self, h, FOP_UNLINK, &q, child, NULL);
+        }
+        struct rmdir_fop_req q = {.pargfid = h->parent->gfid, .bname = str_of(h->name)};
+        q.xflags = !h->afr->options.anonymous_inode;
+        int result = call(self, h, FOP_RMDIR, &q, child, NULL);
+        return result == -ENOTEMPTY ? move_aside(self, h, child) : result;
+}
+
+static int delete_on_all(struct fibre *self, struct heal *h, afr_set set)
+{
+        int result = 0;
+        AFR_EACH(i, set)
+        {
+                int one = h->copies[i].result < 0 ? 0 : delete_on(self, h, i);
+                if (one < 0 && one != -ENOENT)
+                        result = one;
+        }
+        return result;
+}
+
+/* ---- creating ---------------------------------------------------------------------------------------------------- */
+
+/* Those that have the object say that MISS will have to be filled. */
+static int mark_new(struct fibre *self, struct heal *h, const struct gfid *gfid, uint32_t type, afr_set have,
+                    afr_set miss)
+{
+        struct afr_tally x = {.gfid = *gfid, .blamed = miss, .amount = {[AFR_METADATA] = 1}};
+        x.amount[AFR_DATA] = type == S_IFREG || (type == S_IFDIR && h->afr->options.granular);
+        x.amount[AFR_ENTRY] = type == S_IFDIR;
+        if (type == S_IFLNK)
+                return 0;
+        struct afr_answers answers;
+        afr_tally(self, h->afr, &h->request, &x, have, &answers);
+        return answers.ok == have ? 0 : -ENOTCONN;
+}
+
+static int make_symlink(struct fibre *self, struct heal *h, const struct dict *xdata, const struct gfid *gfid,
+                        unsigned source, unsigned sink)
+{
+        const void *rep = NULL;
+        struct readlink_fop_req q = {.gfid = *gfid, .size = PATH_LIMIT + 1};
+        int result = call(self, h, FOP_READLINK, &q, source, &rep);
+        if (result < 0)
+                return result;
+        struct symlink_fop_req make = {.pargfid = h->parent->gfid, .bname = str_of(h->name), .xdata = *xdata};
+        make.linkname = ((const struct readlink_fop_rep *)rep)->path;
+        return call(self, h, FOP_SYMLINK, &make, sink, NULL);
+}
+
+/* A file, by another name if the copy has it already. */
+static int make_file(struct fibre *self, struct heal *h, const struct dict *xdata, const struct afr_copy *c,
+                     unsigned sink)
+{
+        struct lookup_fop_req known = {.gfid = c->gfid, .bname = STR("")};
+        if (call(self, h, FOP_LOOKUP, &known, sink, NULL) >= 0) {
+                struct link_fop_req q = {.oldgfid = c->gfid, .newgfid = h->parent->gfid, .newbname = str_of(h->name)};
+                return call(self, h, FOP_LINK, &q, sink, NULL);
+        }
+        uint64_t major = c->stat->rdev >> 32, minor = c->stat->rdev & 0xffffffffu;
+        struct mknod_fop_req q = {.pargfid = h->parent->gfid,
+                                  .dev = (minor & 0xff) | (major << 8) | ((minor & ~0xffull) << 12),
+                                  .mode = c->stat->mode,
+                                  .bname = str_of(h->name),
+                                  .xdata = *xdata};
+        return call(self, h, FOP_MKNOD, &q, sink, NULL);
+}
+
+static int make_one(struct fibre *self, struct heal *h, const struct afr_copy *c, unsigned source, unsigned sink)
+{
+        struct dict xdata = {0};
+        struct arena *arena = h->request.arena;
+        if (dict_add_gfid(&xdata, arena, "gfid-req", &c->gfid) < 0 ||
+            dict_add_str(&xdata, arena, "glusterfs-internal-fop", "yes") < 0)
+                return -ENOMEM;
+        int result;
+        if (c->type == S_IFLNK)
+                result = make_symlink(self, h, &xdata, &c->gfid, source, sink);
+        else if (c->type == S_IFDIR) {
+                struct mkdir_fop_req q = {
+                        .pargfid = h->parent->gfid, .mode = c->stat->mode & 07777, .bname = str_of(h->name)};
+                q.xdata = xdata;
+                result = call(self, h, FOP_MKDIR, &q, sink, NULL);
+        } else
+                result = make_file(self, h, &xdata, c, sink);
+        if (result < 0)
+                return result;
+        struct setattr_fop_req q = {.gfid = c->gfid, .stbuf = *c->stat, .valid = SETATTR_UID | SETATTR_GID};
+        if (c->type != S_IFLNK)
+                q.valid |= SETATTR_MODE;
+        return call(self, h, FOP_SETATTR, &q, sink, NULL);
+}
+
+/* Those of MISS get what SOURCE has. */
+static int recreate(struct fibre *self, struct heal *h, unsigned source, afr_set have, afr_set miss)
+{
+        const struct afr_copy *c = &h->copies[source];
+        int result = delete_on_all(self, h, miss);
+        if (result == 0)
+                result = mark_new(self, h, &c->gfid, c->type, have, miss);
+        if (result < 0)
+                return result;
+        AFR_EACH(i, miss)
+        {
+                int one = make_one(self, h, c, source, i);
+                if (one < 0)
+                        result = one;
+        }
+        return result;
+}
+
+/* ---- deciding ---------------------------------------------------------------------------------------------------- */
+
+static afr_set present(const struct heal *h, afr_set among)
+{
+        afr_set s = 0;
+        AFR_EACH(i, among)
+        {
+                if (h->copies[i].result == 0)
+                        s |= AFR_BIT(i);
+        }
+        return s;
+}
+
+static afr_set without_gfid(const struct heal *h, afr_set among)
+{
+        afr_set s = 0;
+        AFR_EACH(i, among)
+        {
+                if (gfid_is_null(&h->copies[i].gfid))
+                        s |= AFR_BIT(i);
+        }
+        return s;
+}
+
+/* Copies without a gfid get one: that of the others, or the caller's. */
+static int assign_gfid(struct fibre *self, struct heal *h, const struct gfid *gfid, afr_set set)
+{
+        struct lookup_fop_req q = {.pargfid = h->parent->gfid, .bname = str_of(h->name)};
+        if (!gfid || dict_add_gfid(&q.xdata, h->request.arena, "gfid-req", gfid) < 0)
+                return -ENODATA;
+        struct afr_answers x;
+        afr_ask(self, h->afr, &h->request, FOP_LOOKUP, &q, set, &x);
+        return x.ok == set ? 0 : afr_final_error(&x, set);
+}
+
+static bool same_type(const struct heal *h, afr_set among)
+{
+        unsigned first = afr_next(among, 0);
+        AFR_EACH(i, among)
+        {
+                if (h->copies[i].type != h->copies[first].type)
+                        return false;
+        }
+        return true;
+}
+
+static afr_set same_gfid(const struct heal *h, unsigned as)
+{
+        afr_set s = 0;
+        AFR_EACH(i, present(h, h->afr->all))
+        {
+                if (gfid_equal(&h->copies[i].gfid, &h->copies[as].gfid) && h->copies[i].type == h->copies[as].type)
+                        s |= AFR_BIT(i);
+        }
+        return s;
+}
+
+static int heal_locked(struct fibre *self, struct heal *h)
+{
+        afr_set all = h->afr->all;
+        int result = find_sources(self, h);
+        if (result == 0)
+                result = look(self, h);
+        if (result < 0)
+                return result;
+        if (all_equal(h, all) && !without_gfid(h, present(h, all)))
+                return 0;
+        if (h->sources && !present(h, h->sources))
+                return delete_on_all(self, h, all);
+        afr_set judges = present(h, h->sources ? h->sources : all), bare = without_gfid(h, present(h, all));
+        if (!same_type(h, judges))
+                return -EIO;
+        if (bare) {
+                afr_set named = present(h, all) & ~bare;
+                const struct gfid *gfid = named ? &h->copies[afr_next(named, 0)].gfid : h->gfid_req;
+                return assign_gfid(self, h, gfid, bare);
+        }
+        unsigned source = afr_next(judges, 0);
+        afr_set have = same_gfid(h, source);
+        if (judges & ~have)
+                return -EIO; /* several objects of one name, and nothing tells which is right */
+        return recreate(self, h, source, have, all & ~have);
+}
+
+int afr_heal_name(struct fibre *self, struct afr *a, struct request *r, struct vnode *parent, const char *name,
+                  const struct gfid *gfid_req)
+{
+        if (afr_up(a) != a->all)
+                return -ENOTCONN;
+        struct heal h = {.afr = a, .parent = parent, .name = name, .gfid_req = gfid_req};
+        afr_heal_request(r, &h.request);
+        struct afr_locks locks = {.class = AFR_ENTRY};
+        afr_locks_add(&locks, &parent->gfid, name);
+        afr_set locked = 0;
+        int result = afr_lock(self, a, &h.request, NULL, &locks, a->all, &locked);
+        if (result < 0)
+                return result;
+        result = locked == a->all ? heal_locked(self, &h) : -ENOTCONN;
+        afr_unlock(self, a, &h.request, NULL, &locks);
+        return result < 0 ? result : 0;
+}

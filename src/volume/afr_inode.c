@@ -1,0 +1,180 @@
+/* What the replica set knows of an object, and how it asks (replicate.md §5.1, §5.2; afr.h).
+ *
+ * A verdict stands for one generation of the set. What happens here in between makes it worse at once (afr_distrust),
+ * and an answer to a question asked before that is not believed (`changes`).
+ */
+#include "volume/afr.h"
+
+#include <stdlib.h>
+
+struct afr_inode *afr_inode(struct afr *a, struct vnode *i)
+{
+        void **slot = vnode_slot(i, &a->base);
+        if (*slot)
+                return *slot;
+        struct afr_inode *x = calloc(1, sizeof *x);
+        if (!x)
+                return NULL;
+        x->choice = AFR_NO_CHILD;
+        *slot = x;
+        return x;
+}
+
+void afr_forget(struct subvolume *v, struct vnode *i, void *slot)
+{
+        (void)v;
+        (void)i;
+        free(slot);
+}
+
+/* ---- questions --------------------------------------------------------------------------------------------------- */
+
+int afr_ask_counters(const struct afr *a, struct arena *arena, struct dict *xdata)
+{
+        int r = 0;
+        for (unsigned i = 0; i < a->n && r == 0; i++)
+                r = dict_add_uint(xdata, arena, a->pending[i], AFR_COUNTER_SIZE);
+        if (r == 0)
+                r = dict_add_uint(xdata, arena, "trusted.afr.dirty", AFR_COUNTER_SIZE);
+        if (r == 0)
+                r = dict_add_int(xdata, arena, "list-xattr", 1);
+        if (r == 0)
+                r = dict_add_str(xdata, arena, "glusterfs.inodelk-dom-count", a->base.name);
+        if (r == 0)
+                r = dict_add_uint(xdata, arena, "glusterfs.parent-entrylk", 0);
+        if (r == 0)
+                r = dict_add_str(xdata, arena, "link-count", "glusterfs.xattrop_index_count");
+        return r;
+}
+
+static const struct iatt *object_of(const struct afr_answers *x, unsigned i)
+{
+        if (x->fop == FOP_FSTAT)
+                return &((const struct fstat_fop_rep *)x->rep[i])->stat;
+        return &((const struct lookup_fop_rep *)x->rep[i])->prestat;
+}
+
+static void note_index(struct afr *a, unsigned i, const struct dict *xdata)
+{
+        int64_t pending;
+        if (dict_get_int(xdata, "link-count", &pending) < 0)
+                return;
+        a->index_known |= AFR_BIT(i);
+        a->index_time[i] = loop_now(afr_loop(a));
+        if (pending)
+                a->index_pending |= AFR_BIT(i);
+        else
+                a->index_pending &= ~AFR_BIT(i);
+}
+
+struct afr_copy *afr_copies(struct afr *a, struct arena *arena, const struct afr_answers *x)
+{
+        struct afr_copy *copies = arena_alloc_array(arena, a->n, sizeof *copies);
+        for (unsigned i = 0; copies && i < a->n; i++) {
+                if (!(x->asked & AFR_BIT(i)) || !x->rep[i]) {
+                        copies[i] = (struct afr_copy){.result = -ENOTCONN};
+                        continue;
+                }
+                const struct dict *xdata = afr_rep_xdata(x->fop, x->rep[i]);
+                afr_copy_read(a->pending, a->n, x->result[i], object_of(x, i), xdata, &copies[i]);
+                if (x->result[i] >= 0)
+                        note_index(a, i, xdata);
+        }
+        return copies;
+}
+
+static int ask_by_gfid(struct fibre *self, struct afr *a, struct request *r, struct vnode *i, struct afr_answers *ret)
+{
+        struct lookup_fop_req *q = arena_alloc(r->arena, sizeof *q);
+        if (!q)
+                return -ENOMEM;
+        *q = (struct lookup_fop_req){.gfid = i->gfid, .bname = STR("")};
+        if (afr_ask_counters(a, r->arena, &q->xdata) < 0)
+                return -ENOMEM;
+        afr_ask(self, a, r, FOP_LOOKUP, q, afr_up(a), ret);
+        return 0;
+}
+
+static int ask_by_file(struct fibre *self, struct afr *a, struct request *r, struct vfile *file,
+                       struct afr_answers *ret)
+{
+        struct fstat_fop_req *q = arena_alloc(r->arena, sizeof *q);
+        if (!q)
+                return -ENOMEM;
+        *q = (struct fstat_fop_req){.gfid = file->inode->gfid};
+        if (afr_ask_counters(a, r->arena, &q->xdata) < 0)
+                return -ENOMEM;
+        afr_ask(self, a, r, FOP_FSTAT, q, afr_file_on(self, a, r, file), ret);
+        return 0;
+}
+
+/* ---- knowledge --------------------------------------------------------------------------------------------------- */
+
+void afr_learn(struct afr *a, struct vnode *i, uint32_t changes, const struct afr_verdict *verdict)
+{
+        struct afr_inode *x = afr_inode(a, i);
+        if (!x)
+                return;
+        struct afr_verdict old = x->verdict;
+        x->verdict = *verdict;
+        x->known = !verdict->provisional && x->changes == changes;
+        x->generation = a->base.generation;
+        for (unsigned c = 0; c < AFR_CLASSES && x->changes != changes; c++) {
+                x->verdict.readable[c] &= ~old.accused[c]; /* learned after the question was asked */
+                x->verdict.accused[c] |= old.accused[c];
+        }
+}
+
+int afr_refresh(struct fibre *self, struct afr *a, struct request *r, struct vnode *i, struct vfile *file)
+{
+        struct afr_inode *x = afr_inode(a, i);
+        if (!x)
+                return -ENOMEM;
+        struct request ours;
+        afr_internal_request(r, 0, &ours);
+        ours.inode = i;
+        ours.file = file;
+        uint32_t changes = x->changes;
+        struct afr_answers answers;
+        int result = file ? ask_by_file(self, a, &ours, file, &answers) : ask_by_gfid(self, a, &ours, i, &answers);
+        if (result < 0)
+                return result;
+        if (!afr_quorum(a, answers.ok)) /* those that know better may be away */
+                return answers.ok ? -ENOTCONN : afr_final_error(&answers, answers.asked);
+        struct afr_copy *copies = afr_copies(a, r->arena, &answers);
+        if (!copies)
+                return -ENOMEM;
+        struct afr_verdict verdict;
+        afr_judge(copies, a->n, a->arbiter, &verdict);
+        afr_learn(a, i, changes, &verdict);
+        return 0;
+}
+
+int afr_know(struct fibre *self, struct afr *a, struct request *r, struct vnode *i, struct vfile *file)
+{
+        struct afr_inode *x = afr_inode(a, i);
+        if (!x)
+                return -ENOMEM;
+        if (x->known && x->generation == a->base.generation)
+                return 0;
+        return afr_refresh(self, a, r, i, file);
+}
+
+afr_set afr_readable(const struct afr_inode *x, enum afr_class class)
+{
+        afr_set s = x->verdict.readable[class];
+        if (x->batch && class != AFR_METADATA)
+                s &= ~x->batch->failed;
+        return s;
+}
+
+void afr_distrust(struct afr_inode *x, afr_set children, enum afr_class class)
+{
+        if (!(children & (x->verdict.readable[class] | ~x->verdict.accused[class])))
+                return;
+        x->verdict.readable[class] &= ~children;
+        if (class == AFR_ENTRY)
+                x->verdict.readable[AFR_DATA] &= ~children;
+        x->verdict.accused[class] |= children;
+        x->changes++;
+}

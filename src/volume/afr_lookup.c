@@ -1,0 +1,211 @@
+/* Look-ups: all copies are asked, one answer is given (replicate.md §5.4).
+ *
+ * The answer comes from a copy that may be read, and about names from one whose directory misses no change. Every
+ * look-up also tells how the copies of the object stand to each other: that is remembered in its inode, and metadata
+ * that differ are healed in the background, names that differ at once.
+ */
+#include "volume/afr.h"
+
+#include <sys/stat.h>
+
+/* One look-up on its way. */
+struct question {
+        struct afr *afr;
+        struct request *request;
+        struct lookup_fop_req *req;
+        struct afr_answers answers;
+        struct afr_copy *copies;
+        afr_set clean_parents; /* children whose copy of the directory misses no name */
+        bool locked;           /* somebody is at work on this name */
+        uint32_t changes;
+};
+
+/* ---- asking ------------------------------------------------------------------------------------------------------ */
+
+static void drop_gfid_req(struct dict *xdata)
+{
+        uint32_t kept = 0;
+        for (uint32_t k = 0; k < xdata->count; k++) {
+                if (!str_is(xdata->pairs[k].key, "gfid-req"))
+                        xdata->pairs[kept++] = xdata->pairs[k];
+        }
+        xdata->count = kept;
+}
+
+static int prepare(struct question *q, const struct lookup_fop_req *req)
+{
+        q->req = afr_req_copy(q->request->arena, FOP_LOOKUP, req);
+        if (!q->req)
+                return -ENOMEM;
+        if (req->bname.len > 0)
+                drop_gfid_req(&q->req->xdata); /* assigning one is a heal */
+        return afr_ask_counters(q->afr, q->request->arena, &q->req->xdata);
+}
+
+/* The inode that others use for what was found. */
+static struct vnode *known_inode(const struct question *q, const struct gfid *gfid)
+{
+        struct vnode *i = vnode_find(q->afr->base.volume, gfid);
+        return i ? i : vnode_ref(q->request->inode);
+}
+
+static int ask(struct fibre *self, struct question *q)
+{
+        struct afr *a = q->afr;
+        struct afr_inode *x = afr_inode(a, q->request->inode);
+        q->changes = x ? x->changes : 0;
+        afr_ask(self, a, q->request, FOP_LOOKUP, q->req, afr_up(a), &q->answers);
+        q->copies = afr_copies(a, q->request->arena, &q->answers);
+        if (!q->copies)
+                return -ENOMEM;
+        q->locked = false;
+        AFR_EACH(i, q->answers.ok)
+        {
+                q->locked = q->locked || q->copies[i].parent_entrylks > 0;
+        }
+        return 0;
+}
+
+static afr_set absent(const struct question *q)
+{
+        afr_set s = 0;
+        AFR_EACH(i, q->answers.asked)
+        {
+                if (q->answers.result[i] == -ENOENT)
+                        s |= AFR_BIT(i);
+        }
+        return s;
+}
+
+/* Some have the name and others not, or what they have is not the same. */
+static bool disagree(const struct question *q)
+{
+        afr_set ok = q->answers.ok;
+        if (!ok)
+                return false;
+        unsigned first = afr_next(ok, 0);
+        AFR_EACH(i, ok)
+        {
+                if (!gfid_equal(&q->copies[i].gfid, &q->copies[first].gfid) ||
+                    q->copies[i].type != q->copies[first].type)
+                        return true;
+        }
+        return absent(q) || gfid_is_null(&q->copies[first].gfid);
+}
+
+/* ---- answering --------------------------------------------------------------------------------------------------- */
+
+/* Nobody has it. That a name is not there is told only by enough copies. */
+static int nothing_found(const struct question *q)
+{
+        afr_set heard = 0;
+        AFR_EACH(i, q->answers.asked)
+        {
+                if (q->answers.result[i] != -ENOTCONN)
+                        heard |= AFR_BIT(i);
+        }
+        return afr_quorum(q->afr, heard) ? afr_final_error(&q->answers, heard) : -ENOTCONN;
+}
+
+/* The copies that have the object which is the answer. 0 in RET never; -errno: there is no such. */
+static int same_object(const struct question *q, afr_set *ret)
+{
+        afr_set ok = q->answers.ok, clean = q->clean_parents;
+        if (!(clean & (ok | absent(q))))
+                return -ENOTCONN; /* only copies of the directory that miss something tell, and not the same */
+        if (!(ok & clean))
+                return -ENOENT;
+        if (q->locked && absent(q) && !afr_quorum(q->afr, ok))
+                return -ENOENT;
+        unsigned chosen = afr_next(ok & clean ? ok & clean : ok, 0);
+        bool sure = AFR_BIT(chosen) & clean;
+        AFR_EACH(i, ok)
+        {
+                if (gfid_equal(&q->copies[i].gfid, &q->copies[chosen].gfid) &&
+                    q->copies[i].type == q->copies[chosen].type)
+                        continue;
+                bool behind = sure && !(AFR_BIT(i) & clean);
+                if (!behind && !q->locked)
+                        return -EIO;
+                ok &= ~AFR_BIT(i);
+        }
+        *ret = ok;
+        return 0;
+}
+
+/* The copy whose answer is given, out of OK. */
+static int answering_child(struct question *q, struct vnode *i, afr_set ok, unsigned *ret)
+{
+        struct afr *a = q->afr;
+        struct afr_verdict verdict;
+        struct afr_copy *copies = q->copies;
+        for (unsigned k = 0; k < a->n; k++) {
+                if (!(ok & AFR_BIT(k)))
+                        copies[k].result = copies[k].result < 0 ? copies[k].result : -ESTALE;
+        }
+        if (!afr_quorum(a, ok))
+                return -ENOTCONN; /* those that know better may be away */
+        afr_judge(copies, a->n, a->arbiter, &verdict);
+        afr_learn(a, i, q->changes, &verdict);
+        unsigned child = afr_read_child(a, i, AFR_METADATA, &q->request->cred, ok);
+        if (child == AFR_NO_CHILD && verdict.unreadable == -EIO)
+                child = afr_next(ok & ~afr_arbiter_set(a), 0); /* split-brain: it can be looked at, not read */
+        if (child >= a->n)
+                return -ENOTCONN;
+        if (ok == a->all && !copies[child].bad && (verdict.accused[AFR_METADATA] || afr_metadata_differs(a, copies)))
+                afr_heal_metadata_later(a, i, &copies[child].gfid, copies[child].type);
+        *ret = child;
+        return 0;
+}
+
+static int answer(struct question *q, struct lookup_fop_rep *rep)
+{
+        afr_set ok = 0;
+        int result = q->answers.ok ? same_object(q, &ok) : nothing_found(q);
+        if (result < 0)
+                return afr_fail(FOP_LOOKUP, rep, result);
+        const struct gfid *gfid = &q->copies[afr_next(ok, 0)].gfid;
+        const struct gfid *expected = &q->request->inode->gfid;
+        if (!gfid_is_null(expected) && !gfid_equal(expected, gfid))
+                return afr_fail(FOP_LOOKUP, rep, -ESTALE);
+        _cleanup_vnode_ struct vnode *i = known_inode(q, gfid);
+        if (i != q->request->inode)
+                q->changes = afr_inode(q->afr, i) ? afr_inode(q->afr, i)->changes : 0;
+        unsigned child = 0;
+        result = answering_child(q, i, ok, &child);
+        return result < 0 ? afr_fail(FOP_LOOKUP, rep, result) : afr_take(&q->answers, child, rep);
+}
+
+static afr_set clean_parents(struct fibre *self, const struct question *q)
+{
+        struct afr *a = q->afr;
+        struct vnode *parent = q->request->parent;
+        if (!parent || afr_refresh(self, a, q->request, parent, NULL) < 0)
+                return a->all;
+        const struct afr_inode *x = afr_inode(a, parent);
+        if (!x || x->verdict.accused[AFR_ENTRY] == a->all)
+                return a->all; /* no copy is better than another */
+        return a->all & ~x->verdict.accused[AFR_ENTRY];
+}
+
+int afr_lookup(struct fibre *self, struct subvolume *v, struct request *r, const struct lookup_fop_req *req,
+               struct lookup_fop_rep *rep)
+{
+        struct question q = {.afr = afr_of(v), .request = r, .clean_parents = afr_of(v)->all};
+        int result = r->inode ? afr_ready(self, q.afr, r) : -EINVAL;
+        if (result == 0)
+                result = prepare(&q, req);
+        if (result == 0)
+                result = ask(self, &q);
+        if (result < 0)
+                return afr_fail(FOP_LOOKUP, rep, result);
+        if (req->bname.len == 0 || !disagree(&q))
+                return answer(&q, rep);
+        if (!q.locked && r->parent) {
+                struct gfid wanted, *gfid_req = dict_get_gfid(&req->xdata, "gfid-req", &wanted) == 0 ? &wanted : NULL;
+                if (afr_heal_name(self, q.afr, r, r->parent, req->bname.s, gfid_req) == 0)
+                        result = ask(self, &q);
+        }
+        q.clean_parents = clean_parents(self, &q);
+        return result < 0 ? afr_fail(FOP_LOOKUP, rep, result) : answer(&q, rep);
+}
