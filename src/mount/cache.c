@@ -1,0 +1,235 @@
+/* What the kernel may believe, and for how long.
+ *
+ * The kernel caches names, attributes and pages for the times it is told. Those are the options' (a second unless said
+ * otherwise: another client's change is seen that late at most), or longer when the volume's bricks tell of changes,
+ * until one of them is away. A change that is told, and a change of this client, make answers that were asked for
+ * before worthless: they are given, but not to be believed.
+ *
+ * The number of objects that the kernel remembers is bounded by asking it to drop the names of those not used for
+ * longest; directories are left alone, somebody may stand in them or have mounted something there.
+ *
+ * Thread: the loop's. Nothing here waits; notifications are written by the session's threads.
+ */
+#include <sys/stat.h>
+
+#include "mount/bridge_state.h"
+
+#define TIME_BOX NS_PER_SEC /* nothing is believed longer while a brick is away */
+#define MISS_TIME (NS_PER_SEC / 10)
+#define EVICT_SEARCH 1024 /* nodes looked at for those that may go, at a time */
+#define EVICT_INTERVAL (NS_PER_SEC / 2)
+
+/* ---- times ------------------------------------------------------------------------------------------------------- */
+
+static uint64_t timeout_of(const struct bridge *b, uint64_t configured)
+{
+        if (configured != UINT64_MAX)
+                return b->outage ? MIN(configured, TIME_BOX) : configured;
+        if (b->invalidation_timeout > 0 && !b->outage)
+                return b->invalidation_timeout;
+        return BRIDGE_TIMEOUT;
+}
+
+static uint64_t believe(struct bridge *b, struct node *n, uint64_t timeout)
+{
+        uint64_t until = loop_now(b->config.loop) + timeout;
+        n->believed_until = MAX(n->believed_until, until);
+        return timeout;
+}
+
+uint64_t cache_attr_timeout(struct bridge *b, struct node *n, uint64_t began)
+{
+        if (n->changed > began || n->invalidated > began)
+                return 0;
+        return believe(b, n, timeout_of(b, b->config.attribute_timeout));
+}
+
+uint64_t cache_entry_timeout(struct bridge *b, struct node *parent, struct node *n, uint64_t began)
+{
+        if ((parent && parent->invalidated > began) || n->invalidated > began)
+                return 0;
+        return believe(b, n, timeout_of(b, b->config.entry_timeout));
+}
+
+void cache_changed(struct bridge *b, struct node *n)
+{
+        n->changed = ++b->nodes.clock;
+}
+
+/* ---- invalidation ------------------------------------------------------------------------------------------------ */
+
+void cache_drop_pages(struct bridge *b, struct node *n)
+{
+        if (b->session)
+                (void)fuse_notify_inval_inode(b->session, n->id, 0, 0);
+}
+
+static void drop_attributes(struct bridge *b, struct node *n)
+{
+        if (b->session)
+                (void)fuse_notify_inval_inode(b->session, n->id, -1, 0);
+}
+
+static void drop_names(struct bridge *b, struct node *n)
+{
+        for (const struct entry *e = n->entries; e && b->session; e = e->next_of_node)
+                (void)fuse_notify_inval_entry(b->session, e->parent->id, e->name, e->len, FUSE_EXPIRE_ONLY);
+}
+
+/* wire.md §4.5 */
+#define CHANGED_NLINK 0x1u
+#define CHANGED_SIZE 0x8u
+#define CHANGED_TIMES 0x10u
+#define CHANGED_RENAME 0x80u
+#define CHANGED_FORGET 0x100u
+
+static void invalidate(struct bridge *b, const struct subvolume_event *e)
+{
+        struct node *n = node_of_gfid(&b->nodes, &e->gfid);
+        if (!n)
+                return;
+        b->stats.invalidations++;
+        n->invalidated = ++b->nodes.clock;
+        n->no_capability_until = 0;
+        if (e->flags & (CHANGED_NLINK | CHANGED_RENAME | CHANGED_FORGET))
+                drop_names(b, n);
+        if ((e->flags & (CHANGED_SIZE | CHANGED_TIMES)) && S_ISREG(n->inode->type))
+                cache_drop_pages(b, n);
+        else
+                drop_attributes(b, n);
+        node_unref(&b->nodes, n);
+}
+
+/* Nobody tells of changes on the brick that went away: what the kernel would believe for long is taken back. */
+static void time_box(struct bridge *b)
+{
+        uint64_t limit = loop_now(b->config.loop) + TIME_BOX;
+        b->outage = true;
+        b->nodes.clock++;
+        for (struct node *n = b->nodes.oldest; n; n = n->newer) {
+                if (n->believed_until <= limit)
+                        continue;
+                n->believed_until = limit;
+                n->invalidated = b->nodes.clock;
+                n->no_capability_until = 0;
+                drop_names(b, n);
+                drop_attributes(b, n);
+        }
+}
+
+void bridge_event(struct volume *vol, const struct subvolume_event *e, void *arg)
+{
+        struct bridge *b = arg;
+        if (b->closed)
+                return;
+        if (e->kind == SUBVOLUME_INVALIDATE)
+                invalidate(b, e);
+        else if (e->kind == SUBVOLUME_DOWN)
+                time_box(b);
+        else if (e->kind == SUBVOLUME_UP)
+                b->outage = false;
+}
+
+/* ---- names that are not there ------------------------------------------------------------------------------------ */
+
+static struct miss *miss_at(struct bridge *b, uint64_t parent, const char *name)
+{
+        uint64_t h = parent * 0x9e3779b97f4a7c15ull;
+        for (const char *at = name; *at; at++)
+                h = (h ^ (uint8_t)*at) * 1099511628211ull;
+        return &b->misses[(h >> 32) % MISSES];
+}
+
+void cache_missed(struct bridge *b, struct node *parent, const char *name)
+{
+        struct miss *m = miss_at(b, parent->id, name);
+        size_t len = strlen(name);
+        if (len > NAME_LIMIT)
+                return;
+        m->parent = parent->id;
+        m->until = loop_now(b->config.loop) + MISS_TIME;
+        memcpy(m->name, name, len + 1);
+}
+
+bool cache_misses(const struct bridge *b, const struct node *parent, const char *name)
+{
+        const struct miss *m = miss_at((struct bridge *)b, parent->id, name);
+        return m->parent == parent->id && m->until > loop_now(b->config.loop) && streq(m->name, name);
+}
+
+void cache_found(struct bridge *b, const struct node *parent, const char *name)
+{
+        struct miss *m = miss_at(b, parent->id, name);
+        if (m->parent == parent->id && streq(m->name, name))
+                m->until = 0;
+}
+
+/* ---- the limit --------------------------------------------------------------------------------------------------- */
+
+static bool may_go(const struct node *n)
+{
+        return n->lookups > 0 && n->refs == 1 && n->open == 0 && n->entries && !S_ISDIR(n->inode->type);
+}
+
+static void ask_to_forget(struct bridge *b, struct node *n)
+{
+        n->evict_round = b->nodes.evict_round;
+        b->nodes.n_evicting++;
+        for (const struct entry *e = n->entries; e; e = e->next_of_node)
+                (void)fuse_notify_inval_entry(b->session, e->parent->id, e->name, e->len, 0);
+        b->stats.evictions++;
+}
+
+static bool is_over(const struct bridge *b)
+{
+        return b->session && b->config.nodes_max > 0 && b->nodes.n_nodes > b->config.nodes_max + b->nodes.n_evicting;
+}
+
+/* Asks for as many as are too many, not counting those that were asked for in this round. Returns how many. */
+static unsigned evict_some(struct bridge *b)
+{
+        struct node_table *t = &b->nodes;
+        unsigned asked = 0;
+        struct node *n = t->oldest;
+        for (unsigned i = 0; n && i < EVICT_SEARCH && is_over(b); i++) {
+                struct node *next = n->newer;
+                if (may_go(n) && n->evict_round != t->evict_round) {
+                        ask_to_forget(b, n);
+                        asked++;
+                }
+                node_touch(t, n); /* not again soon */
+                n = next;
+        }
+        return asked;
+}
+
+/* Some are still there: in use when they were asked for, or so new that the kernel did not know the name yet. */
+static void evict_again(struct timer *timer)
+{
+        struct bridge *b = CONTAINER_OF(timer, struct bridge, evict_timer);
+        b->nodes.evict_round++;
+        b->nodes.n_evicting = 0;
+        if (evict_some(b) > 0)
+                timer_start(b->config.loop, timer, EVICT_INTERVAL, evict_again);
+}
+
+void cache_evict(struct bridge *b)
+{
+        if (!is_over(b))
+                return;
+        (void)evict_some(b);
+        if (!timer_running(&b->evict_timer))
+                timer_start(b->config.loop, &b->evict_timer, EVICT_INTERVAL, evict_again);
+}
+
+/* ---- file capabilities ------------------------------------------------------------------------------------------- */
+
+void cache_set_no_capability(struct bridge *b, struct node *n)
+{
+        n->no_capability_until = loop_now(b->config.loop) + timeout_of(b, b->config.attribute_timeout);
+}
+
+bool cache_no_capability(const struct bridge *b, const struct node *n)
+{
+        return n->no_capability_until > loop_now(b->config.loop);
+}

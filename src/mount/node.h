@@ -1,0 +1,77 @@
+/* The kernel's node numbers, and the names under which it knows them.
+ *
+ * A node stands for one object while the kernel counts look-ups of it, or something here refers to it. It holds a
+ * reference to the object's inode. Numbers are never used twice. A `struct entry` says that a name was last seen to be
+ * a node; it is a hint: what a removal or renaming is about, which names to invalidate. It goes with its node.
+ *
+ * Thread: the loop's. Nothing here waits.
+ */
+#pragma once
+
+#include "volume/vnode.h"
+
+struct node;
+
+struct entry {
+        struct node *parent; /* holds a reference */
+        struct node *node;
+        struct entry *hash_next;
+        struct entry *next_of_node;
+        uint32_t hash;
+        uint16_t len;
+        char name[];
+};
+
+struct node {
+        uint64_t id;
+        struct vnode *inode; /* holds a reference */
+        uint64_t lookups;    /* the kernel's count */
+        uint32_t refs;       /* of this program; one while lookups > 0 */
+        uint32_t open;       /* files of it */
+        struct node *id_next, *gfid_next;
+        struct node *older, *newer; /* by last use, all nodes */
+        struct entry *entries;
+        uint64_t changed;             /* when this client changed it, in ticks of node_table.clock */
+        uint64_t invalidated;         /* when a brick told of a change, or the source of it went away */
+        uint64_t believed_until;      /* loop time: nothing the kernel was told holds longer */
+        uint64_t no_capability_until; /* loop time: security.capability is known not to be there */
+        uint32_t mode;                /* as last seen; 0: not */
+        bool locked;                  /* POSIX locks were taken through this mount */
+        uint32_t evict_round;         /* when the kernel was asked to forget it; 0: never */
+};
+
+struct node_table {
+        struct node **by_id, **by_gfid;
+        struct entry **names;
+        uint32_t n_buckets; /* of each; a power of two */
+        uint32_t n_nodes, n_names;
+        uint32_t n_evicting;  /* nodes that the kernel was asked to forget in this round, and did not yet */
+        uint32_t evict_round; /* from 1 */
+        uint64_t last_id;
+        uint64_t clock; /* counts changes */
+        struct node *oldest, *newest;
+};
+
+int node_table_init(struct node_table *t);
+/* Forgets all. */
+void node_table_done(struct node_table *t);
+
+/* A reference to the node with this number, NULL if there is none. */
+struct node *node_find(struct node_table *t, uint64_t id);
+/* The node of the inode, made if there is none; a reference. ID 0: the next number. NULL: out of memory. */
+struct node *node_get(struct node_table *t, struct vnode *inode, uint64_t id);
+/* The one with this gfid, or NULL; a reference. */
+struct node *node_of_gfid(struct node_table *t, const struct gfid *gfid);
+struct node *node_ref(struct node *n);
+void node_unref(struct node_table *t, struct node *n);
+/* The kernel counts one look-up more, or N less. */
+void node_looked_up(struct node *n);
+void node_forget(struct node_table *t, struct node *n, uint64_t count);
+/* It was used now. */
+void node_touch(struct node_table *t, struct node *n);
+
+/* NAME in PARENT is CHILD now. Failure to remember is no failure. */
+void entry_set(struct node_table *t, struct node *parent, const char *name, struct node *child);
+/* What NAME in PARENT was last seen to be: a reference, or NULL. */
+struct node *entry_find(struct node_table *t, struct node *parent, const char *name);
+void entry_drop(struct node_table *t, struct node *parent, const char *name);
