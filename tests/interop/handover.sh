@@ -52,13 +52,17 @@ with_ports() {
 }
 # The disperse client takes sizes in readdirp from one brick, also from one that waits for self-heal.
 mount_options() { if [ "$LAYOUT" = ec ]; then echo --use-readdirp=no; fi; }
+# connected_to N -- so many bricks: a disperse client answers EBADFD to a listing that begins while one of its bricks connects
+connected() { [ "$(grep -oE -- '-client-[0-9]+: Connected, attached' "$W/client-$V.log" | sort -u | wc -l)" -ge "$1" ]; }
+connected_to() { until_true 20 connected "$1"; }
 ours_up() { local k; for k in $(layout_bricks "$LAYOUT"); do serve_one "$k" || return 1; done; }
 ours_kill() { kill -9 "${PID[$1]}" && wait "${PID[$1]}" 2>/dev/null; unset "PID[$1]"; }
 ours_mount() {
         mkdir -p "$1"
+        rm -f "$W/client-$V.log"
         with_ports "$VOLS/$V/trusted-$V.tcp-fuse.vol" >"$W/$V-fuse.vol"
         /usr/sbin/glusterfs --volfile="$W/$V-fuse.vol" --acl $(mount_options) --log-file="$W/client-$V.log" "$1" &&
-                until_true 20 mountpoint -q "$1" && until_true 20 stat "$1/."
+                until_true 20 mountpoint -q "$1" && until_true 20 stat "$1/." && connected_to ${#PID[@]}
 }
 # What a self-heal daemon cannot heal in a round, because the parent is not there yet, it tries again after 600 s, or when it
 # is started again.
@@ -66,7 +70,7 @@ ours_heal() {
         local round r=1 uuid
         uuid=$(sed -n 's/^UUID=//p' /var/lib/glusterd/glusterd.info)
         with_ports "$VOLS/$V/$V-shd.vol" >"$W/$V-shd.vol"
-        for round in 1 2 3 4 5 6 7 8; do
+        for round in $(seq 20); do
                 /usr/sbin/glusterfs -N --volfile="$W/$V-shd.vol" --log-file="$W/shd-$V.log" --process-name glustershd --client-pid=-6 \
                         --xlator-option "*replicate*.node-uuid=$uuid" &
                 SHD=$!
@@ -90,10 +94,13 @@ stock_up() {
 }
 stock_pid() { pgrep -f -- "--brick-name $(brick "$1") "; }
 stock_kill() { local p; p=$(stock_pid "$1") && kill -9 "$p" && until_true 10 eval "! kill -0 $p"; }
-stock_mount() { mount_stock "$V" "$1" --acl $(mount_options); }
+stock_mount() {
+        rm -f "$W/client-$V.log"
+        mount_stock "$V" "$1" --acl $(mount_options) && connected_to "$(pgrep -fc -- "--brick-name $W/fs/$V-b")"
+}
 stock_heal() {
         local round
-        for round in 1 2 3 4 5 6 7 8; do
+        for round in $(seq 20); do
                 stock volume heal "$V" >/dev/null
                 healed 8 && return
         done

@@ -163,7 +163,7 @@ def names_below(top):
 def tree(mnt, layout):
     """While heals go on, the disperse client may refuse a directory that has just been healed (EBADFD): then once more."""
     top = os.fsencode(mnt)
-    for last in (False, False, False, True):
+    for last in [False] * 11 + [True]:
         try:
             print('\n'.join(sorted([describe(p, p[len(top) + 1:], layout) for p in names_below(mnt)])))
             return

@@ -650,3 +650,18 @@ def _(t):
 @probe("§8.23", "namelink", "crash")
 def _(t):
     t.err(t.c.namelink(pargfid=t.dir, bname="x"), ENOSYS, ENOTSUP)
+
+
+@probe("§8.14", "the path of a file without records of its names")
+def _(t):
+    g = t.mknod("f")
+    for n in os.listxattr(t.disk("f")):
+        if n.startswith("trusted.gfid2path."):
+            os.removexattr(t.disk("f"), n)
+    for c in t.connections:
+        c.close()
+    t.connections.clear()
+    t.server.restart()
+    t.c = t.connect()
+    r = t.ok(t.c.getxattr(gfid=g, name="glusterfs.gfid2path", namelen=19))
+    t.true("a text that stands for the gfid", r.dict["glusterfs.gfid2path"].startswith("<gfid:"))
