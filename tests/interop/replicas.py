@@ -148,7 +148,10 @@ def together(control, calls, bricks):
     def ops():
         with open(os.path.join(control, 'ops')) as f:
             return int(f.read().split()[0])
-    before, end, limit = versions(bricks), ops() + calls, time.monotonic() + 60
+    limit = time.monotonic() + 60
+    while not (before := versions(bricks)) and time.monotonic() < limit:
+        time.sleep(0.05)
+    end = ops() + calls
     while ops() < end:
         if time.monotonic() > limit:
             print('the load stands')
