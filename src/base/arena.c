@@ -10,6 +10,7 @@ struct arena_chunk {
         struct arena_chunk *next;
         size_t cap;
         size_t len;
+        void *adopted; /* memory of others that goes with this chunk */
         _Alignas(ARENA_ALIGN) uint8_t data[];
 };
 
@@ -18,6 +19,7 @@ void arena_done(struct arena *a)
         while (a->chunks) {
                 struct arena_chunk *c = a->chunks;
                 a->chunks = c->next;
+                free(c->adopted);
                 free(c);
         }
         a->used = 0;
@@ -29,6 +31,8 @@ void arena_reset(struct arena *a)
         while (a->chunks) {
                 struct arena_chunk *c = a->chunks;
                 a->chunks = c->next;
+                free(c->adopted);
+                c->adopted = NULL;
                 if (!keep && c->cap == ARENA_CHUNK_MIN)
                         keep = c;
                 else
@@ -69,6 +73,18 @@ void *arena_alloc_uninitialised(struct arena *a, size_t size)
         c->len += rounded;
         a->used += rounded;
         return p;
+}
+
+int arena_adopt(struct arena *a, void *memory, size_t size)
+{
+        if (size > a->max || a->used > a->max - size)
+                return -ENOMEM;
+        struct arena_chunk *c = a->chunks && !a->chunks->adopted ? a->chunks : arena_grow(a, 0);
+        if (!c)
+                return -ENOMEM;
+        c->adopted = memory;
+        a->used += size;
+        return 0;
 }
 
 void *arena_alloc(struct arena *a, size_t size)

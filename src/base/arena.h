@@ -30,6 +30,9 @@ void *arena_alloc(struct arena *a, size_t size);
  * entries), of which only the filled part may go to a client. */
 void *arena_alloc_uninitialised(struct arena *a, size_t size);
 
+/* Memory from malloc that belongs to the arena from now on, and counts as SIZE bytes: 0, or -ENOMEM and it does not. */
+int arena_adopt(struct arena *a, void *memory, size_t size);
+
 /* COUNT * SIZE with overflow check. */
 void *arena_alloc_array(struct arena *a, size_t count, size_t size);
 

@@ -12,6 +12,8 @@
  * requests that end it must be read. FORGET and INTERRUPT are done by the reader itself.
  *
  * Thread: the loop's.
+ *
+ * Above 600 lines: a request's life from the read to its end, which share counters and limits.
  */
 #include "fuse/internal.h"
 

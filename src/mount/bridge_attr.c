@@ -20,6 +20,8 @@ static void answer_attr(struct call *c, int r, const struct iatt *stat)
         }
         struct fuse_attr attr = attr_from(c->b, stat);
         c->node->mode = stat->mode;
+        c->node->uid = stat->uid;
+        cache_tell(c->b, c->node, stat, c->began);
         (void)fuse_reply_attr(c->rq, &attr, cache_attr_timeout(c->b, c->node, c->began));
 }
 
@@ -64,7 +66,7 @@ void bridge_op_getattr(struct fibre *self, struct fuse_request *rq)
         int r = call_begin(&c, self, rq);
         if (r == 0) {
                 struct open_file *of = in->getattr_flags & FUSE_GETATTR_FH ? file_table_find(c.b, in->fh) : NULL;
-                r = of ? stat_file(&c, of->file, &stat) : stat_node(&c, &stat);
+                r = of && of->file ? stat_file(&c, of->file, &stat) : stat_node(&c, &stat);
         }
         answer_attr(&c, r, &stat);
 }
@@ -183,7 +185,7 @@ void bridge_op_setattr(struct fibre *self, struct fuse_request *rq)
         const struct fuse_setattr_in *in = rq->in.setattr;
         int r = call_begin(&c, self, rq);
         struct open_file *of = r == 0 && (in->valid & FATTR_FH) ? file_table_find(c.b, in->fh) : NULL;
-        if (of)
+        if (of && of->file)
                 c.r.file = vfile_ref(of->file);
         if (r == 0)
                 r = change_attributes(&c, in, &stat);

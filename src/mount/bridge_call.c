@@ -94,7 +94,7 @@ int call_begin(struct call *c, struct fibre *self, struct fuse_request *rq)
         return 0;
 }
 
-int call_begin_file(struct call *c, struct fibre *self, struct fuse_request *rq, uint64_t fh)
+int call_begin_lazily(struct call *c, struct fibre *self, struct fuse_request *rq, uint64_t fh)
 {
         begin(c, self, rq);
         c->of = file_table_find(c->b, fh);
@@ -102,8 +102,19 @@ int call_begin_file(struct call *c, struct fibre *self, struct fuse_request *rq,
                 return -EBADF;
         c->node = node_ref(c->of->node);
         c->r.inode = c->node->inode;
-        c->r.file = vfile_ref(c->of->file);
+        c->r.file = c->of->file ? vfile_ref(c->of->file) : NULL;
         return 0;
+}
+
+int call_begin_file(struct call *c, struct fibre *self, struct fuse_request *rq, uint64_t fh)
+{
+        int r = call_begin_lazily(c, self, rq, fh);
+        if (r < 0 || c->r.file)
+                return r;
+        r = open_belatedly(c, c->of);
+        if (r == 0)
+                c->r.file = vfile_ref(c->of->file);
+        return r;
 }
 
 void call_end(struct call *c)
@@ -221,6 +232,7 @@ int file_table_add(struct bridge *b, struct vfile *file, struct node *n, uint64_
         t->first_free = of->next_free;
         *of = (struct open_file){.file = file, .node = node_ref(n), .generation = of->generation + 1, .used = true};
         n->open++;
+        n->lazy += !file;
         t->open++;
         *ret_fh = ((uint64_t)of->generation << 32) | index;
         return 0;
@@ -237,7 +249,9 @@ static void close_file(struct bridge *b, struct open_file *of)
 {
         of->used = false;
         of->batch = dir_batch_free(of->batch);
+        open_drop_content(b, of);
         of->node->open--;
+        of->node->lazy -= !of->file;
         of->file = vfile_unref(of->file);
         node_unref(&b->nodes, of->node);
         of->node = NULL;

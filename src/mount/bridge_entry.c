@@ -2,7 +2,8 @@
  *
  * The volume wants to know which objects an operation is about, the kernel only says names: a name that was looked up
  * before is remembered with its node (node.h), one that was not is looked up first. What is remembered may be out of
- * date; then the volume says ENOENT or ESTALE, the name is looked up afresh and the operation tried once more.
+ * date; then the volume says ENOENT or ESTALE, the name is looked up afresh and the operation tried once more,
+ * or a few times if somebody replaces it meanwhile.
  *
  * A new object's gfid is chosen here. Creation is exclusive even if the program did not ask for it: whoever loses a
  * race opens what is there.
@@ -12,6 +13,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#define ESTALE_TRIES 5
 #define OPEN_FLAGS_ONCE (O_CREAT | O_EXCL | O_TRUNC | O_NOCTTY)
 
 /* ---- looking up -------------------------------------------------------------------------------------------------- */
@@ -22,6 +24,7 @@ struct node *bridge_node_of(struct bridge *b, struct vnode *inode, const struct 
         struct node *n = node_get(&b->nodes, linked, 0);
         if (n) {
                 n->mode = stat->mode;
+                n->uid = stat->uid;
                 node_touch(&b->nodes, n);
         }
         return n;
@@ -40,8 +43,11 @@ static int lookup_once(struct call *c, struct node *parent, const char *name, st
         r.file = NULL;
         struct lookup_fop_req req = {.gfid = inode->gfid, .pargfid = parent->inode->gfid, .bname = str_of(name)};
         struct lookup_fop_rep rep = {0};
-        struct gfid fresh = bridge_new_gfid(c->b);
-        int result = known ? 0 : dict_add_gfid(&req.xdata, r.arena, "gfid-req", &fresh);
+        int result = 0;
+        if (!known) {
+                struct gfid fresh = bridge_new_gfid(c->b);
+                result = dict_add_gfid(&req.xdata, r.arena, "gfid-req", &fresh);
+        }
         if (result == 0)
                 result = subvolume_lookup(c->self, call_top(c), &r, &req, &rep);
         if (result < 0)
@@ -93,11 +99,19 @@ static bool is_outdated(int r)
         return r == -ENOENT || r == -ESTALE;
 }
 
+/* Whether to look names up afresh and try once more, after TRIES of that. Others may replace them faster than we look.
+ */
+static bool is_worth_again(int r, unsigned tries)
+{
+        return (r == -ENOENT && tries == 0) || (r == -ESTALE && tries < ESTALE_TRIES);
+}
+
 /* ---- what the kernel is told ------------------------------------------------------------------------------------- */
 
 struct fuse_entry bridge_entry(struct bridge *b, struct node *parent, struct node *n, const struct iatt *stat,
                                uint64_t began)
 {
+        cache_tell(b, n, stat, began);
         return (struct fuse_entry){.node = n->id,
                                    .entry_timeout = cache_entry_timeout(b, parent, n, began),
                                    .attr_timeout = cache_attr_timeout(b, n, began),
@@ -360,7 +374,9 @@ static int remove_resolved(struct call *c, int (*once)(struct call *c, struct no
         int r = resolve(c, c->node, c->rq->name, &victim);
         if (r < 0)
                 return r;
+        open_before_removal(c, victim);
         r = once(c, victim);
+        victim->removing--;
         cache_changed(c->b, c->node);
         cache_changed(c->b, victim);
         if (r >= 0 || is_outdated(r))
@@ -375,7 +391,7 @@ static void remove_name(struct fibre *self, struct fuse_request *rq, int (*once)
         int r = call_begin(&c, self, rq);
         if (r == 0)
                 r = remove_resolved(&c, once);
-        if (c.node && is_outdated(r))
+        for (unsigned i = 0; c.node && is_worth_again(r, i); i++)
                 r = remove_resolved(&c, once);
         if (r < 0)
                 fail(&c, r);
@@ -424,7 +440,11 @@ static int rename_once(struct call *c, struct node *to)
                 c->r.parent = c->node->inode;
                 c->r.new_parent = to->inode;
                 c->r.new_inode = target ? target->inode : NULL;
+                if (target)
+                        open_before_removal(c, target);
                 r = subvolume_rename(c->self, call_top(c), &c->r, &req, &rep);
+                if (target)
+                        target->removing--;
         }
         cache_found(c->b, to, rq->new_name);
         cache_changed(c->b, c->node);
@@ -453,7 +473,7 @@ void bridge_op_rename(struct fibre *self, struct fuse_request *rq)
                 r = -ESTALE;
         if (r == 0)
                 r = rename_once(&c, to);
-        if (to && c.node && is_outdated(r))
+        for (unsigned i = 0; to && c.node && is_worth_again(r, i); i++)
                 r = rename_once(&c, to);
         if (r < 0)
                 fail(&c, r);

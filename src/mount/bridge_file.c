@@ -48,27 +48,10 @@ int bridge_open(struct call *c, struct node *n, uint32_t flags, struct vfile **r
         return 0;
 }
 
-void bridge_op_open(struct fibre *self, struct fuse_request *rq)
-{
-        _cleanup_call_ struct call c;
-        struct vfile *file;
-        uint64_t fh;
-        uint32_t flags = rq->in.open->flags & ~(uint32_t)OPEN_FLAGS_ONCE;
-        int r = call_begin(&c, self, rq);
-        if (r == 0)
-                r = bridge_open(&c, c.node, flags, &file);
-        if (r == 0)
-                r = file_table_add(c.b, file, c.node, &fh);
-        if (r < 0)
-                (void)fuse_reply_error(rq, r);
-        else if (fuse_reply_opened(rq, fh, bridge_open_flags(c.b, flags)) < 0)
-                file_table_remove(c.b, fh);
-}
-
 /* Something to be said to the bricks at close(2): data on its way, or locks of this owner. */
 static int flush(struct call *c, uint64_t owner)
 {
-        if (!c->of->written && !c->node->locked)
+        if ((!c->of->written && !c->node->locked) || !c->r.file)
                 return 0;
         struct flush_fop_req req = {.gfid = c->node->inode->gfid};
         struct flush_fop_rep rep = {0};
@@ -82,7 +65,7 @@ static int flush(struct call *c, uint64_t owner)
 void bridge_op_flush(struct fibre *self, struct fuse_request *rq)
 {
         _cleanup_call_ struct call c;
-        int r = call_begin_file(&c, self, rq, rq->in.flush->fh);
+        int r = call_begin_lazily(&c, self, rq, rq->in.flush->fh);
         answer(&c, r < 0 ? r : flush(&c, rq->in.flush->lock_owner));
 }
 
@@ -100,8 +83,8 @@ void bridge_op_release(struct fibre *self, struct fuse_request *rq)
 {
         _cleanup_call_ struct call c;
         const struct fuse_release_in *in = rq->in.release;
-        int r = call_begin_file(&c, self, rq, in->fh);
-        if (r == 0 && (in->release_flags & FUSE_RELEASE_FLOCK_UNLOCK))
+        int r = call_begin_lazily(&c, self, rq, in->fh);
+        if (r == 0 && c.r.file && (in->release_flags & FUSE_RELEASE_FLOCK_UNLOCK))
                 unlock_flock(&c, in->lock_owner);
         if (r == 0)
                 file_table_remove(c.b, in->fh);
@@ -124,24 +107,39 @@ void bridge_op_fsync(struct fibre *self, struct fuse_request *rq)
 
 /* ---- data -------------------------------------------------------------------------------------------------------- */
 
+static int read_from_volume(struct call *c, const struct fuse_read_in *in, struct slice *ret)
+{
+        struct read_fop_req req = {
+                .gfid = c->node->inode->gfid, .offset = in->offset, .size = in->size, .flag = in->flags};
+        struct read_fop_rep rep = {0};
+        if (in->read_flags & FUSE_READ_LOCKOWNER)
+                call_set_owner(c, in->lock_owner);
+        call_stamp(c, FOP_READ);
+        int r = subvolume_read(c->self, call_top(c), &c->r, &req, &rep);
+        *ret = rep.data;
+        return r;
+}
+
 void bridge_op_read(struct fibre *self, struct fuse_request *rq)
 {
         _cleanup_call_ struct call c;
         const struct fuse_read_in *in = rq->in.read;
-        struct read_fop_rep rep = {0};
-        int r = call_begin_file(&c, self, rq, in->fh);
-        if (r == 0) {
-                struct read_fop_req req = {
-                        .gfid = c.node->inode->gfid, .offset = in->offset, .size = in->size, .flag = in->flags};
-                if (in->read_flags & FUSE_READ_LOCKOWNER)
-                        call_set_owner(&c, in->lock_owner);
-                call_stamp(&c, FOP_READ);
-                r = subvolume_read(self, call_top(&c), &c.r, &req, &rep);
+        struct slice data = {0};
+        int r = call_begin_lazily(&c, self, rq, in->fh);
+        if (r == 0 && !c.r.file) {
+                if (open_content(&c, in->offset, in->size, &data)) {
+                        (void)fuse_reply_data(rq, data.data, data.len);
+                        return;
+                }
+                call_end(&c);
+                r = call_begin_file(&c, self, rq, in->fh);
         }
+        if (r == 0)
+                r = read_from_volume(&c, in, &data);
         if (r < 0)
                 (void)fuse_reply_error(rq, r);
         else
-                (void)fuse_reply_data(rq, rep.data.data, MIN(rep.data.len, in->size));
+                (void)fuse_reply_data(rq, data.data, MIN(data.len, in->size));
 }
 
 /* The kernel put the data where it believes the end of the file to be. */

@@ -22,9 +22,18 @@
 
 struct dir_batch;
 
+/* The whole of a small file, read when it was opened. */
+struct content {
+        uint64_t began; /* nodes.clock when it was asked for */
+        uint64_t until; /* loop time */
+        uint32_t size;
+        bool whole; /* the file ends there */
+        uint8_t data[];
+};
+
 /* An open file or directory. The kernel's number of it is its place in the table and how often that was used before. */
 struct open_file {
-        struct vfile *file;
+        struct vfile *file; /* NULL: no brick knows yet (open.c) */
         struct node *node; /* a reference */
         uint32_t generation;
         uint32_t next_free;
@@ -32,6 +41,8 @@ struct open_file {
         bool written; /* since the last flush */
         struct dir_batch *batch;
         struct fibre_mutex reading; /* one reader of the directory at a time */
+        struct content *content;    /* until it was read */
+        uint32_t flags, uid, gid;   /* for opening it belatedly: how, and for whom */
 };
 
 struct file_table {
@@ -56,7 +67,10 @@ struct bridge {
         struct node_table nodes;
         struct file_table files;
         uint64_t invalidation_timeout; /* bricks tell of changes: believed so long; 0: they do not */
-        bool outage;                   /* a brick is away: nothing is believed for long */
+        bool down;                     /* the volume, as it told */
+        uint32_t bricks_away;          /* nobody tells what changes there: nothing is believed for long */
+        uint64_t went_away;            /* nodes.clock when one did so last: what was asked for before, neither */
+        size_t content_bytes;          /* of all files */
         bool warned_invisible;
         bool closed; /* nodes and files are gone */
         struct miss misses[MISSES];
@@ -78,8 +92,10 @@ struct call {
 
 /* Begins an operation on rq->node: finds it and says who asks. -ESTALE. C is to be given to call_end() in any case. */
 int call_begin(struct call *c, struct fibre *self, struct fuse_request *rq);
-/* The same with an open file; its inode is the node's whatever the kernel said. -EBADF. */
+/* The same with an open file; its inode is the node's whatever the kernel said. The bricks know the file then. -EBADF. */
 int call_begin_file(struct call *c, struct fibre *self, struct fuse_request *rq, uint64_t fh);
+/* The same without the bricks: `r.file` may be NULL. */
+int call_begin_lazily(struct call *c, struct fibre *self, struct fuse_request *rq, uint64_t fh);
 void call_end(struct call *c);
 #define _cleanup_call_ _cleanup_(call_end)
 
@@ -109,7 +125,7 @@ uint32_t device_from(uint64_t rdev);
 
 /* ---- open files -------------------------------------------------------------------------------------------------- */
 
-/* Puts FILE (a reference is taken over, also on failure) into the table. -ENOMEM, -ENFILE. */
+/* Puts FILE (a reference is taken over, also on failure; NULL: opened belatedly) into the table. -ENOMEM, -ENFILE. */
 int file_table_add(struct bridge *b, struct vfile *file, struct node *n, uint64_t *ret_fh);
 struct open_file *file_table_find(struct bridge *b, uint64_t fh);
 void file_table_remove(struct bridge *b, uint64_t fh);
@@ -119,6 +135,13 @@ struct dir_batch *dir_batch_free(struct dir_batch *batch);
 uint32_t bridge_open_flags(const struct bridge *b, uint32_t flags);
 /* Opens INODE for C's caller, -errno. */
 int bridge_open(struct call *c, struct node *n, uint32_t flags, struct vfile **ret);
+/* Opens OF for those who opened it, if no brick knows it yet. -EBADF: it was closed meanwhile. */
+int open_belatedly(struct call *c, struct open_file *of);
+/* Before a name of N is removed: what is open for the kernel only is opened. To be ended by `n->removing--`. */
+void open_before_removal(struct call *c, struct node *n);
+/* Whether OF's contents answer a read, and with what. */
+bool open_content(struct call *c, uint64_t offset, uint32_t size, struct slice *ret);
+void open_drop_content(struct bridge *b, struct open_file *of);
 /* Takes setuid and setgid bits away after a change by somebody who may not keep them. MODE: 0 when not known. */
 void bridge_drop_privileges(struct call *c, struct node *n, uint32_t mode);
 
@@ -137,6 +160,19 @@ struct fuse_entry bridge_entry(struct bridge *b, struct node *parent, struct nod
 
 uint64_t cache_attr_timeout(struct bridge *b, struct node *n, uint64_t began);
 uint64_t cache_entry_timeout(struct bridge *b, struct node *parent, struct node *n, uint64_t began);
+/* Counts the bricks that are away; what was told before is not counted. */
+void cache_count_bricks(struct bridge *b, const struct subvolume *v);
+/* The kernel is told STAT, which was asked for at BEGAN. */
+void cache_tell(struct bridge *b, struct node *n, const struct iatt *stat, uint64_t began);
+struct file_state cache_state(struct bridge *b, const struct iatt *stat);
+bool cache_same(const struct file_state *a, const struct file_state *b);
+/* STAT is N's, asked for at BEGAN: bricks tell from now on when it changes. */
+void cache_watch(struct bridge *b, struct node *n, uint64_t began);
+bool cache_is_fresh(const struct bridge *b, const struct node *n);
+/* The kernel's pages of N go with this open, those to come hold STATE. */
+void cache_pages_begin(struct node *n, struct file_state state);
+/* They are as good as what a brick has in STATE. */
+bool cache_pages_hold(const struct bridge *b, const struct node *n, const struct file_state *state);
 /* This client changed N. */
 void cache_changed(struct bridge *b, struct node *n);
 /* Pages and attributes are to be read again. */

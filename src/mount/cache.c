@@ -19,13 +19,84 @@
 #define EVICT_SEARCH 1024 /* nodes looked at for those that may go, at a time */
 #define EVICT_INTERVAL (NS_PER_SEC / 2)
 
+static bool is_outage(const struct bridge *b)
+{
+        return b->down || b->bricks_away > 0;
+}
+
+/* ---- states ------------------------------------------------------------------------------------------------------ */
+
+/* Bricks take the times of a change from the client that makes it, and the later of two: a client whose clock is behind
+ * may change a file without its times moving on. A state that was old when it was seen cannot be changed so. */
+#define SETTLED_AGE ((int64_t)60)
+
+struct file_state cache_state(struct bridge *b, const struct iatt *stat)
+{
+        int64_t now = (int64_t)(loop_realtime(b->config.loop) / NS_PER_SEC);
+        return (struct file_state){.size = stat->size,
+                                   .mtime = stat->mtime,
+                                   .ctime = stat->ctime,
+                                   .known = true,
+                                   .settled = MAX(stat->mtime.sec, stat->ctime.sec) < now - SETTLED_AGE};
+}
+
+static bool same_time(struct iatt_time a, struct iatt_time b)
+{
+        return a.sec == b.sec && a.nsec == b.nsec;
+}
+
+bool cache_same(const struct file_state *a, const struct file_state *b)
+{
+        return a->known && b->known && a->size == b->size && same_time(a->mtime, b->mtime) &&
+               same_time(a->ctime, b->ctime);
+}
+
+static void forget_state(struct node *n)
+{
+        n->told.known = n->pages.known = false;
+        n->fresh_until = 0;
+}
+
+void cache_watch(struct bridge *b, struct node *n, uint64_t began)
+{
+        if (b->invalidation_timeout > 0 && !is_outage(b) && b->went_away <= began && n->changed <= began &&
+            n->invalidated <= began)
+                n->fresh_until = loop_now(b->config.loop) + b->invalidation_timeout;
+}
+
+bool cache_is_fresh(const struct bridge *b, const struct node *n)
+{
+        return !is_outage(b) && n->fresh_until > loop_now(b->config.loop);
+}
+
+void cache_tell(struct bridge *b, struct node *n, const struct iatt *stat, uint64_t began)
+{
+        n->told = cache_state(b, stat);
+        if (n->changed > began || n->invalidated > began)
+                n->told.known = false; /* the kernel does not believe it either */
+        if (!cache_same(&n->told, &n->pages))
+                n->pages.known = false;
+        cache_watch(b, n, began);
+}
+
+void cache_pages_begin(struct node *n, struct file_state state)
+{
+        n->pages = state;
+}
+
+bool cache_pages_hold(const struct bridge *b, const struct node *n, const struct file_state *state)
+{
+        return cache_same(&n->pages, state) && (n->pages.settled || cache_is_fresh(b, n));
+}
+
 /* ---- times ------------------------------------------------------------------------------------------------------- */
 
-static uint64_t timeout_of(const struct bridge *b, uint64_t configured)
+static uint64_t timeout_of(const struct bridge *b, uint64_t configured, uint64_t began)
 {
+        bool told = !is_outage(b) && b->went_away <= began;
         if (configured != UINT64_MAX)
-                return b->outage ? MIN(configured, TIME_BOX) : configured;
-        if (b->invalidation_timeout > 0 && !b->outage)
+                return told ? configured : MIN(configured, TIME_BOX);
+        if (b->invalidation_timeout > 0 && told)
                 return b->invalidation_timeout;
         return BRIDGE_TIMEOUT;
 }
@@ -41,19 +112,20 @@ uint64_t cache_attr_timeout(struct bridge *b, struct node *n, uint64_t began)
 {
         if (n->changed > began || n->invalidated > began)
                 return 0;
-        return believe(b, n, timeout_of(b, b->config.attribute_timeout));
+        return believe(b, n, timeout_of(b, b->config.attribute_timeout, began));
 }
 
 uint64_t cache_entry_timeout(struct bridge *b, struct node *parent, struct node *n, uint64_t began)
 {
         if ((parent && parent->invalidated > began) || n->invalidated > began)
                 return 0;
-        return believe(b, n, timeout_of(b, b->config.entry_timeout));
+        return believe(b, n, timeout_of(b, b->config.entry_timeout, began));
 }
 
 void cache_changed(struct bridge *b, struct node *n)
 {
         n->changed = ++b->nodes.clock;
+        forget_state(n);
 }
 
 /* ---- invalidation ------------------------------------------------------------------------------------------------ */
@@ -91,6 +163,7 @@ static void invalidate(struct bridge *b, const struct subvolume_event *e)
         b->stats.invalidations++;
         n->invalidated = ++b->nodes.clock;
         n->no_capability_until = 0;
+        forget_state(n);
         if (e->flags & (CHANGED_NLINK | CHANGED_RENAME | CHANGED_FORGET))
                 drop_names(b, n);
         if ((e->flags & (CHANGED_SIZE | CHANGED_TIMES)) && S_ISREG(n->inode->type))
@@ -104,9 +177,9 @@ static void invalidate(struct bridge *b, const struct subvolume_event *e)
 static void time_box(struct bridge *b)
 {
         uint64_t limit = loop_now(b->config.loop) + TIME_BOX;
-        b->outage = true;
-        b->nodes.clock++;
+        b->went_away = ++b->nodes.clock;
         for (struct node *n = b->nodes.oldest; n; n = n->newer) {
+                n->fresh_until = 0;
                 if (n->believed_until <= limit)
                         continue;
                 n->believed_until = limit;
@@ -117,17 +190,40 @@ static void time_box(struct bridge *b)
         }
 }
 
+void cache_count_bricks(struct bridge *b, const struct subvolume *v)
+{
+        if (v->n_children == 0 && v->parent && !v->up)
+                b->bricks_away++;
+        for (unsigned i = 0; i < v->n_children; i++)
+                cache_count_bricks(b, v->children[i]);
+}
+
 void bridge_event(struct volume *vol, const struct subvolume_event *e, void *arg)
 {
         struct bridge *b = arg;
-        if (b->closed)
+        if (b->closed || !b->volume)
                 return;
-        if (e->kind == SUBVOLUME_INVALIDATE)
+        switch (e->kind) {
+        case SUBVOLUME_INVALIDATE:
                 invalidate(b, e);
-        else if (e->kind == SUBVOLUME_DOWN)
+                return;
+        case SUBVOLUME_DOWN:
+                b->down = true;
                 time_box(b);
-        else if (e->kind == SUBVOLUME_UP)
-                b->outage = false;
+                return;
+        case SUBVOLUME_BRICK_DOWN:
+                b->bricks_away++;
+                time_box(b);
+                return;
+        case SUBVOLUME_UP:
+                b->down = false;
+                return;
+        case SUBVOLUME_BRICK_UP:
+                b->bricks_away -= b->bricks_away > 0;
+                return;
+        default:
+                return;
+        }
 }
 
 /* ---- names that are not there ------------------------------------------------------------------------------------ */
@@ -226,7 +322,7 @@ void cache_evict(struct bridge *b)
 
 void cache_set_no_capability(struct bridge *b, struct node *n)
 {
-        n->no_capability_until = loop_now(b->config.loop) + timeout_of(b, b->config.attribute_timeout);
+        n->no_capability_until = loop_now(b->config.loop) + timeout_of(b, b->config.attribute_timeout, b->nodes.clock);
 }
 
 bool cache_no_capability(const struct bridge *b, const struct node *n)

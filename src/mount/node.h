@@ -8,6 +8,8 @@
  */
 #pragma once
 
+#include "base/fibre.h"
+#include "proto/fop.h"
 #include "volume/vnode.h"
 
 struct node;
@@ -20,6 +22,14 @@ struct entry {
         uint32_t hash;
         uint16_t len;
         char name[];
+};
+
+/* A state of a file: two that are equal have the same contents, clocks that agree to a minute provided (open.c). */
+struct file_state {
+        uint64_t size;
+        struct iatt_time mtime, ctime;
+        bool known;
+        bool settled; /* it was a minute old when it was seen */
 };
 
 struct node {
@@ -35,7 +45,13 @@ struct node {
         uint64_t invalidated;         /* when a brick told of a change, or the source of it went away */
         uint64_t believed_until;      /* loop time: nothing the kernel was told holds longer */
         uint64_t no_capability_until; /* loop time: security.capability is known not to be there */
-        uint32_t mode;                /* as last seen; 0: not */
+        uint64_t fresh_until;         /* loop time: bricks would have told of a change */
+        struct file_state told;       /* the kernel's idea of it */
+        struct file_state pages;      /* what the kernel's pages hold, as long as the file is in this state */
+        struct fibre_mutex opening;   /* one descriptor of it is opened belatedly at a time */
+        uint32_t lazy;                /* files that are open for the kernel only */
+        uint32_t removing;            /* removals of a name of it under way */
+        uint32_t mode, uid;           /* as last seen; mode 0: not */
         bool locked;                  /* POSIX locks were taken through this mount */
         uint32_t evict_round;         /* when the kernel was asked to forget it; 0: never */
 };

@@ -65,8 +65,14 @@ static void decode_octal(char *text)
         *out = '\0';
 }
 
+struct mount_line {
+        int id;
+        char device[24]; /* "98:0" */
+        bool ours;
+};
+
 /* "36 35 98:0 /root /mount/point options… - type source options" */
-static bool parse_line(char *line, const char *path, int *ret_id, bool *ret_ours)
+static bool parse_line(char *line, const char *path, struct mount_line *ret)
 {
         char *save, *words[5];
         char *type = strstr(line, " - ");
@@ -76,12 +82,13 @@ static bool parse_line(char *line, const char *path, int *ret_id, bool *ret_ours
         decode_octal(words[4]);
         if (!type || !streq(words[4], path))
                 return false;
-        *ret_id = (int)strtol(words[0], NULL, 10);
-        *ret_ours = starts_with(type + 3, PLACE_TYPE " ");
+        ret->id = (int)strtol(words[0], NULL, 10);
+        ret->ours = starts_with(type + 3, PLACE_TYPE " ");
+        (void)snprintf(ret->device, sizeof ret->device, "%s", words[2]);
         return true;
 }
 
-int place_mounted(const char *path, int *ret_id, bool *ret_ours)
+static int find_mount(const char *path, struct mount_line *ret)
 {
         FILE *f = fopen("/proc/self/mountinfo", "re");
         if (!f)
@@ -90,9 +97,42 @@ int place_mounted(const char *path, int *ret_id, bool *ret_ours)
         size_t room = 0;
         int r = -ENOENT;
         while (getline(&line, &room, f) > 0) /* the last one lies on top */
-                if (parse_line(line, path, ret_id, ret_ours))
+                if (parse_line(line, path, ret))
                         r = 0;
         free(line);
         (void)fclose(f);
+        return r;
+}
+
+int place_mounted(const char *path, int *ret_id, bool *ret_ours)
+{
+        struct mount_line m = {0};
+        int r = find_mount(path, &m);
+        if (r < 0)
+                return r;
+        *ret_id = m.id;
+        *ret_ours = m.ours;
+        return 0;
+}
+
+int place_read_ahead(const char *path, unsigned kib)
+{
+        struct mount_line m = {0};
+        char name[64];
+        unsigned now = 0;
+        int r = find_mount(path, &m);
+        if (r < 0)
+                return r;
+        (void)snprintf(name, sizeof name, "/sys/class/bdi/%s/read_ahead_kb", m.device);
+        FILE *f = fopen(name, "r+e");
+        if (!f)
+                return -errno;
+        if (fscanf(f, "%u", &now) != 1)
+                r = -EIO;
+        rewind(f);
+        if (r == 0 && now < kib && fprintf(f, "%u\n", kib) < 0)
+                r = -EIO;
+        if (fclose(f) != 0 && r == 0)
+                r = -errno;
         return r;
 }

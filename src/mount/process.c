@@ -30,6 +30,7 @@
 #define COMPONENT "mount"
 #define SECURE_ACCESS_FILE "/var/lib/glusterd/secure-access"
 #define MAX_READ (1u << 20)
+#define READ_AHEAD_KIB 1024 /* as much as one request may ask for */
 #define INIT_TIMEOUT (10 * NS_PER_SEC)
 #define LEAVE_TIMEOUT (5 * NS_PER_SEC) /* users of a file system that was unmounted lazily */
 #define END_TIMEOUT (15 * NS_PER_SEC)  /* everything else at the end */
@@ -119,6 +120,13 @@ static void job_mount(struct mount_process *p, struct job *j)
         j->result = fuse_mount(&m, p->path, &j->fd, &j->err);
         if (j->result == 0)
                 daemon_watch_this(p->daemon, p->path);
+}
+
+static void job_read_ahead(struct mount_process *p, struct job *j)
+{
+        int r = place_read_ahead(p->path, READ_AHEAD_KIB);
+        if (r < 0)
+                log_debug(COMPONENT, "the kernel reads ahead as much as it does by itself: %s", strerror(-r));
 }
 
 static void job_unmount(struct mount_process *p, struct job *j)
@@ -323,6 +331,7 @@ static int serve(struct fibre *self, struct mount_process *p, struct error *err)
         r = fibre_event_wait(self, &p->initialised, INIT_TIMEOUT);
         if (r < 0 || p->ended.done)
                 return error_set(err, -EIO, "The kernel did not begin to use the mount");
+        job_run(self, &(struct job){.fn = job_read_ahead, .p = p});
         return 0;
 }
 

@@ -5,7 +5,8 @@
  * only a call that ran out of time takes itself out. So a fibre that was woken with a result never looks at the client
  * again, which may be gone.
  *
- * Replies are copied into the caller's arena: the receive buffer belongs to the next record.
+ * Replies are copied into the caller's arena, since the receive buffer belongs to the next record; with large ones the
+ * arena takes the buffer over.
  *
  * Thread: the loop's.
  */
@@ -104,6 +105,21 @@ static void calls_fail(struct rpc_client *c, int error)
         }
 }
 
+/* Large results stay where they were received. */
+static bool call_take_over(struct rpc_client *c, struct pending *p, struct slice results)
+{
+        size_t size;
+        void *memory = record_reader_detach(&c->link.in, results, &size);
+        if (!memory)
+                return false;
+        int r = arena_adopt(p->arena, memory, size);
+        if (r < 0)
+                free(memory);
+        p->results = results;
+        call_end(p, r);
+        return true;
+}
+
 static void call_reply(struct rpc_client *c, const struct rpc_reply *reply)
 {
         struct pending *p = call_take(c, reply->xid);
@@ -113,6 +129,8 @@ static void call_reply(struct rpc_client *c, const struct rpc_reply *reply)
                 call_end(p, -EPROTO);
                 return;
         }
+        if (call_take_over(c, p, reply->results))
+                return;
         uint8_t *copy = arena_alloc_uninitialised(p->arena, reply->results.len);
         if (copy && reply->results.len > 0)
                 memcpy(copy, reply->results.data, reply->results.len);

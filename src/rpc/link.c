@@ -33,11 +33,14 @@ static void link_end(struct rpc_link *l, int error)
 static bool link_read_once(struct rpc_link *l, size_t *ret_got)
 {
         struct iovec iov;
-        iov.iov_base = record_reader_space(&l->in, READ_SIZE, &iov.iov_len);
+        size_t wanted = record_reader_wants(&l->in, READ_SIZE);
+        iov.iov_base = record_reader_space(&l->in, wanted, &iov.iov_len);
         if (!iov.iov_base) {
                 link_end(l, -ENOMEM);
                 return false;
         }
+        if (wanted != READ_SIZE)
+                iov.iov_len = wanted;
         ssize_t n = stream_readv(l->stream, &iov, 1);
         if (n == -EAGAIN || n == -EINTR)
                 return false;
@@ -47,7 +50,7 @@ static bool link_read_once(struct rpc_link *l, size_t *ret_got)
         }
         record_reader_filled(&l->in, (size_t)n);
         *ret_got += (size_t)n;
-        return (size_t)n == iov.iov_len;
+        return (size_t)n == iov.iov_len && !record_reader_ends(&l->in);
 }
 
 bool rpc_link_read(struct rpc_link *l, unsigned events)

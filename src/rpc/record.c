@@ -9,6 +9,7 @@
 #include "proto/xdr.h"
 
 #define READ_AHEAD (1 * MIB)    /* room for bytes behind an unfinished record */
+#define LARGE_MAX (2 * MIB)     /* room offered before anything of a record is there */
 #define BUFFER_KEPT (256 * KIB) /* memory a quiet connection holds on to */
 
 void record_reader_init(struct record_reader *r, size_t limit)
@@ -45,6 +46,44 @@ uint8_t *record_reader_space(struct record_reader *r, size_t min_bytes, size_t *
                 return NULL;
         *ret_size = r->in.cap - r->in.len;
         return r->in.data + r->in.len;
+}
+
+/* The first record with its mark; 0: that is not there yet. */
+static size_t first_record(const struct record_reader *r)
+{
+        if (r->in.len - r->start < RECORD_MARK_SIZE)
+                return 0;
+        struct xdr_reader mark = xdr_reader_of(r->in.data + r->start, RECORD_MARK_SIZE);
+        return RECORD_MARK_SIZE + (size_t)(xdr_read_u32(&mark) & ~RECORD_LAST);
+}
+
+bool record_reader_ends(const struct record_reader *r)
+{
+        return r->in.len > r->start && first_record(r) == r->in.len - r->start;
+}
+
+size_t record_reader_wants(const struct record_reader *r, size_t usual)
+{
+        size_t there = r->in.len - r->start, first = first_record(r);
+        if (there == 0)
+                return MAX(r->large, usual);
+        if (first <= there || first < RECORD_DETACH_MIN)
+                return usual;
+        return MIN(first - there, there * RECORD_GROWTH);
+}
+
+void *record_reader_detach(struct record_reader *r, struct slice part, size_t *ret_size)
+{
+        uint8_t *memory = r->in.data;
+        bool in_place = memory && part.data > memory && part.data + part.len == memory + r->in.len;
+        if (part.len < RECORD_DETACH_MIN || r->whole || !in_place || r->start != r->in.len)
+                return NULL;
+        if (r->in.cap > 2 * r->in.len)
+                return NULL; /* it would hold on to much more than it is worth */
+        *ret_size = r->in.cap;
+        r->in = BUF_INIT(r->in.max);
+        r->start = 0;
+        return memory;
 }
 
 void record_reader_filled(struct record_reader *r, size_t n)
@@ -106,6 +145,7 @@ int record_reader_next(struct record_reader *r, struct slice *ret, size_t *ret_m
                 struct slice record;
                 int done = record_take(r, at + RECORD_MARK_SIZE, len, (mark & RECORD_LAST) != 0, &record);
                 r->start += RECORD_MARK_SIZE + len;
+                r->large = len < RECORD_DETACH_MIN ? 0 : MIN(len + RECORD_MARK_SIZE, (size_t)LARGE_MAX);
                 if (done < 0)
                         return done;
                 if (done) {

@@ -428,10 +428,12 @@ static int read_arbiter(struct afr *a, const struct volfile_section *s, struct e
 
 static int read_options(struct afr *a, const struct volfile_section *s, struct error *err)
 {
-        long delay = 0, hash_mode = 0;
+        long delay = 0, hash_mode = 0, window = 0;
         int r = number(s, "post-op-delay-secs", 0, INT_MAX, 1, &delay, err);
         if (r == 0)
                 r = number(s, "read-hash-mode", 0, 5, 1, &hash_mode, err);
+        if (r == 0)
+                r = number(s, "data-self-heal-window-size", 1, 1024, 8, &window, err);
         if (r == 0)
                 r = read_arbiter(a, s, err);
         if (r == 0)
@@ -443,6 +445,11 @@ static int read_options(struct afr *a, const struct volfile_section *s, struct e
         struct afr_options *o = &a->options;
         o->post_op_delay = (uint64_t)delay * NS_PER_SEC;
         o->read_hash_mode = (unsigned)hash_mode;
+        o->window = (unsigned)window;
+        const char *algorithm = section_option(s, "data-self-heal-algorithm");
+        o->algorithm = algorithm && streq(algorithm, "full")   ? AFR_ALGORITHM_FULL
+                       : algorithm && streq(algorithm, "diff") ? AFR_ALGORITHM_DIFF
+                                                               : AFR_ALGORITHM_BY_CONTENT;
         o->eager_lock = o->ensure_durability = o->optimistic = o->choose_local = true;
         o->granular = o->anonymous_inode = false;
         const struct {
@@ -530,6 +537,11 @@ static const struct subvolume_ops afr_ops = {
         SUBVOLUME_FOPS(OPS_).on_event = on_event, .forget = afr_forget, .release = afr_release, .drain = drain,
         .reconfigure = afr_reconfigure,           .free = afr_free,
 };
+
+bool afr_is(const struct subvolume *v)
+{
+        return v->ops == &afr_ops;
+}
 
 int afr_build(struct volume *vol, const struct volfile_section *section, struct subvolume **children, unsigned n,
               struct subvolume **ret, struct error *err)

@@ -12,6 +12,7 @@
  *      afr_data.c, afr_metadata.c, afr_entry.c   operations that change something [6.2-6.4]
  *      afr_open.c, afr_dir.c, afr_lk.c, afr_xattr.c, afr_statfs.c   the rest [8, 9.2]
  *      afr_heal_name.c, afr_heal_meta.c          heals that look-ups start [10.4, 10.6]
+ *      afr_heal.c, afr_heal_data.c, afr_heal_entry.c, afr_heal_list.c   heals of whole objects (afr_heal.h) [10]
  *
  * A set of children is a bit mask (afr_set), bit i for child i. Invariants, which no caller has to think of: an
  * operation is sent only after the quorum of locks was checked; whoever failed is blamed on disk by the others before
@@ -45,6 +46,7 @@ enum afr_class { AFR_DATA, AFR_METADATA, AFR_ENTRY, AFR_CLASSES };
 #define AFR_COUNTER_SIZE 12u
 
 enum afr_quorum_type { AFR_QUORUM_NONE, AFR_QUORUM_AUTO, AFR_QUORUM_FIXED };
+enum afr_algorithm { AFR_ALGORITHM_BY_CONTENT, AFR_ALGORITHM_FULL, AFR_ALGORITHM_DIFF };
 enum afr_favorite {
         AFR_FAVORITE_NONE,
         AFR_FAVORITE_SIZE,
@@ -61,6 +63,8 @@ struct afr_options {
         unsigned read_hash_mode;
         int read_child; /* -1: none configured */
         enum afr_favorite favorite;
+        enum afr_algorithm algorithm;
+        unsigned window; /* blocks of a file that a heal works on at a time */
         char anonymous_name[64]; /* of the directory that healers use; hidden from readers */
         struct gfid anonymous_gfid;
 };
@@ -90,6 +94,8 @@ struct afr {
         uint64_t index_time[AFR_CHILDREN_MAX];
 };
 
+/* Whether V is a replica set. */
+bool afr_is(const struct subvolume *v);
 static inline struct afr *afr_of(struct subvolume *v)
 {
         return CONTAINER_OF(v, struct afr, base);
@@ -268,12 +274,14 @@ struct afr_lockee {
         char name[NAME_LIMIT + 1]; /* entry locks: "" is the whole directory */
 };
 struct afr_locks {
-        enum afr_class class; /* data: whole file; metadata: its own range; entry */
+        enum afr_class class; /* data: from `start`, `length` bytes (0: to the end); metadata: its own range; entry */
+        uint64_t start, length;
+        bool try_only; /* -EAGAIN when somebody else has it */
         unsigned n;
         struct afr_lockee on[AFR_LOCKEES_MAX]; /* sorted by afr_locks_sort() */
         afr_set held[AFR_LOCKEES_MAX];
         uint64_t owner; /* 0 until the first attempt */
-        const char *domain;
+        const char *domain; /* NULL: the set's own */
 };
 void afr_locks_add(struct afr_locks *l, const struct gfid *gfid, const char *name);
 /* Locks on the children of ON. In RET those on which all was granted; -errno if there is none, or if they are no quorum

@@ -1,12 +1,9 @@
-/* Heals attributes and extended attributes of an object, and what all heals of this layer share (replicate.md §10.2,
- * §10.4, §10.7; afr_heal.h).
+/* Heals attributes and extended attributes of an object (replicate.md §10.2, §10.4; afr_heal.h).
  *
  * Only with all copies there and locked: a heal among some could contradict what the others hold. Counters are taken
  * back by what was read under the lock, never set: whoever adds one meanwhile is not forgotten.
  */
 #include "volume/afr_heal.h"
-
-#include "volume/afr_be.h"
 
 #include <sys/stat.h>
 
@@ -14,81 +11,7 @@
 #define HEALS_MAX 8u
 #define RETRY_INTERVAL (10 * NS_PER_SEC)
 
-/* ---- shared ------------------------------------------------------------------------------------------------------ */
-
-void afr_heal_request(const struct request *from, struct request *ret)
-{
-        afr_internal_request(from, 0, ret);
-        ret->cred.flavour = RPC_AUTH_GLUSTERFS_V3;
-        ret->cred.pid = PID_SELF_HEAL;
-        ret->file = NULL;
-}
-
-int afr_heal_call(struct fibre *self, struct afr *a, struct request *r, enum fop fop, const void *req, unsigned child,
-                  const void **ret_rep)
-{
-        struct afr_answers x;
-        afr_ask(self, a, r, fop, req, AFR_BIT(child), &x);
-        if (ret_rep && x.result[child] >= 0)
-                *ret_rep = x.rep[child];
-        return x.result[child];
-}
-
-int afr_heal_inspect(struct fibre *self, struct afr *a, struct request *r, const struct gfid *gfid,
-                     struct afr_copy **ret)
-{
-        struct lookup_fop_req *q = arena_alloc(r->arena, sizeof *q);
-        if (!q)
-                return -ENOMEM;
-        *q = (struct lookup_fop_req){.gfid = *gfid, .bname = STR("")};
-        int result = afr_ask_counters(a, r->arena, &q->xdata);
-        if (result < 0)
-                return result;
-        struct afr_answers x;
-        afr_ask(self, a, r, FOP_LOOKUP, q, a->all, &x);
-        if (x.ok != a->all)
-                return afr_final_error(&x, a->all);
-        *ret = afr_copies(a, r->arena, &x);
-        return *ret ? 0 : -ENOMEM;
-}
-
-static int add_counter(struct dict *d, struct arena *arena, const char *name, enum afr_class class, int32_t amount)
-{
-        uint8_t *bytes = arena_alloc(arena, AFR_COUNTER_SIZE);
-        if (!bytes)
-                return -ENOMEM;
-        afr_put_be32(bytes + 4 * (size_t) class, (uint32_t)amount);
-        return dict_add_ptr(d, arena, name, bytes, AFR_COUNTER_SIZE);
-}
-
-static const void *undo_request(const struct afr *a, struct arena *arena, const struct gfid *gfid, enum afr_class class,
-                                const struct afr_copy *copy, afr_set forgiven)
-{
-        struct xattrop_fop_req *q = arena_alloc(arena, sizeof *q);
-        if (!q)
-                return NULL;
-        *q = (struct xattrop_fop_req){.gfid = *gfid};
-        for (unsigned j = 0; j < a->n; j++) {
-                int32_t amount = forgiven & AFR_BIT(j) ? -copy->pending[j][class] : 0;
-                if (add_counter(&q->dict, arena, a->pending[j], class, amount) < 0)
-                        return NULL;
-        }
-        return add_counter(&q->dict, arena, "trusted.afr.dirty", class, -copy->dirty[class]) < 0 ? NULL : q;
-}
-
-int afr_heal_undo(struct fibre *self, struct afr *a, struct request *r, const struct gfid *gfid, enum afr_class class,
-                  const struct afr_copy copies[], afr_set on, afr_set forgiven)
-{
-        struct afr_answers x = {.fop = FOP_XATTROP, .asked = on};
-        AFR_EACH(i, on)
-        {
-                x.req[i] = undo_request(a, r->arena, gfid, class, &copies[i], forgiven);
-                if (!x.req[i])
-                        return -ENOMEM;
-        }
-        afr_ask_each(self, a, r, &x);
-        return x.ok == on ? 0 : -ENOTCONN;
-}
+/* ---- comparing --------------------------------------------------------------------------------------------------- */
 
 bool afr_heal_ignores(struct str name)
 {
@@ -112,8 +35,6 @@ bool afr_heal_ignores(struct str name)
         }
         return true; /* an answer's own keys */
 }
-
-/* ---- comparing --------------------------------------------------------------------------------------------------- */
 
 static bool same_value(const struct dict *d, const struct dict_pair *p)
 {
@@ -195,6 +116,10 @@ static int copy_xattrs(struct fibre *self, struct afr *a, struct request *r, con
                 if (result < 0)
                         return result;
         }
+        struct slice times;
+        if (dict_get_bytes(source->xdata, AFR_MDATA, &times) == 0 &&
+            dict_add_ptr(&q.dict, r->arena, AFR_MDATA, times.data, times.len) < 0)
+                return -ENOMEM;
         return q.dict.count > 0 ? afr_heal_call(self, a, r, FOP_SETXATTR, &q, sink, NULL) : 0;
 }
 
@@ -227,13 +152,16 @@ static uint64_t merit(const struct afr *a, const struct afr_copy *c)
 }
 
 /* The copy that the operator's policy prefers. Majority: that half of the copies agree with at least. */
-static unsigned favorite(const struct afr *a, const struct afr_copy copies[])
+unsigned afr_heal_favorite(const struct afr *a, const struct afr_copy copies[])
 {
         unsigned best = AFR_NO_CHILD;
         for (unsigned i = 0; i < a->n; i++) {
                 unsigned same = 0;
+                if (copies[i].result < 0)
+                        continue;
                 for (unsigned j = 0; j < a->n; j++)
-                        same += merit(a, &copies[i]) == merit(a, &copies[j]) && copies[i].size == copies[j].size;
+                        same += copies[j].result == 0 && merit(a, &copies[i]) == merit(a, &copies[j]) &&
+                                copies[i].size == copies[j].size;
                 if (i == a->arbiter || (a->options.favorite == AFR_FAVORITE_MAJORITY && 2 * same <= a->n))
                         continue;
                 if (best == AFR_NO_CHILD || merit(a, &copies[i]) > merit(a, &copies[best]))
@@ -248,7 +176,7 @@ static unsigned choose_source(const struct afr *a, const struct afr_copy copies[
         if (wanted != AFR_NO_CHILD)
                 return wanted;
         if (!sources)
-                return afr_metadata_differs(a, copies) ? favorite(a, copies) : 0;
+                return afr_metadata_differs(a, copies) ? afr_heal_favorite(a, copies) : 0;
         afr_set data = sources & ~afr_arbiter_set(a);
         if (a->local != AFR_NO_CHILD && (data & AFR_BIT(a->local)))
                 return a->local;
@@ -264,14 +192,29 @@ static int blame_first(struct fibre *self, struct afr *a, struct request *r, con
         afr_tally(self, a, r, &mark, AFR_BIT(source), &x);
         if (!x.ok)
                 return -ENOTCONN;
-        AFR_EACH(j, sinks)
-        {
+        AFR_EACH (j, sinks) {
                 copies[source].pending[j][AFR_METADATA]++;
         }
         return 0;
 }
 
-static int heal_locked(struct fibre *self, struct afr *a, struct request *r, const struct gfid *gfid, unsigned wanted)
+static int heal_sinks(struct fibre *self, struct afr *a, struct request *r, const struct gfid *gfid,
+                      const struct afr_copy copies[], unsigned source, afr_set sinks, afr_set *ret_failed)
+{
+        int result = 0;
+        *ret_failed = 0;
+        AFR_EACH (i, sinks) {
+                int one = heal_sink(self, a, r, gfid, copies, source, i);
+                if (one < 0) {
+                        *ret_failed |= AFR_BIT(i);
+                        result = one;
+                }
+        }
+        return result;
+}
+
+static int heal_locked(struct fibre *self, struct afr *a, struct request *r, const struct gfid *gfid, unsigned wanted,
+                       const struct afr_guard *guard)
 {
         struct afr_copy *copies;
         int result = afr_heal_inspect(self, a, r, gfid, &copies);
@@ -279,30 +222,28 @@ static int heal_locked(struct fibre *self, struct afr *a, struct request *r, con
                 return result;
         struct afr_direction d;
         afr_direction(copies, a->n, a->all, AFR_METADATA, a->n / 2 + 1, &d);
-        bool clean = d.sources == a->all;
         unsigned source = choose_source(a, copies, d.sinks == a->all ? 0 : d.sources, wanted);
         if (source == AFR_NO_CHILD)
                 return -EIO;
-        afr_set sinks = 0, healed = AFR_BIT(source);
+        afr_set sinks = 0, failed;
         for (unsigned i = 0; i < a->n; i++) {
                 if (i != source && !same_metadata(&copies[source], &copies[i]))
                         sinks |= AFR_BIT(i);
-                else
-                        healed |= AFR_BIT(i);
         }
-        if (clean && sinks)
+        if (d.sources == a->all && sinks)
                 result = blame_first(self, a, r, gfid, copies, source, sinks);
         if (result < 0)
                 return result;
-        AFR_EACH(i, sinks)
-        {
-                int one = heal_sink(self, a, r, gfid, copies, source, i);
-                if (one == 0)
-                        healed |= AFR_BIT(i);
-                else
-                        result = one;
-        }
-        int undone = afr_heal_undo(self, a, r, gfid, AFR_METADATA, copies, a->all, healed);
+        result = heal_sinks(self, a, r, gfid, copies, source, sinks, &failed);
+        if (afr_guard_lost(a, guard))
+                return -ENOTCONN; /* and with it locks */
+        const struct afr_undo undo = {.gfid = gfid,
+                                      .classes = 1u << AFR_METADATA,
+                                      .copies = copies,
+                                      .on = a->all,
+                                      .forgiven = a->all & ~failed,
+                                      .failed = failed};
+        int undone = afr_heal_undo(self, a, r, &undo);
         return result < 0 ? result : undone;
 }
 
@@ -314,12 +255,14 @@ int afr_heal_metadata(struct fibre *self, struct afr *a, struct request *r, stru
         afr_heal_request(r, &ours);
         ours.inode = i;
         struct afr_locks locks = {.class = AFR_METADATA};
+        struct afr_guard guard;
+        afr_guard_set(a, &guard);
         afr_locks_add(&locks, &i->gfid, "");
         afr_set locked = 0;
         int result = afr_lock(self, a, &ours, NULL, &locks, a->all, &locked);
         if (result < 0)
                 return result;
-        result = locked == a->all ? heal_locked(self, a, &ours, &i->gfid, source) : -ENOTCONN;
+        result = locked == a->all ? heal_locked(self, a, &ours, &i->gfid, source, &guard) : -ENOTCONN;
         afr_unlock(self, a, &ours, NULL, &locks);
         struct afr_inode *x = afr_inode(a, i);
         if (x) {

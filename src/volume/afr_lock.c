@@ -36,9 +36,10 @@ struct lock_call {
         const void *req;
 };
 
-static struct flock_range range_of(enum afr_class class, uint32_t type)
+static struct flock_range range_of(const struct afr_locks *l, uint32_t type)
 {
-        return (struct flock_range){.type = type, .start = class == AFR_METADATA ? LOCK_METADATA_START : 0};
+        return (struct flock_range){
+                .type = type, .start = l->class == AFR_METADATA ? LOCK_METADATA_START : l->start, .len = l->length};
 }
 
 static const void *entrylk_request(struct arena *arena, const struct afr_locks *l, const struct afr_lockee *e,
@@ -66,7 +67,7 @@ static const void *finodelk_request(struct arena *arena, const struct afr_locks 
                 *q = (struct finodelk_fop_req){.gfid = e->gfid,
                                                .cmd = how == LOCK_WAIT ? LK_SET_WAIT : LK_SET,
                                                .type = type,
-                                               .flock = range_of(l->class, type),
+                                               .flock = range_of(l, type),
                                                .volume = str_of(l->domain)};
         return q;
 }
@@ -80,7 +81,7 @@ static const void *inodelk_request(struct arena *arena, const struct afr_locks *
                 *q = (struct inodelk_fop_req){.gfid = e->gfid,
                                               .cmd = how == LOCK_WAIT ? LK_SET_WAIT : LK_SET,
                                               .type = type,
-                                              .flock = range_of(l->class, type),
+                                              .flock = range_of(l, type),
                                               .volume = str_of(l->domain)};
         return q;
 }
@@ -194,12 +195,15 @@ int afr_lock(struct fibre *self, struct afr *a, struct request *r, struct vfile 
              afr_set *ret)
 {
         l->owner = ++a->owners;
-        l->domain = a->base.name;
+        if (!l->domain)
+                l->domain = a->base.name;
         struct request ours;
         afr_internal_request(r, l->owner, &ours);
         ours.file = file;
         int error = -ENOTCONN;
         if (lock_try(self, a, &ours, file, l, on, &error)) {
+                if (l->try_only)
+                        return -EAGAIN;
                 AFR_EACH(i, on)
                 {
                         int result = lock_child(self, a, &ours, file, l, i);

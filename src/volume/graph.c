@@ -49,7 +49,7 @@ static const struct translator translators[] = {
         {"performance/nl-cache", PASSED},
         {"performance/io-threads", PASSED},
         {"performance/symlink-cache", PASSED},
-        {"debug/io-stats", PASSED},
+        {"debug/io-stats", PASSED, several_build},
         {"debug/trace", PASSED},
 };
 
@@ -166,7 +166,7 @@ static int skip_passed(struct plan *p, const struct volfile_section *s, const st
                         r = note_utime(p, s);
                 if (r < 0)
                         return r;
-                if (t->handling == BUILT) {
+                if (t->handling == BUILT || (t->build && s->n_subvolumes > 1)) {
                         *ret_section = s;
                         *ret_translator = t;
                         return 0;

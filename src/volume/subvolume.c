@@ -66,6 +66,13 @@ void subvolume_fan_out(struct fibre *self, enum fop fop, struct request *r, stru
 
 /* ---- events --------------------------------------------------------------------------------------------------------- */
 
+static void tell_owner(struct subvolume *v, const struct subvolume_event *e)
+{
+        const struct volume_config *config = volume_configuration(v->volume);
+        if (config->on_event)
+                config->on_event(v->volume, e, config->arg);
+}
+
 void subvolume_tell(struct subvolume *v, const struct subvolume_event *e)
 {
         struct subvolume *child = v;
@@ -77,9 +84,7 @@ void subvolume_tell(struct subvolume *v, const struct subvolume_event *e)
                         return;
                 }
         }
-        const struct volume_config *config = volume_configuration(v->volume);
-        if (config->on_event)
-                config->on_event(v->volume, e, config->arg);
+        tell_owner(v, e);
 }
 
 void subvolume_set_up(struct subvolume *v, bool up)
@@ -88,6 +93,8 @@ void subvolume_set_up(struct subvolume *v, bool up)
                 return;
         v->up = up;
         v->generation++;
+        if (v->n_children == 0 && v->parent)
+                tell_owner(v, &(struct subvolume_event){.kind = up ? SUBVOLUME_BRICK_UP : SUBVOLUME_BRICK_DOWN});
         subvolume_tell(v, &(struct subvolume_event){.kind = up ? SUBVOLUME_UP : SUBVOLUME_DOWN});
         volume_state_changed(v->volume);
 }

@@ -61,10 +61,12 @@ enum subvolume_event_kind {
         SUBVOLUME_INVALIDATE, /* a brick says that an object changed by another client (wire.md §7) */
         SUBVOLUME_INODELK_CONTENTION, /* somebody waits for an inode lock of ours */
         SUBVOLUME_ENTRYLK_CONTENTION,
+        SUBVOLUME_BRICK_UP, /* one of them; told to the volume's owner past the layers, which may still be up without it */
+        SUBVOLUME_BRICK_DOWN,
 };
 struct subvolume_event {
         enum subvolume_event_kind kind;
-        struct gfid gfid;    /* all but UP and DOWN */
+        struct gfid gfid;    /* all but those of UP and DOWN */
         uint32_t flags;      /* INVALIDATE: what changed, as in the callback */
         const struct iatt *stat; /* INVALIDATE: attributes, or NULL */
         struct str domain;   /* contention; in the record of the event */

@@ -19,3 +19,4 @@ translator_build_fn remote_build;    /* protocol/client (remote.c) */
 translator_build_fn read_only_build; /* features/read-only (read_only.c) */
 translator_build_fn dht_build;       /* cluster/distribute (dht.c) */
 translator_build_fn afr_build;       /* cluster/replicate (afr.c) */
+translator_build_fn several_build;   /* all sets, for healers (several.c) */

@@ -26,7 +26,7 @@ void volume_state_changed(struct volume *vol)
                 fibre_event_set(&w->changed);
 }
 
-static void wait_change(struct fibre *self, struct volume *vol, uint64_t timeout)
+void volume_wait_change(struct fibre *self, struct volume *vol, uint64_t timeout)
 {
         struct state_waiter w = {.next = vol->waiters};
         vol->waiters = &w;
@@ -35,6 +35,11 @@ static void wait_change(struct fibre *self, struct volume *vol, uint64_t timeout
         while (*at != &w)
                 at = &(*at)->next;
         *at = w.next;
+}
+
+void volume_poke(struct volume *vol)
+{
+        volume_state_changed(vol);
 }
 
 uint64_t outage_deadline(const struct subvolume *v)
@@ -51,7 +56,7 @@ int outage_wait(struct fibre *self, struct subvolume *v, const struct request *r
                         return -ENOTCONN;
                 if (request_cancelled(r))
                         return -EINTR;
-                wait_change(self, vol, r && r->cancel ? MIN(CANCEL_INTERVAL, deadline - now) : deadline - now);
+                volume_wait_change(self, vol, r && r->cancel ? MIN(CANCEL_INTERVAL, deadline - now) : deadline - now);
         }
         return 0;
 }
@@ -102,12 +107,12 @@ int volume_wait_up(struct fibre *self, struct volume *vol, uint64_t timeout, str
                         tell_reasons(vol, r, err);
                         return r;
                 }
-                wait_change(self, vol, deadline - now);
+                volume_wait_change(self, vol, deadline - now);
         }
         /* The layer on top can be up with the first brick: the others are given the time to answer, too. */
         deadline = MIN(deadline, loop_now(vol->config.loop) + SETTLE_TIME);
-        while (!all_tried(vol) && (now = loop_now(vol->config.loop)) < deadline)
-                wait_change(self, vol, deadline - now);
+        while (!vol->closing && !all_tried(vol) && (now = loop_now(vol->config.loop)) < deadline)
+                volume_wait_change(self, vol, deadline - now);
         return 0;
 }
 

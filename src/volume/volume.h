@@ -45,6 +45,10 @@ int volume_reload(struct fibre *self, struct volume *vol, const struct volfile *
 /* Finishes what is under way, disconnects and frees. All files and inodes must have been given back. */
 struct volume *volume_close(struct fibre *self, struct volume *vol);
 
+/* Waits until some sub-volume comes or goes, or somebody says volume_poke(), at most TIMEOUT ns. May return early. */
+void volume_wait_change(struct fibre *self, struct volume *vol, uint64_t timeout);
+void volume_poke(struct volume *vol);
+
 struct subvolume *volume_top(struct volume *vol);
 struct loop *volume_loop(const struct volume *vol);
 const struct volume_config *volume_configuration(const struct volume *vol);

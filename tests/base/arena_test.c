@@ -93,12 +93,27 @@ static void strings_end_in_nul(void **state)
         assert_null(arena_printf(&a, "%5000d", 1));
 }
 
+static void adopted_memory_counts(void **state)
+{
+        _cleanup_arena_ struct arena a = ARENA_INIT(1000);
+        void *first = malloc(600), *second = malloc(300), *third = malloc(200);
+        assert_int_equal(arena_adopt(&a, first, 600), 0);
+        assert_int_equal(arena_adopt(&a, second, 300), 0);
+        assert_int_equal(arena_adopt(&a, third, 200), -ENOMEM);
+        assert_null(arena_alloc(&a, 200));
+        assert_non_null(arena_alloc(&a, 64));
+        arena_reset(&a);
+        assert_int_equal(arena_adopt(&a, third, 200), 0);
+        assert_non_null(arena_alloc(&a, 700));
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(memory_is_zeroed_and_aligned),   cmocka_unit_test(memory_is_zeroed_after_reset),
                 cmocka_unit_test(ceiling_counts_what_is_taken),  cmocka_unit_test(larger_than_a_chunk),
                 cmocka_unit_test(array_size_overflow_is_refused), cmocka_unit_test(strings_end_in_nul),
+                cmocka_unit_test(adopted_memory_counts),
                 cmocka_unit_test(uninitialised_memory_is_the_earlier_one),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,3 +1,7 @@
+/* The file system in memory. Nodes stand in an array by their number; a node goes when it has no name, is not open and the
+ * kernel has given its look-ups back, which is asserted: a look-up counted wrongly by the layer ends the program.
+ *
+ * Above 1,000 lines: every operation of the protocol has its function here. */
 #include "memfs.h"
 
 #include <assert.h>

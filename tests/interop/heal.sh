@@ -3,6 +3,7 @@
 #   LAYOUT rep3 arb disp dist-rep; KINDS what runs on the nodes, as words joined by "-" (ours, stock; the last counts for all
 #   after it); EVENTS joined by "-": kN node N's brick is killed (SIGKILL), cN node N's link is cut, rN as kN and
 #   once more as soon as the brick is back.
+# HEALER=ours: our mortar-heal in place of Debian's self-heal daemon.
 # After every event the brick comes back under load, the load pauses, Debian's self-heal daemon empties the indices, and the
 # bricks are compared.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"

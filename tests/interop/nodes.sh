@@ -15,7 +15,7 @@
 #   node_stop N, node_kill_brick N      SIGTERM, SIGKILL, and waits until it is gone; mortard goes before, so it stays away
 #   node_cut N, node_heal N             the node's link down, up
 #   volume_mount NAME MOUNTPOINT [OPTION…]   Debian's FUSE client; log in $W/client-NAME.log
-#   shd_start, shd_stop                 Debian's self-heal daemons, one per node
+#   shd_start, shd_stop                 self-heal daemons, one per node: Debian's, or ours (HEALER=ours)
 #   volume_stop                         ends the bricks
 NODE_PORT=49152
 NODE_UUID=8f7be0cb-6b1f-4a4d-a2ac-5a4e3c1f7a # and two digits for the node
@@ -236,6 +236,16 @@ volume_mount() {
 client_sees() { until_true "$3" grep -q '^connected = 1' "$1/.meta/graphs/active/$VOLUME-client-$(($2 - 1))/private"; }
 client_lost() { until_true "$3" grep -q '^connected = 0' "$1/.meta/graphs/active/$VOLUME-client-$(($2 - 1))/private"; }
 
+# heal_start N UUID -- our healer on node N
+heal_start() {
+        local source=(--volfile "$W/volfiles/$VOLUME.shd")
+        if managed; then source=(--server "$(node_address "$1")"); fi
+        nsenter -t "${NODE_PID[$1]}" --mount --net --uts "${MORTAR_HEAL:-$B/mortar-heal}" "${source[@]}" --local --node-uuid "$2" \
+                --socket "$W/heal$1-$VOLUME.sock" "$VOLUME" >>"$W/heal$1-$VOLUME.log" 2>&1 &
+        SHD_PID[$1]=$!
+        until_true 10 "$B/mortar-heal" --socket "$W/heal$1-$VOLUME.sock" --status "$VOLUME" || tail -n 20 "$W/heal$1-$VOLUME.log"
+}
+
 # One daemon per node, each heals what the index of its own brick names; a brick is its own when it reports the host name.
 shd_start() {
         local n uuid source
@@ -244,6 +254,10 @@ shd_start() {
                 if managed; then
                         source=(-s "$(node_address "$n")" --volfile-id "shd/$VOLUME")
                         uuid=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["uuid"])' "$W/node$n/state/node.json")
+                fi
+                if [ "${HEALER:-stock}" = ours ]; then
+                        heal_start "$n" "$uuid"
+                        continue
                 fi
                 nsenter -t "${NODE_PID[$n]}" --mount --net --uts /usr/sbin/glusterfs -N "${source[@]}" --process-name glustershd \
                         --client-pid=-6 --log-file="$W/shd$n-$VOLUME.log" --xlator-option "*replicate*.node-uuid=$uuid" \

@@ -750,6 +750,174 @@ static void test_negative(void **state)
         run(negative_scenario, &(struct bridge_config){.negative_timeout = 3 * NS_PER_SEC});
 }
 
+/* ---- opening without asking bricks twice ------------------------------------------------------------------------- */
+
+static unsigned asked(const struct kernel *k)
+{
+        unsigned n = 0;
+        for (unsigned fop = 0; fop < FOP_MAX; fop++)
+                n += fake_count(k->fake, (enum fop)fop);
+        return n;
+}
+
+static void check_read(struct kernel *k, uint64_t node, uint64_t fh, uint64_t offset, const char *expected)
+{
+        struct fuse_read_in in = {.fh = fh, .offset = offset, .size = 4096};
+        const struct iovec part = PART(in);
+        size_t n;
+        assert_int_equal(hear(k, tell(k, FUSE_READ, node, &part, 1), &n), 0);
+        assert_int_equal(n, strlen(expected));
+        assert_memory_equal(k->d->message, expected, n);
+}
+
+/* open + read + close of a small file: one message, and what another client wrote is seen. */
+SCENARIO(small)
+{
+        uint32_t flags;
+        fake_make(k->fake, "f", S_IFREG | 0600, "one");
+        uint64_t node = lookup(k, FUSE_ROOT_ID, "f");
+        fake_reset_counts(k->fake);
+        uint64_t fh = open_file(k, node, O_RDONLY, &flags);
+        assert_int_equal(flags & FOPEN_KEEP_CACHE, 0);
+        check_read(k, node, fh, 0, "one");
+        assert_int_equal(flush(k, node, fh, 1), 0);
+        assert_int_equal(release(k, FUSE_RELEASE, node, fh), 0);
+        assert_int_equal(asked(k), 1);
+        fh = open_file(k, node, O_RDONLY, &flags);
+        assert_true(flags & FOPEN_KEEP_CACHE); /* it is as it was */
+        assert_int_equal(release(k, FUSE_RELEASE, node, fh), 0);
+        fake_write(k->fake, "f", "three");
+        fh = open_file(k, node, O_RDONLY, &flags);
+        assert_int_equal(flags & FOPEN_KEEP_CACHE, 0);
+        assert_non_null(noticed(k, FUSE_NOTIFY_INVAL_INODE, node, NULL)); /* its size is not what the kernel believes */
+        check_read(k, node, fh, 0, "three");
+        assert_int_equal(fake_count(k->fake, FOP_OPEN), 0);
+        check_read(k, node, fh, 0, "three"); /* once more: the bricks open it now */
+        assert_int_equal(fake_count(k->fake, FOP_OPEN), 1);
+        assert_int_equal(release(k, FUSE_RELEASE, node, fh), 0);
+}
+
+/* What was read at the open is not given after a change, by whomever. */
+SCENARIO(stale)
+{
+        uint64_t node, writer, unique;
+        fake_make(k->fake, "f", S_IFREG | 0600, "old");
+        node = lookup(k, FUSE_ROOT_ID, "f");
+        uint64_t fh = open_file(k, node, O_RDONLY, NULL);
+        writer = open_file(k, node, O_RDWR, NULL);
+        assert_int_equal(write_text(k, node, writer, 0, "new", 0), 0);
+        check_read(k, node, fh, 0, "new");
+        assert_int_equal(release(k, FUSE_RELEASE, node, fh), 0);
+        assert_int_equal(release(k, FUSE_RELEASE, node, writer), 0);
+        struct iatt stat;
+        assert_true(fake_stat(k->fake, "f", &stat));
+        (void)lookup(k, FUSE_ROOT_ID, "f");
+        fh = open_file(k, node, O_RDONLY, NULL);
+        fake_write(k->fake, "f", "newest");
+        tell_event(k, SUBVOLUME_INVALIDATE, stat.gfid, 0x18);
+        hear_notices(k, 1);
+        check_read(k, node, fh, 0, "newest");
+        /* an answer older than a local change decides nothing */
+        (void)lookup(k, FUSE_ROOT_ID, "f");
+        fake_reset_counts(k->fake);
+        struct fuse_open_in in = {.flags = O_RDONLY};
+        const struct iovec part = PART(in);
+        fake_hold(k->fake, FOP_READ);
+        unique = tell(k, FUSE_OPEN, node, &part, 1);
+        while (fake_held(k->fake) == 0)
+                fibre_sleep(k->self, NS_PER_MSEC);
+        struct fuse_setattr_in cut = {.valid = FATTR_SIZE, .size = 2};
+        assert_int_equal(ASK(k, FUSE_SETATTR, node, PART(cut)), 0);
+        fake_release(k->fake);
+        assert_int_equal(hear(k, unique, NULL), 0);
+        struct fuse_open_out out;
+        memcpy(&out, k->d->message, sizeof out);
+        assert_int_equal(out.open_flags, 0);
+        assert_int_equal(fake_count(k->fake, FOP_OPEN), 1);
+        check_read(k, node, out.fh, 0, "ne");
+}
+
+/* A file that is open stays when its name goes; who may not read for certain is not opened for the kernel only. */
+SCENARIO(belated)
+{
+        fake_make(k->fake, "f", S_IFREG | 0644, "data");
+        uint64_t node = lookup(k, FUSE_ROOT_ID, "f"), fh = open_file(k, node, O_RDONLY, NULL);
+        assert_int_equal(fake_count(k->fake, FOP_OPEN), 0);
+        assert_int_equal(ASK(k, FUSE_UNLINK, FUSE_ROOT_ID, TEXT("f")), 0);
+        assert_int_equal(fake_count(k->fake, FOP_OPEN), 1);
+        check_read(k, node, fh, 0, "data");
+        fake_make(k->fake, "g", S_IFREG | 0644, "data");
+        node = lookup(k, FUSE_ROOT_ID, "g");
+        k->uid = 1001;
+        (void)open_file(k, node, O_RDONLY, NULL);
+        assert_int_equal(fake_count(k->fake, FOP_OPEN), 2);
+        k->uid = 0;
+        fake_fail_next(k->fake, FOP_READ, -EACCES);
+        (void)open_file(k, node, O_RDONLY, NULL); /* the open itself decides */
+        assert_int_equal(fake_count(k->fake, FOP_OPEN), 3);
+}
+
+/* A large file whose pages the kernel has: one STAT says whether they are right. */
+SCENARIO(cached)
+{
+        static char text[100 * KIB];
+        uint32_t flags;
+        memset(text, 'x', sizeof text - 1);
+        fake_make(k->fake, "f", S_IFREG | 0600, text);
+        uint64_t node = lookup(k, FUSE_ROOT_ID, "f");
+        (void)open_file(k, node, O_RDONLY, &flags);
+        assert_int_equal(flags, 0);
+        fake_reset_counts(k->fake);
+        (void)open_file(k, node, O_RDONLY, &flags);
+        assert_int_equal(flags, FOPEN_KEEP_CACHE);
+        assert_int_equal(fake_count(k->fake, FOP_STAT), 1);
+        assert_int_equal(asked(k), 1);
+        text[0] = 'y';
+        fake_write(k->fake, "f", text);
+        (void)open_file(k, node, O_RDONLY, &flags);
+        assert_int_equal(flags, 0);
+        assert_int_equal(fake_count(k->fake, FOP_OPEN), 1);
+}
+
+/* While bricks tell of changes nobody is asked; when one of several goes away that ends. */
+static void told_scenario(struct kernel *k)
+{
+        uint32_t flags;
+        struct gfid gfid = fake_make(k->fake, "f", S_IFREG | 0600, "x");
+        bridge_set_invalidation(k->bridge, 600 * NS_PER_SEC);
+        uint64_t node = lookup(k, FUSE_ROOT_ID, "f");
+        (void)open_file(k, node, O_RDONLY, NULL);
+        fake_reset_counts(k->fake);
+        (void)open_file(k, node, O_RDONLY, &flags);
+        assert_int_equal(flags, FOPEN_KEEP_CACHE);
+        assert_int_equal(asked(k), 0);
+        tell_event(k, SUBVOLUME_INVALIDATE, gfid, 0x18);
+        (void)lookup(k, FUSE_ROOT_ID, "f");
+        fake_reset_counts(k->fake);
+        (void)open_file(k, node, O_RDONLY, &flags);
+        assert_int_equal(flags, 0);
+        assert_int_equal(asked(k), 1);
+        tell_event(k, SUBVOLUME_BRICK_DOWN, (struct gfid){0}, 0);
+        (void)lookup(k, FUSE_ROOT_ID, "f");
+        assert_int_equal(last_entry(k).attr_valid, 1);
+        tell_event(k, SUBVOLUME_BRICK_DOWN, (struct gfid){0}, 0);
+        tell_event(k, SUBVOLUME_BRICK_UP, (struct gfid){0}, 0);
+        (void)lookup(k, FUSE_ROOT_ID, "f");
+        assert_int_equal(last_entry(k).attr_valid, 1); /* the other one is still away */
+        fake_reset_counts(k->fake);
+        (void)open_file(k, node, O_RDONLY, &flags);
+        assert_int_equal(asked(k), 1);
+        tell_event(k, SUBVOLUME_BRICK_UP, (struct gfid){0}, 0);
+        (void)lookup(k, FUSE_ROOT_ID, "f");
+        assert_int_equal(last_entry(k).attr_valid, 600);
+}
+static void test_told(void **state)
+{
+        run(told_scenario, &(struct bridge_config){.attribute_timeout = UINT64_MAX,
+                                                   .entry_timeout = UINT64_MAX,
+                                                   .negative_timeout = UINT64_MAX});
+}
+
 /* The kernel is asked to forget files that were not used for long, never directories or open files. */
 static void eviction_scenario(struct kernel *k)
 {
@@ -849,6 +1017,8 @@ int main(void)
                 cmocka_unit_test(test_locks),   cmocka_unit_test(test_interrupt),   cmocka_unit_test(test_invalidation),
                 cmocka_unit_test(test_outage),  cmocka_unit_test(test_negative),    cmocka_unit_test(test_eviction),
                 cmocka_unit_test(test_statfs),  cmocka_unit_test(test_credentials), cmocka_unit_test(test_errors),
+                cmocka_unit_test(test_small),   cmocka_unit_test(test_stale),       cmocka_unit_test(test_belated),
+                cmocka_unit_test(test_cached),  cmocka_unit_test(test_told),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -449,6 +449,7 @@ static int do_read(struct fake_volume *f, struct request *r, const struct read_f
         rep->data = (struct slice){(uint8_t *)copy, (uint32_t)n};
         rep->size = (uint32_t)n;
         rep->stat = o->stat;
+        rep->stat = o->stat;
         return (int)n;
 }
 OPERATION(READ, read)
@@ -782,6 +783,14 @@ struct gfid fake_make(struct fake_volume *f, const char *name, uint32_t mode, co
                 memcpy(o->data, contents, strlen(contents));
         }
         return g;
+}
+
+void fake_write(struct fake_volume *f, const char *name, const char *contents)
+{
+        struct iatt ignored;
+        struct object *o = object_find(f, &name_find(f, &GFID_ROOT, name)->gfid);
+        (void)resize(f, &o->stat.gfid, strlen(contents), &ignored);
+        memcpy(o->data, contents, strlen(contents));
 }
 
 void fake_remove(struct fake_volume *f, const char *name)

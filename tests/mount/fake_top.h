@@ -25,6 +25,7 @@ const struct rpc_cred *fake_last_cred(const struct fake_volume *f);
 
 /* Another client's doing: makes, removes, appends to NAME in the root, returns its gfid. */
 struct gfid fake_make(struct fake_volume *f, const char *name, uint32_t mode, const char *contents);
+void fake_write(struct fake_volume *f, const char *name, const char *contents); /* instead of what was there */
 void fake_remove(struct fake_volume *f, const char *name);
 /* Its attributes and contents; false: there is none. */
 bool fake_stat(struct fake_volume *f, const char *name, struct iatt *ret);

@@ -281,6 +281,52 @@ static void a_quiet_link_keeps_little(void **state)
         rpc_link_done(&l);
 }
 
+/* As a link does it: reads what is wanted out of B, until a record ends there. */
+static void feed_wanted(struct record_reader *r, const struct buf *b, size_t *at)
+{
+        do {
+                size_t n = MIN(record_reader_wants(r, 1000), b->len - *at);
+                feed(r, b->data + *at, n);
+                *at += n;
+        } while (*at < b->len && !record_reader_ends(r));
+}
+
+static void large_records_are_given_away(void **state)
+{
+        const size_t large = 100 * KIB;
+        struct buf b = BUF_INIT(MIB);
+        struct record_reader r;
+        struct slice record;
+        size_t at = 0, size = 0;
+        mark(&b, (uint32_t)large | RECORD_LAST);
+        memset(buf_extend(&b, large), 'a', large);
+        fragment(&b, true, "small");
+        record_reader_init(&r, MIB);
+
+        feed_wanted(&r, &b, &at);
+        assert_int_equal(at, RECORD_MARK_SIZE + large); /* not a byte of the next one */
+        assert_int_equal(record_reader_next(&r, &record, NULL), 1);
+        struct slice part = {record.data + 10, record.len - 10};
+        uint8_t *memory = record_reader_detach(&r, part, &size);
+        assert_non_null(memory);
+        assert_true(part.data > memory && part.data + part.len <= memory + size);
+        assert_int_equal(record_reader_next(&r, &record, NULL), 0);
+        assert_int_equal(record_reader_wants(&r, 1000), RECORD_MARK_SIZE + large); /* the next may be like it */
+
+        feed_wanted(&r, &b, &at);
+        assert_int_equal(record_reader_next(&r, &record, NULL), 1);
+        assert_int_equal(part.data[part.len - 1], 'a');
+        assert_null(record_reader_detach(&r, record, &size)); /* not worth it */
+        assert_int_equal(record_reader_wants(&r, 1000), 1000);
+        free(memory);
+
+        feed(&r, b.data, b.len);
+        assert_int_equal(record_reader_next(&r, &record, NULL), 1);
+        assert_null(record_reader_detach(&r, record, &size)); /* another lies behind it */
+        record_reader_done(&r);
+        buf_done(&b);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -294,6 +340,7 @@ int main(void)
                 cmocka_unit_test(memory_is_given_back_after_a_large_record),
                 cmocka_unit_test(a_full_reader_still_has_room),
                 cmocka_unit_test(a_quiet_link_keeps_little),
+                cmocka_unit_test(large_records_are_given_away),
                 cmocka_unit_test(marks_are_written),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);

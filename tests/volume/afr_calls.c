@@ -351,6 +351,27 @@ int call_list(struct fibre *self, struct world_client *c, struct vnode *dir)
         return result < 0 ? result : list_opened(self, c, f);
 }
 
+struct iatt call_listed(struct fibre *self, struct world_client *c, const char *name)
+{
+        BEGIN(OPENDIR);
+        _cleanup_vnode_ struct vnode *i = directory(c, NULL);
+        _cleanup_vfile_ struct vfile *f = vfile_new(i, O_RDONLY | O_DIRECTORY, true);
+        r.inode = i;
+        r.file = f;
+        struct opendir_fop_req open = {.gfid = i->gfid};
+        struct opendir_fop_rep opened;
+        assert_int_equal(subvolume_opendir(self, volume_top(c->volume), &r, &open, &opened), 0);
+        struct readdirp_fop_req req = {.gfid = i->gfid, .size = 65536};
+        struct readdirp_fop_rep rep;
+        assert_int_equal(CALL(readdirp), 0);
+        for (uint32_t k = 0; k < rep.reply.n; k++) {
+                if (str_is(rep.reply.v[k].name, name))
+                        return rep.reply.v[k].stat;
+        }
+        fail_msg("%s is not listed", name);
+        return (struct iatt){0};
+}
+
 int call_statfs(struct fibre *self, struct world_client *c, struct statfs *ret)
 {
         BEGIN(STATFS);

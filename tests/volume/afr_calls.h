@@ -38,6 +38,8 @@ int call_getxattr(struct fibre *self, struct world_client *c, struct vnode *i, c
 int call_lk(struct fibre *self, struct world_client *c, struct vfile *f, bool wait, uint32_t type, uint32_t owner);
 /* Number of names in a directory, "." and ".." not counted. */
 int call_list(struct fibre *self, struct world_client *c, struct vnode *dir);
+/* The attributes that a listing of the root has for NAME; their gfid is null if it has none. */
+struct iatt call_listed(struct fibre *self, struct world_client *c, const char *name);
 int call_statfs(struct fibre *self, struct world_client *c, struct statfs *ret);
 
 /* ---- what is on disk --------------------------------------------------------------------------------------------- */

@@ -296,6 +296,15 @@ static void a_lost_lock_is_a_missed_change(void **state)
         assert_counter(&w, 2, "/file", 1, "1,0,0");
         world_run(&w, 0, close_file, &s);
         world_close(&w);
+        world_open(&w, &(struct world_config){.layout = WORLD_REP3, .seed = 52}); /* appends, which nobody syncs */
+        world_run(&w, 0, create_file, &s);
+        world_run(&w, 0, append_ten, &s);
+        world_reset(&w, 0, 2);
+        world_pass(&w, 5 * NS_PER_SEC);
+        assert_counter(&w, 0, "/file", 2, "1,0,0");
+        assert_counter(&w, 1, "/file", 2, "1,0,0");
+        world_run(&w, 0, close_file, &s);
+        world_close(&w);
 }
 
 /* ---- one client, at once ----------------------------------------------------------------------------------------- */

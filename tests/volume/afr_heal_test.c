@@ -262,6 +262,35 @@ static void metadata_that_differ_without_blame(void **state)
         world_close(&w);
 }
 
+static void list_clean(struct fibre *self, struct world_client *c, void *arg)
+{
+        (void)arg;
+        assert_int_equal(call_listed(self, c, "file").mode & 07777, 0644);
+}
+
+static void list_stale(struct fibre *self, struct world_client *c, void *arg)
+{
+        (void)arg;
+        struct iatt stat = call_listed(self, c, "file");
+        assert_true(gfid_is_null(&stat.gfid));
+}
+
+static void a_listing_has_no_stale_attributes(void **state)
+{
+        static struct world w;
+        (void)state;
+        world_open(&w, &(struct world_config){.layout = WORLD_REP3,
+                                              .seed = 9,
+                                              .replicate_options = "    option read-subvolume-index 1\n"});
+        world_run(&w, 0, make_things, NULL);
+        world_run(&w, 0, list_clean, NULL);
+        set_down(&w, 1, true);
+        world_run(&w, 0, change_metadata, NULL);
+        set_down(&w, 1, false);
+        world_run(&w, 0, list_stale, NULL);
+        world_close(&w);
+}
+
 /* ---- put together from all --------------------------------------------------------------------------------------- */
 
 static void ask_all(struct fibre *self, struct world_client *c, void *arg)
@@ -354,10 +383,15 @@ static void locks_exclude_each_other(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(missing_names_are_made),       cmocka_unit_test(removed_names_stay_removed),
-                cmocka_unit_test(stale_names_are_not_believed), cmocka_unit_test(two_objects_of_one_name),
-                cmocka_unit_test(metadata_are_healed),          cmocka_unit_test(metadata_that_differ_without_blame),
-                cmocka_unit_test(answers_of_all_copies),        cmocka_unit_test(locks_exclude_each_other),
+                cmocka_unit_test(missing_names_are_made),
+                cmocka_unit_test(removed_names_stay_removed),
+                cmocka_unit_test(stale_names_are_not_believed),
+                cmocka_unit_test(two_objects_of_one_name),
+                cmocka_unit_test(metadata_are_healed),
+                cmocka_unit_test(metadata_that_differ_without_blame),
+                cmocka_unit_test(a_listing_has_no_stale_attributes),
+                cmocka_unit_test(answers_of_all_copies),
+                cmocka_unit_test(locks_exclude_each_other),
         };
         log_set_level(LOG_LEVEL_ERROR);
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -129,6 +129,33 @@ static void counters_are_those_that_stock_leaves(void **state)
         world_close(&w);
 }
 
+static void rename_old(struct fibre *self, struct world_client *c, void *arg)
+{
+        (void)arg;
+        assert_int_equal(call_rename(self, c, NULL, "old", NULL, "moved"), 0);
+}
+
+static void a_rename_counts_once_and_lists_both_names(void **state)
+{
+        static struct world w;
+        (void)state;
+        world_open(&w, &(struct world_config){.layout = WORLD_REP3, .seed = 22});
+        world_run(&w, 0, make_old, NULL);
+        world_brick_stop(&w.bricks[1]);
+        world_pass(&w, NS_PER_SEC);
+        world_run(&w, 0, rename_old, NULL);
+        static const char names[] = "/.glusterfs/indices/entry-changes/00000000-0000-0000-0000-000000000001/";
+        for (unsigned b = 0; b < 3; b += 2) {
+                char path[128];
+                assert_counter(&w, b, "/", 1, "0,0,1");
+                (void)snprintf(path, sizeof path, "%sold", names);
+                assert_true(world_exists(&w.bricks[b], path));
+                (void)snprintf(path, sizeof path, "%smoved", names);
+                assert_true(world_exists(&w.bricks[b], path));
+        }
+        world_close(&w);
+}
+
 /* ---- quorum ------------------------------------------------------------------------------------------------------ */
 
 static void everything_fails(struct fibre *self, struct world_client *c, void *arg)
@@ -181,6 +208,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(nothing_is_pending_when_all_is_well),
                 cmocka_unit_test(counters_are_those_that_stock_leaves),
+                cmocka_unit_test(a_rename_counts_once_and_lists_both_names),
                 cmocka_unit_test(without_quorum_nothing_happens),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -42,12 +42,16 @@ static void add_replicate(struct text *t, const struct world *w, unsigned set)
         char id[GFID_TEXT_LEN + 1];
         unsigned k = set * 3;
         add(t, "volume " WORLD_VOLUME "-replicate-%u\n    type cluster/replicate\n", set);
-        add(t, "    option use-anonymous-inode yes\n    option granular-entry-heal on\n");
+        const char *more = or_nothing(w->config.replicate_options);
+        if (!strstr(more, "use-anonymous-inode"))
+                add(t, "    option use-anonymous-inode yes\n");
+        if (!strstr(more, "granular-entry-heal"))
+                add(t, "    option granular-entry-heal on\n");
         if (w->config.layout == WORLD_ARBITER)
                 add(t, "    option arbiter-count 1\n");
         add(t, "    option volume-id %s\n", gfid_format(&w->volume_id, id));
         add(t, "    option afr-pending-xattr %s-client-%u,%s-client-%u,%s-client-%u\n%s", WORLD_VOLUME, k, WORLD_VOLUME,
-            k + 1, WORLD_VOLUME, k + 2, or_nothing(w->config.replicate_options));
+            k + 1, WORLD_VOLUME, k + 2, more);
         add(t, "    subvolumes %s-client-%u %s-client-%u %s-client-%u\nend-volume\n\n", WORLD_VOLUME, k, WORLD_VOLUME,
             k + 1, WORLD_VOLUME, k + 2);
 }
