@@ -8,6 +8,10 @@
 
 #include <sys/stat.h>
 
+/* A name that somebody is changing is looked at so often before the answer is what it is; the first pause is the shortest. */
+#define CHANGE_LOOKS 7
+#define CHANGE_PAUSE NS_PER_MSEC
+
 /* One look-up on its way. */
 struct question {
         struct afr *afr;
@@ -93,6 +97,48 @@ static bool disagree(const struct question *q)
         return absent(q) || gfid_is_null(&q->copies[first].gfid);
 }
 
+/* Those of SET that have the same object as child I. */
+static afr_set same_as(const struct question *q, unsigned i, afr_set set)
+{
+        afr_set same = 0;
+        AFR_EACH(k, set)
+        {
+                if (gfid_equal(&q->copies[k].gfid, &q->copies[i].gfid) && q->copies[k].type == q->copies[i].type)
+                        same |= AFR_BIT(k);
+        }
+        return same;
+}
+
+/* A child of SET whose object enough copies have; AFR_NO_CHILD: there is none. */
+static unsigned agreed(const struct question *q, afr_set set)
+{
+        AFR_EACH(i, set)
+        {
+                if (afr_quorum(q->afr, same_as(q, i, q->answers.ok)))
+                        return i;
+        }
+        return AFR_NO_CHILD;
+}
+
+/* Somebody is changing names in the directory, and the copies that answered are caught in the middle: some have the name's
+ * former object, some the new one, some none. */
+static bool is_changing(const struct question *q)
+{
+        afr_set ok = q->answers.ok, gone = absent(q);
+        return q->locked && ok && afr_quorum(q->afr, ok | gone) && !afr_quorum(q->afr, gone) &&
+               agreed(q, ok) == AFR_NO_CHILD;
+}
+
+static int ask_until_settled(struct fibre *self, struct question *q)
+{
+        int result = ask(self, q);
+        for (unsigned i = 0; result == 0 && i < CHANGE_LOOKS && is_changing(q); i++) {
+                fibre_sleep(self, CHANGE_PAUSE << i);
+                result = ask(self, q);
+        }
+        return result;
+}
+
 /* ---- answering --------------------------------------------------------------------------------------------------- */
 
 /* Nobody has it. That a name is not there is told only by enough copies. */
@@ -117,7 +163,9 @@ static int same_object(const struct question *q, afr_set *ret)
                 return -ENOENT;
         if (q->locked && absent(q) && !afr_quorum(q->afr, ok))
                 return -ENOENT;
-        unsigned chosen = afr_next(ok & clean ? ok & clean : ok, 0);
+        unsigned chosen = q->locked ? agreed(q, ok & clean) : AFR_NO_CHILD;
+        if (chosen == AFR_NO_CHILD)
+                chosen = afr_next(ok & clean, 0);
         bool sure = AFR_BIT(chosen) & clean;
         AFR_EACH(i, ok)
         {
@@ -196,7 +244,7 @@ int afr_lookup(struct fibre *self, struct subvolume *v, struct request *r, const
         if (result == 0)
                 result = prepare(&q, req);
         if (result == 0)
-                result = ask(self, &q);
+                result = ask_until_settled(self, &q);
         if (result < 0)
                 return afr_fail(FOP_LOOKUP, rep, result);
         if (req->bname.len == 0 || !disagree(&q))
@@ -204,7 +252,7 @@ int afr_lookup(struct fibre *self, struct subvolume *v, struct request *r, const
         if (!q.locked && r->parent) {
                 struct gfid wanted, *gfid_req = dict_get_gfid(&req->xdata, "gfid-req", &wanted) == 0 ? &wanted : NULL;
                 if (afr_heal_name(self, q.afr, r, r->parent, req->bname.s, gfid_req) == 0)
-                        result = ask(self, &q);
+                        result = ask_until_settled(self, &q);
         }
         q.clean_parents = clean_parents(self, &q);
         return result < 0 ? afr_fail(FOP_LOOKUP, rep, result) : answer(&q, rep);
