@@ -8,7 +8,7 @@
 
 #include <sys/stat.h>
 
-/* A name that somebody is changing is looked at so often before the answer is what it is; the first pause is the shortest. */
+/* A name that somebody is changing is looked at so often again; the pauses before it double. */
 #define CHANGE_LOOKS 7
 #define CHANGE_PAUSE NS_PER_MSEC
 
