@@ -5,6 +5,8 @@
  * only a call that ran out of time takes itself out. So a fibre that was woken with a result never looks at the client
  * again, which may be gone.
  *
+ * Large data is sent from where the caller has it; a call that ends before it was sent withdraws it from the link.
+ *
  * Replies are copied into the caller's arena, since the receive buffer belongs to the next record; with large ones the
  * arena takes the buffer over.
  *
@@ -20,6 +22,7 @@
 #define FIRST_XID 2           /* as stock counts */
 #define OUTPUT_HIGH (8 * MIB) /* unsent bytes at which further calls wait */
 #define CALL_BUCKETS 256
+#define PAYLOAD_MIN (16 * KIB) /* from here on data is not copied */
 #define CANCEL_INTERVAL (100 * NS_PER_MSEC)
 
 /* One unanswered call. */
@@ -32,6 +35,7 @@ struct pending {
         struct arena *arena;
         const bool *cancelled; /* NULL: never */
         struct fibre_event event;
+        struct rpc_payload payload; /* what ends the request, when it is large */
 };
 
 struct rpc_client {
@@ -125,6 +129,7 @@ static void call_reply(struct rpc_client *c, const struct rpc_reply *reply)
         struct pending *p = call_take(c, reply->xid);
         if (!p)
                 return; /* it ran out of time */
+        rpc_link_withdraw(&c->link, &p->payload);
         if (reply->status != RPC_SUCCESS) {
                 call_end(p, -EPROTO);
                 return;
@@ -195,6 +200,29 @@ static void default_cred(struct rpc_cred *cred)
 {
         cred->flavour = RPC_AUTH_GLUSTERFS_V2;
         cred->owner_len = 4;
+}
+
+/* The payload of REQ if it is worth sending from where it is, else NULL. */
+static const struct slice *large_payload(const struct msg_desc *desc, const void *req)
+{
+        const struct msg_field *last = desc && desc->field_count > 0 ? &desc->fields[desc->field_count - 1] : NULL;
+        if (!last || last->kind != MSG_payload)
+                return NULL;
+        const struct slice *payload = (const void *)((const uint8_t *)req + last->offset);
+        return payload->data && payload->len >= PAYLOAD_MIN ? payload : NULL;
+}
+
+/* Sends the call with what REQ's last field says left where it is. */
+static int client_send_large(struct rpc_client *c, struct rpc_call *call, const struct msg_desc *desc, const void *req,
+                             struct rpc_payload *payload)
+{
+        _Alignas(max_align_t) uint8_t copy[MSG_SIZE_MAX];
+        size_t begin = rpc_link_begin(&c->link);
+        memcpy(copy, req, desc->size);
+        memset(copy + desc->fields[desc->field_count - 1].offset, 0, sizeof(struct slice));
+        rpc_call_encode(&c->link.out, call);
+        msg_encode(desc, copy, &c->link.out);
+        return rpc_link_commit_payload(&c->link, begin, payload);
 }
 
 static int client_send(struct rpc_client *c, struct rpc_call *call, const struct msg_desc *desc, const void *req)
@@ -433,6 +461,7 @@ static int call_wait_reply(struct fibre *self, struct rpc_client *c, struct pend
                         r = -ETIMEDOUT;
         }
         (void)call_take(c, p->xid);
+        rpc_link_withdraw(&c->link, &p->payload);
         return r;
 }
 
@@ -449,7 +478,10 @@ static int call_submit(struct rpc_client *c, struct rpc_call *call, const struct
                        struct pending *p)
 {
         p->xid = call->xid = client_xid(c);
-        int r = client_send(c, call, desc, req);
+        const struct slice *large = large_payload(desc, req);
+        if (large)
+                p->payload = (struct rpc_payload){.bytes = *large};
+        int r = large ? client_send_large(c, call, desc, req, &p->payload) : client_send(c, call, desc, req);
         if (r < 0)
                 return r;
         call_insert(c, p);

@@ -264,6 +264,7 @@ static void large_answers_arrive_whole(void **state)
 struct writer {
         struct world *w;
         const uint8_t *data;
+        uint64_t offset;
         int result;
 };
 
@@ -271,7 +272,8 @@ static void writer_run(struct fibre *self, void *arg)
 {
         struct writer *wr = arg;
         _cleanup_arena_ struct arena a = ARENA_INIT(64 * KIB);
-        struct write_fop_req req = {.size = WRITE_BYTES, .xdata = DICT_NULL, .data = {wr->data, WRITE_BYTES}};
+        struct write_fop_req req = {
+                .offset = wr->offset, .size = WRITE_BYTES, .xdata = DICT_NULL, .data = {wr->data, WRITE_BYTES}};
         struct write_fop_rep rep;
         wr->result = rpc_client_call(self, wr->w->client, TEST_PROGRAM, 1, PAYLOAD, NULL, &write_fop_req_desc, &req,
                                      &write_fop_rep_desc, &rep, &a);
@@ -310,6 +312,51 @@ static void a_client_waits_before_it_queues_too_much(void **state)
         run_sim(writes_scenario, 1, NULL, w);
         *w = given;
         run_epoll(writes_scenario, w);
+}
+
+/* The data is the caller's again when its call has ended, sent or not. */
+static void impatient_run(struct fibre *self, void *arg)
+{
+        struct writer *wr = arg;
+        uint8_t *data = malloc(WRITE_BYTES);
+        assert_non_null(data);
+        memset(data, (int)wr->offset, WRITE_BYTES);
+        wr->data = data;
+        writer_run(self, wr);
+        memset(data, 0xee, WRITE_BYTES);
+        free(data);
+}
+
+static void impatient_scenario(struct fibre *self, void *arg)
+{
+        struct world *w = arg;
+        struct fibre_group g = {0};
+        struct writer writers[6];
+        struct rpc_client_config config = config_of(w);
+        config.call_timeout = 50 * NS_PER_MSEC;
+        assert_int_equal(rpc_client_connect(self, &config, &w->client), 0);
+        for (unsigned i = 0; i < ELEMENTSOF(writers); i++) {
+                writers[i] = (struct writer){.w = w, .offset = i + 1};
+                assert_int_equal(fibre_group_start(w->client_loop, &g, "writer", impatient_run, &writers[i]), 0);
+        }
+        fibre_group_wait_all(self, &g);
+        for (unsigned i = 0; i < ELEMENTSOF(writers); i++)
+                assert_int_equal(writers[i].result, -ETIMEDOUT);
+        assert_true(w->calls < ELEMENTSOF(writers));
+        while (w->calls < ELEMENTSOF(writers))
+                fibre_sleep(self, NS_PER_MSEC);
+        assert_int_equal(w->disconnects, 0);
+}
+
+static void data_of_a_call_that_ran_out_of_time_arrives_whole(void **state)
+{
+        struct world given = {.limits.outstanding = 1, .release_after = 100 * NS_PER_MSEC};
+        _cleanup_free_ struct world *w = malloc(sizeof *w);
+        assert_non_null(w);
+        *w = given;
+        run_sim(impatient_scenario, 1, NULL, w);
+        *w = given;
+        run_epoll(impatient_scenario, w);
 }
 
 static void writes_lost_scenario(struct fibre *self, void *arg)
@@ -476,6 +523,7 @@ int main(void)
                 cmocka_unit_test(reading_stops_at_the_outstanding_limit),
                 cmocka_unit_test(large_answers_arrive_whole),
                 cmocka_unit_test(a_client_waits_before_it_queues_too_much),
+                cmocka_unit_test(data_of_a_call_that_ran_out_of_time_arrives_whole),
                 cmocka_unit_test(calls_that_wait_for_room_fail_with_the_connection),
                 cmocka_unit_test(a_ping_goes_with_the_first_call_of_a_cycle),
                 cmocka_unit_test(pings_go_on_while_a_call_is_outstanding),

@@ -117,6 +117,9 @@ static void serve_write(struct world *w, struct rpc_server_conn *c, const struct
         struct xdr_reader r = xdr_reader_of(call->args.data, call->args.len);
         struct write_fop_req req;
         assert_int_equal(msg_decode(&write_fop_req_desc, &r, &a, &req), 0);
+        for (uint32_t i = 0; i < req.data.len; i++)
+                if (req.data.data[i] != (uint8_t)req.offset)
+                        fail_msg("byte %u of the data that is all %u is %u", i, (unsigned)req.offset, req.data.data[i]);
         defer(w, c, call->xid, (int32_t)req.data.len, true);
 }
 

@@ -34,7 +34,7 @@ enum {
         CLOSE = 6,    /* closes the connection, then answers */
         SHORT = 7,    /* answers with fewer bytes than the message has */
         BIG = 8,      /* answers a GETSPEC with `big` bytes */
-        PAYLOAD = 9,  /* a WRITE call: waits like LATER */
+        PAYLOAD = 9,  /* a WRITE call whose data is all the offset: waits like LATER */
 };
 
 struct deferred {
