@@ -75,6 +75,16 @@ void bridge_set_invalidation(struct bridge *b, uint64_t timeout)
         b->invalidation_timeout = timeout;
 }
 
+void bridge_set_write_behind(struct bridge *b, uint64_t file_max)
+{
+        b->behind.file_max = file_max;
+}
+
+void bridge_settle(struct fibre *self, struct bridge *b)
+{
+        write_behind_settle_all(self, b);
+}
+
 void bridge_serve(struct bridge *b, struct fuse_session *s)
 {
         b->session = s;

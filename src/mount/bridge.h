@@ -49,6 +49,11 @@ void bridge_event(struct volume *vol, const struct subvolume_event *e, void *arg
 /* Bricks tell of changes: what they tell may be believed for TIMEOUT ns (0: they do not). From the volfile. */
 void bridge_set_invalidation(struct bridge *b, uint64_t timeout);
 
+/* Writes are answered before the bricks have them, so many bytes of a file at most; 0: they are not. From the volfile. */
+void bridge_set_write_behind(struct bridge *b, uint64_t file_max);
+/* After the session was freed, before bridge_close(): waits for what was answered and is not with the bricks. */
+void bridge_settle(struct fibre *self, struct bridge *b);
+
 /* Looks the root up, for TIMEOUT ns at most: 0, or -errno with a sentence. The volume is used from now on, and to be
  * closed by the caller after bridge_close(). */
 int bridge_open_root(struct fibre *self, struct bridge *b, struct volume *vol, uint64_t timeout, struct error *err);

@@ -22,7 +22,9 @@ static void answer_attr(struct call *c, int r, const struct iatt *stat)
         c->node->mode = stat->mode;
         c->node->uid = stat->uid;
         cache_tell(c->b, c->node, stat, c->began);
-        (void)fuse_reply_attr(c->rq, &attr, cache_attr_timeout(c->b, c->node, c->began));
+        uint64_t timeout = cache_attr_timeout(c->b, c->node, c->began);
+        cache_keep_attr(c->b, c->node, stat, timeout);
+        (void)fuse_reply_attr(c->rq, &attr, timeout);
 }
 
 /* ---- reading ----------------------------------------------------------------------------------------------------- */
@@ -58,12 +60,28 @@ static int stat_node(struct call *c, struct iatt *ret)
         return r;
 }
 
+/* What is known of a directory, answered: true. */
+static bool answer_kept(struct call *c)
+{
+        struct iatt stat;
+        uint64_t timeout;
+        if (!cache_kept_attr(c->b, c->node, &stat, &timeout))
+                return false;
+        struct fuse_attr attr = attr_from(c->b, &stat);
+        (void)fuse_reply_attr(c->rq, &attr, timeout);
+        return true;
+}
+
 void bridge_op_getattr(struct fibre *self, struct fuse_request *rq)
 {
         _cleanup_call_ struct call c;
         struct iatt stat = {0};
         const struct fuse_getattr_in *in = rq->in.getattr;
         int r = call_begin(&c, self, rq);
+        if (r == 0 && answer_kept(&c))
+                return;
+        if (r == 0)
+                r = write_behind_settle(&c, c.node); /* the size is that of what was written */
         if (r == 0) {
                 struct open_file *of = in->getattr_flags & FUSE_GETATTR_FH ? file_table_find(c.b, in->fh) : NULL;
                 r = of && of->file ? stat_file(&c, of->file, &stat) : stat_node(&c, &stat);
@@ -187,6 +205,8 @@ void bridge_op_setattr(struct fibre *self, struct fuse_request *rq)
         struct open_file *of = r == 0 && (in->valid & FATTR_FH) ? file_table_find(c.b, in->fh) : NULL;
         if (of && of->file)
                 c.r.file = vfile_ref(of->file);
+        if (r == 0)
+                r = write_behind_settle(&c, c.node);
         if (r == 0)
                 r = change_attributes(&c, in, &stat);
         c.began = c.b->nodes.clock;

@@ -231,6 +231,7 @@ int file_table_add(struct bridge *b, struct vfile *file, struct node *n, uint64_
         struct open_file *of = t->v[index];
         t->first_free = of->next_free;
         *of = (struct open_file){.file = file, .node = node_ref(n), .generation = of->generation + 1, .used = true};
+        of->failures_told = n->writes.failures;
         n->open++;
         n->lazy += !file;
         t->open++;

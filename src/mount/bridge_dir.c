@@ -165,7 +165,7 @@ static struct node *describe(struct call *c, const struct dir_batch *batch, cons
         vnode_unref(inode);
         if (!n)
                 return NULL;
-        if (n->changed > batch->began || n->invalidated > batch->began || c->node->changed > batch->began) {
+        if (!write_behind_is_idle(n) || n->changed > batch->began || n->invalidated > batch->began || c->node->changed > batch->began) {
                 node_unref(&b->nodes, n);
                 return NULL;
         }

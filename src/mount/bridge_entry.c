@@ -61,15 +61,33 @@ static int lookup_once(struct call *c, struct node *parent, const char *name, st
         return 0;
 }
 
+/* What was found under a name not known is written to by another: its attributes once more. */
+static int settle_found(struct call *c, struct node *parent, const char *name, struct node **found,
+                        struct iatt *ret_stat)
+{
+        struct node *n = *found;
+        if (write_behind_is_idle(n))
+                return 0;
+        int r = write_behind_settle(c, n);
+        if (r == 0)
+                r = lookup_once(c, parent, name, n, found, ret_stat);
+        node_unref(&c->b->nodes, n);
+        return r;
+}
+
 int bridge_lookup(struct call *c, struct node *parent, const char *name, struct node **ret, struct iatt *ret_stat)
 {
         struct node_table *t = &c->b->nodes;
         struct node *known = entry_find(t, parent, name);
-        int r = lookup_once(c, parent, name, known, ret, ret_stat);
+        int r = known ? write_behind_settle(c, known) : 0; /* the kernel believes the size that it is told */
+        if (r == 0)
+                r = lookup_once(c, parent, name, known, ret, ret_stat);
         if (known && (r == -ESTALE || r == -ENOENT)) { /* perhaps another object has the name now */
                 entry_drop(t, parent, name);
                 r = lookup_once(c, parent, name, NULL, ret, ret_stat);
         }
+        if (r == 0 && *ret != known)
+                r = settle_found(c, parent, name, ret, ret_stat);
         node_unref(t, known);
         if (r == 0) {
                 cache_found(c->b, parent, name);
@@ -112,9 +130,11 @@ struct fuse_entry bridge_entry(struct bridge *b, struct node *parent, struct nod
                                uint64_t began)
 {
         cache_tell(b, n, stat, began);
+        uint64_t attr_timeout = cache_attr_timeout(b, n, began);
+        cache_keep_attr(b, n, stat, attr_timeout);
         return (struct fuse_entry){.node = n->id,
                                    .entry_timeout = cache_entry_timeout(b, parent, n, began),
-                                   .attr_timeout = cache_attr_timeout(b, n, began),
+                                   .attr_timeout = attr_timeout,
                                    .attr = attr_from(b, stat)};
 }
 
@@ -167,10 +187,15 @@ static int begin_creation(struct call *c, enum fop fop, uint32_t type, struct di
         return dict_add_gfid(xdata, c->r.arena, "gfid-req", &gfid);
 }
 
+/* The directory of a name as the answer tells it. */
+struct parents {
+        struct iatt before, after;
+};
+
 /* The object is there: its node, remembered under NAME. NULL: out of memory. */
-static struct node *made(struct call *c, struct vnode *inode, const struct iatt *stat)
+static struct node *made(struct call *c, struct vnode *inode, const struct iatt *stat, const struct parents *p)
 {
-        cache_changed(c->b, c->node);
+        cache_names_changed(c->b, c->node, c->began, &p->before, &p->after);
         cache_found(c->b, c->node, c->rq->name);
         struct node *n = stat_is_usable(stat) ? bridge_node_of(c->b, inode, stat) : NULL;
         if (n)
@@ -179,9 +204,9 @@ static struct node *made(struct call *c, struct vnode *inode, const struct iatt 
         return n;
 }
 
-static void answer_made(struct call *c, int r, struct vnode *inode, const struct iatt *stat)
+static void answer_made(struct call *c, int r, struct vnode *inode, const struct iatt *stat, const struct parents *p)
 {
-        struct node *n = r >= 0 ? made(c, inode, stat) : NULL;
+        struct node *n = r >= 0 ? made(c, inode, stat, p) : NULL;
         if (n)
                 answer_entry(c, n, stat);
         else
@@ -206,7 +231,7 @@ void bridge_op_mknod(struct fibre *self, struct fuse_request *rq)
                 if (r == 0)
                         r = subvolume_mknod(self, call_top(&c), &c.r, &req, &rep);
         }
-        answer_made(&c, r, inode, &rep.stat);
+        answer_made(&c, r, inode, &rep.stat, &(struct parents){rep.preparent, rep.postparent});
 }
 
 void bridge_op_mkdir(struct fibre *self, struct fuse_request *rq)
@@ -225,7 +250,7 @@ void bridge_op_mkdir(struct fibre *self, struct fuse_request *rq)
                 if (r == 0)
                         r = subvolume_mkdir(self, call_top(&c), &c.r, &req, &rep);
         }
-        answer_made(&c, r, inode, &rep.stat);
+        answer_made(&c, r, inode, &rep.stat, &(struct parents){rep.preparent, rep.postparent});
 }
 
 void bridge_op_symlink(struct fibre *self, struct fuse_request *rq)
@@ -241,7 +266,7 @@ void bridge_op_symlink(struct fibre *self, struct fuse_request *rq)
                 if (r == 0)
                         r = subvolume_symlink(self, call_top(&c), &c.r, &req, &rep);
         }
-        answer_made(&c, r, inode, &rep.stat);
+        answer_made(&c, r, inode, &rep.stat, &(struct parents){rep.preparent, rep.postparent});
 }
 
 /* Somebody was faster: what is there is opened, as open(2) does without O_EXCL. */
@@ -303,9 +328,10 @@ static int create_new(struct call *c, struct node **ret, struct iatt *ret_stat, 
         c->r.file = NULL;
         if (r < 0)
                 return r;
-        *ret = made(c, inode, &rep.stat);
+        *ret = made(c, inode, &rep.stat, &(struct parents){rep.preparent, rep.postparent});
         if (!*ret)
                 return -EIO;
+        cache_set_no_capability(c->b, *ret);
         *ret_stat = rep.stat;
         *ret_file = TAKE_PTR(file);
         return 0;
@@ -348,36 +374,41 @@ void bridge_op_create(struct fibre *self, struct fuse_request *rq)
 
 /* ---- removing ---------------------------------------------------------------------------------------------------- */
 
-static int unlink_once(struct call *c, struct node *victim)
+static int unlink_once(struct call *c, struct node *victim, struct parents *ret)
 {
         struct unlink_fop_req req = {.pargfid = c->node->inode->gfid, .bname = str_of(c->rq->name)};
         struct unlink_fop_rep rep = {0};
         call_stamp(c, FOP_UNLINK);
         c->r.inode = victim->inode;
         c->r.parent = c->node->inode;
-        return subvolume_unlink(c->self, call_top(c), &c->r, &req, &rep);
+        int r = subvolume_unlink(c->self, call_top(c), &c->r, &req, &rep);
+        *ret = (struct parents){rep.prestat, rep.poststat};
+        return r;
 }
 
-static int rmdir_once(struct call *c, struct node *victim)
+static int rmdir_once(struct call *c, struct node *victim, struct parents *ret)
 {
         struct rmdir_fop_req req = {.pargfid = c->node->inode->gfid, .bname = str_of(c->rq->name)};
         struct rmdir_fop_rep rep = {0};
         call_stamp(c, FOP_RMDIR);
         c->r.inode = victim->inode;
         c->r.parent = c->node->inode;
-        return subvolume_rmdir(c->self, call_top(c), &c->r, &req, &rep);
+        int r = subvolume_rmdir(c->self, call_top(c), &c->r, &req, &rep);
+        *ret = (struct parents){rep.prestat, rep.poststat};
+        return r;
 }
 
-static int remove_resolved(struct call *c, int (*once)(struct call *c, struct node *victim))
+static int remove_resolved(struct call *c, int (*once)(struct call *c, struct node *victim, struct parents *ret))
 {
         struct node *victim;
         int r = resolve(c, c->node, c->rq->name, &victim);
         if (r < 0)
                 return r;
+        struct parents p = {0};
         open_before_removal(c, victim);
-        r = once(c, victim);
+        r = once(c, victim, &p);
         victim->removing--;
-        cache_changed(c->b, c->node);
+        cache_names_changed(c->b, c->node, c->began, &p.before, &p.after);
         cache_changed(c->b, victim);
         if (r >= 0 || is_outdated(r))
                 drop_hint(c, c->node, c->rq->name);
@@ -385,7 +416,8 @@ static int remove_resolved(struct call *c, int (*once)(struct call *c, struct no
         return r;
 }
 
-static void remove_name(struct fibre *self, struct fuse_request *rq, int (*once)(struct call *c, struct node *victim))
+static void remove_name(struct fibre *self, struct fuse_request *rq,
+                        int (*once)(struct call *c, struct node *victim, struct parents *ret))
 {
         _cleanup_call_ struct call c;
         int r = call_begin(&c, self, rq);
@@ -428,7 +460,9 @@ static int rename_once(struct call *c, struct node *to)
         int r = resolve(c, c->node, rq->name, &source);
         if (r < 0)
                 return r;
-        r = resolve_target(c, to, rq->new_name, &target);
+        r = write_behind_settle(c, source); /* no name without the data that was written before it was given */
+        if (r == 0)
+                r = resolve_target(c, to, rq->new_name, &target);
         if (r == 0) {
                 struct rename_fop_req req = {.oldgfid = c->node->inode->gfid,
                                              .newgfid = to->inode->gfid,
@@ -488,8 +522,8 @@ void bridge_op_link(struct fibre *self, struct fuse_request *rq)
         int r = call_begin(&c, self, rq);
         struct node *old = node_find(&c.b->nodes, rq->in.link->oldnodeid);
         struct link_fop_rep rep = {0};
-        if (r == 0 && !old)
-                r = -ESTALE;
+        if (r == 0)
+                r = old ? write_behind_settle(&c, old) : -ESTALE;
         if (r == 0) {
                 struct link_fop_req req = {
                         .oldgfid = old->inode->gfid, .newgfid = c.node->inode->gfid, .newbname = str_of(rq->name)};
@@ -499,6 +533,6 @@ void bridge_op_link(struct fibre *self, struct fuse_request *rq)
                 r = subvolume_link(self, call_top(&c), &c.r, &req, &rep);
                 cache_changed(c.b, old);
         }
-        answer_made(&c, r, old ? old->inode : NULL, &rep.stat);
+        answer_made(&c, r, old ? old->inode : NULL, &rep.stat, &(struct parents){rep.preparent, rep.postparent});
         node_unref(&c.b->nodes, old);
 }

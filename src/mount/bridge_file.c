@@ -1,9 +1,10 @@
 /* Open files and their data.
  *
- * What is written goes to the volume before write(2) returns; what the kernel keeps in its page cache is a copy. A file
- * that is opened to append is read and written past the page cache: where the end is, only the bricks know, and a page
- * filled at the kernel's idea of it would show wrong contents. Who writes without the right to keep them takes setuid
- * and setgid bits away.
+ * What is written is on its way to the volume when write(2) returns (write_behind.h), and there if the file is opened
+ * for synchronous, direct or appending writes; what the kernel keeps in its page cache is a copy. A file that is opened
+ * to append is read and written past the page cache: where the end is, only the bricks know, and a page filled at the
+ * kernel's idea of it would show wrong contents. Who writes without the right to keep them takes setuid and setgid bits
+ * away.
  */
 #include "mount/bridge_state.h"
 
@@ -48,25 +49,40 @@ int bridge_open(struct call *c, struct node *n, uint32_t flags, struct vfile **r
         return 0;
 }
 
-/* Something to be said to the bricks at close(2): data on its way, or locks of this owner. */
+/* Something to be said to the bricks at close(2): data was written, or locks of this owner go. */
 static int flush(struct call *c, uint64_t owner)
 {
-        if ((!c->of->written && !c->node->locked) || !c->r.file)
-                return 0;
         struct flush_fop_req req = {.gfid = c->node->inode->gfid};
         struct flush_fop_rep rep = {0};
-        c->of->written = false;
         call_stamp(c, FOP_FLUSH);
         call_set_owner(c, owner);
-        c->r.cancel = NULL; /* close(2) cannot be undone half-way */
         return subvolume_flush(c->self, call_top(c), &c->r, &req, &rep);
 }
 
+/* The program waits until the bricks have its data. That it has closed they are told afterwards, unless that gives
+ * locks back (whoever gets those must not come too early) or everything is to be told at once. */
 void bridge_op_flush(struct fibre *self, struct fuse_request *rq)
 {
         _cleanup_call_ struct call c;
-        int r = call_begin_lazily(&c, self, rq, rq->in.flush->fh);
-        answer(&c, r < 0 ? r : flush(&c, rq->in.flush->lock_owner));
+        const struct fuse_flush_in *in = rq->in.flush;
+        int r = call_begin_lazily(&c, self, rq, in->fh);
+        if (r < 0) {
+                answer(&c, r);
+                return;
+        }
+        c.r.cancel = NULL; /* close(2) cannot be undone half-way */
+        (void)write_behind_settle(&c, c.node);
+        r = write_behind_error(&c);
+        bool written = c.of->written;
+        c.of->written = false;
+        if (c.r.file && (c.node->locked || (written && c.b->behind.file_max == 0))) {
+                int told = flush(&c, in->lock_owner);
+                answer(&c, r < 0 ? r : told);
+                return;
+        }
+        answer(&c, r); /* the file may be gone from the table from now on */
+        if (written && c.r.file)
+                (void)flush(&c, in->lock_owner);
 }
 
 static void unlock_flock(struct call *c, uint64_t owner)
@@ -84,6 +100,9 @@ void bridge_op_release(struct fibre *self, struct fuse_request *rq)
         _cleanup_call_ struct call c;
         const struct fuse_release_in *in = rq->in.release;
         int r = call_begin_lazily(&c, self, rq, in->fh);
+        c.r.cancel = NULL;
+        if (r == 0)
+                (void)write_behind_settle(&c, c.node);
         if (r == 0 && c.r.file && (in->release_flags & FUSE_RELEASE_FLOCK_UNLOCK))
                 unlock_flock(&c, in->lock_owner);
         if (r == 0)
@@ -95,6 +114,10 @@ void bridge_op_fsync(struct fibre *self, struct fuse_request *rq)
 {
         _cleanup_call_ struct call c;
         int r = call_begin_file(&c, self, rq, rq->in.fsync->fh);
+        if (r == 0)
+                r = write_behind_settle(&c, c.node);
+        if (r == 0)
+                r = write_behind_error(&c);
         if (r == 0) {
                 struct fsync_fop_req req = {.gfid = c.node->inode->gfid,
                                             .data = rq->in.fsync->fsync_flags & FUSE_FSYNC_FDATASYNC};
@@ -135,6 +158,8 @@ void bridge_op_read(struct fibre *self, struct fuse_request *rq)
                 r = call_begin_file(&c, self, rq, in->fh);
         }
         if (r == 0)
+                r = write_behind_settle_from(&c, c.node, in->offset);
+        if (r == 0)
                 r = read_from_volume(&c, in, &data);
         if (r < 0)
                 (void)fuse_reply_error(rq, r);
@@ -154,6 +179,12 @@ void bridge_op_write(struct fibre *self, struct fuse_request *rq)
         const struct fuse_write_in *in = rq->in.write;
         struct write_fop_rep rep = {0};
         int r = call_begin_file(&c, self, rq, in->fh);
+        if (r == 0 && write_behind_take(&c))
+                return;
+        if (r == 0)
+                r = write_behind_settle(&c, c.node);
+        if (r == 0)
+                r = write_behind_error(&c);
         if (r == 0) {
                 struct write_fop_req req = {.gfid = c.node->inode->gfid,
                                             .offset = in->offset,
@@ -166,6 +197,7 @@ void bridge_op_write(struct fibre *self, struct fuse_request *rq)
                 c.of->written = true;
                 r = subvolume_write(self, call_top(&c), &c.r, &req, &rep);
                 cache_changed(c.b, c.node);
+                write_behind_went_through(&c, r);
         }
         if (r < 0) {
                 (void)fuse_reply_error(rq, r);
@@ -247,6 +279,8 @@ void bridge_op_fallocate(struct fibre *self, struct fuse_request *rq)
 {
         _cleanup_call_ struct call c;
         int r = call_begin_file(&c, self, rq, rq->in.fallocate->fh);
+        if (r == 0)
+                r = write_behind_settle(&c, c.node);
         if (r == 0) {
                 c.of->written = true;
                 r = change_space(&c, rq->in.fallocate);
@@ -263,6 +297,8 @@ void bridge_op_lseek(struct fibre *self, struct fuse_request *rq)
         int r = call_begin_file(&c, self, rq, in->fh);
         if (r == 0 && in->whence != SEEK_DATA && in->whence != SEEK_HOLE)
                 r = -EINVAL;
+        if (r == 0)
+                r = write_behind_settle(&c, c.node);
         if (r == 0) {
                 struct seek_fop_req req = {
                         .gfid = c.node->inode->gfid, .offset = in->offset, .what = in->whence == SEEK_HOLE};

@@ -74,6 +74,8 @@ static void set_lock(struct fibre *self, struct fuse_request *rq, const struct f
         if (r == 0 && type == TYPE_UNLOCK)
                 c.r.cancel = NULL; /* unlocking must not be half done */
         if (r == 0)
+                r = write_behind_settle(&c, c.node); /* who gets the lock next sees what was written under it */
+        if (r == 0)
                 r = lock(&c, cmd, type, in, &rep);
         if (r < 0) {
                 (void)fuse_reply_error(rq, r);

@@ -39,6 +39,7 @@ struct open_file {
         uint32_t next_free;
         bool used;
         bool written; /* since the last flush */
+        uint32_t failures_told; /* of node->writes.failures */
         struct dir_batch *batch;
         struct fibre_mutex reading; /* one reader of the directory at a time */
         struct content *content;    /* until it was read */
@@ -75,6 +76,7 @@ struct bridge {
         bool closed; /* nodes and files are gone */
         struct miss misses[MISSES];
         struct timer evict_timer;
+        struct write_behind behind;
         struct bridge_stats stats;
 };
 
@@ -175,6 +177,14 @@ void cache_pages_begin(struct node *n, struct file_state state);
 bool cache_pages_hold(const struct bridge *b, const struct node *n, const struct file_state *state);
 /* This client changed N. */
 void cache_changed(struct bridge *b, struct node *n);
+/* This client changed names in the directory PARENT by an operation that began at BEGAN; BEFORE and AFTER: the directory
+ * as the answer tells it (may be unusable). */
+void cache_names_changed(struct bridge *b, struct node *parent, uint64_t began, const struct iatt *before,
+                         const struct iatt *after);
+/* What a directory was told to be, to be believed for TIMEOUT ns. */
+void cache_keep_attr(struct bridge *b, struct node *n, const struct iatt *stat, uint64_t timeout);
+/* That, if it still holds: true, and for how long. After each change of names the kernel asks for what it could know. */
+bool cache_kept_attr(const struct bridge *b, const struct node *n, struct iatt *ret, uint64_t *ret_timeout);
 /* Pages and attributes are to be read again. */
 void cache_drop_pages(struct bridge *b, struct node *n);
 /* Names that were not found are remembered for a blink: creations and renamings ask twice. */

@@ -210,6 +210,8 @@ void bridge_op_setxattr(struct fibre *self, struct fuse_request *rq)
         if (r == 0)
                 r = check_changeable(c.b, rq->name);
         if (r == 0)
+                r = write_behind_settle(&c, c.node); /* a write takes capabilities away */
+        if (r == 0)
                 r = set_value(&c, rq->name, rq->data, rq->size, rq->in.setxattr->flags);
         answer_changed(&c, r);
 }
@@ -236,6 +238,8 @@ void bridge_op_removexattr(struct fibre *self, struct fuse_request *rq)
         int r = call_begin(&c, self, rq);
         if (r == 0)
                 r = check_changeable(c.b, rq->name);
+        if (r == 0)
+                r = write_behind_settle(&c, c.node); /* a write takes capabilities away */
         if (r == 0)
                 r = remove_value(&c, rq->name);
         answer_changed(&c, r);

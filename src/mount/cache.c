@@ -122,10 +122,82 @@ uint64_t cache_entry_timeout(struct bridge *b, struct node *parent, struct node 
         return believe(b, n, timeout_of(b, b->config.entry_timeout, began));
 }
 
+static void drop_kept(struct node *n)
+{
+        if (n->kept)
+                n->kept->until = 0;
+}
+
 void cache_changed(struct bridge *b, struct node *n)
 {
         n->changed = ++b->nodes.clock;
         forget_state(n);
+        drop_kept(n);
+}
+
+/* ---- directories ------------------------------------------------------------------------------------------------- */
+
+void cache_keep_attr(struct bridge *b, struct node *n, const struct iatt *stat, uint64_t timeout)
+{
+        if (!S_ISDIR(stat->mode) || timeout == 0)
+                return;
+        if (!n->kept)
+                n->kept = malloc(sizeof *n->kept);
+        if (n->kept)
+                *n->kept = (struct node_attr){
+                        .stat = *stat, .until = loop_now(b->config.loop) + timeout, .stored = ++b->nodes.clock};
+}
+
+bool cache_kept_attr(const struct bridge *b, const struct node *n, struct iatt *ret, uint64_t *ret_timeout)
+{
+        uint64_t now = loop_now(b->config.loop);
+        if (!n->kept || n->kept->until <= now)
+                return false;
+        *ret = n->kept->stat;
+        *ret_timeout = n->kept->until - now;
+        return true;
+}
+
+static bool is_later(struct iatt_time x, struct iatt_time y)
+{
+        return x.sec > y.sec || (x.sec == y.sec && x.nsec > y.nsec);
+}
+
+/* The change from BEFORE to AFTER, applied to VALUE; false: that cannot be. */
+static bool apply(uint64_t *value, uint64_t before, uint64_t after)
+{
+        if (before > after && *value < before - after)
+                return false;
+        *value += after - before;
+        return true;
+}
+
+/* Copies of a directory differ in size: the difference that the operation made is what counts. False: somebody else has
+ * changed it since S, or it was another copy's. */
+static bool advance(struct iatt *s, const struct iatt *before, const struct iatt *after)
+{
+        uint64_t nlink = s->nlink;
+        if (is_later(before->mtime, s->mtime) || is_later(before->ctime, s->ctime) ||
+            !apply(&s->size, before->size, after->size) || !apply(&s->blocks, before->blocks, after->blocks) ||
+            !apply(&nlink, before->nlink, after->nlink) || nlink > UINT32_MAX || s->size > INT64_MAX)
+                return false;
+        s->nlink = (uint32_t)nlink;
+        if (is_later(after->mtime, s->mtime))
+                s->mtime = after->mtime;
+        if (is_later(after->ctime, s->ctime))
+                s->ctime = after->ctime;
+        return true;
+}
+
+void cache_names_changed(struct bridge *b, struct node *parent, uint64_t began, const struct iatt *before,
+                         const struct iatt *after)
+{
+        struct node_attr *kept = parent->kept;
+        bool usable = kept && kept->stored <= began && stat_is_usable(before) && stat_is_usable(after) &&
+                      gfid_equal(&after->gfid, &parent->inode->gfid);
+        parent->changed = ++b->nodes.clock;
+        if (!usable || !advance(&kept->stat, before, after))
+                drop_kept(parent);
 }
 
 /* ---- invalidation ------------------------------------------------------------------------------------------------ */
@@ -162,6 +234,7 @@ static void invalidate(struct bridge *b, const struct subvolume_event *e)
                 return;
         b->stats.invalidations++;
         n->invalidated = ++b->nodes.clock;
+        drop_kept(n);
         n->no_capability_until = 0;
         forget_state(n);
         if (e->flags & (CHANGED_NLINK | CHANGED_RENAME | CHANGED_FORGET))
@@ -184,6 +257,7 @@ static void time_box(struct bridge *b)
                         continue;
                 n->believed_until = limit;
                 n->invalidated = b->nodes.clock;
+                drop_kept(n);
                 n->no_capability_until = 0;
                 drop_names(b, n);
                 drop_attributes(b, n);

@@ -211,6 +211,7 @@ static void end_node(struct node_table *t, struct node *n, struct node **dead)
                 *dead = parent;
         }
         vnode_unref(n->inode);
+        free(n->kept);
         free(n);
 }
 
@@ -268,6 +269,7 @@ void node_table_done(struct node_table *t)
                 }
                 next = n->newer;
                 vnode_unref(n->inode);
+                free(n->kept);
                 free(n);
         }
         free(t->by_id);

@@ -10,6 +10,7 @@
 
 #include "base/fibre.h"
 #include "proto/fop.h"
+#include "mount/write_behind.h"
 #include "volume/vnode.h"
 
 struct node;
@@ -32,6 +33,13 @@ struct file_state {
         bool settled; /* it was a minute old when it was seen */
 };
 
+/* Attributes of a directory, as bricks told them and as this client's changes of its names let them become. */
+struct node_attr {
+        struct iatt stat;
+        uint64_t until;  /* loop time; 0: not to be used */
+        uint64_t stored; /* when, in ticks of node_table.clock */
+};
+
 struct node {
         uint64_t id;
         struct vnode *inode; /* holds a reference */
@@ -51,6 +59,8 @@ struct node {
         struct fibre_mutex opening;   /* one descriptor of it is opened belatedly at a time */
         uint32_t lazy;                /* files that are open for the kernel only */
         uint32_t removing;            /* removals of a name of it under way */
+        struct node_attr *kept;       /* directories; NULL: none */
+        struct write_queue writes;    /* answered, and not with the bricks yet */
         uint32_t mode, uid;           /* as last seen; mode 0: not */
         bool locked;                  /* POSIX locks were taken through this mount */
         uint32_t evict_round;         /* when the kernel was asked to forget it; 0: never */

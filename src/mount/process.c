@@ -190,6 +190,7 @@ static void reload_once(struct fibre *self, struct mount_process *p)
         buf_done(&p->text);
         p->text = text;
         bridge_set_invalidation(p->bridge, volfile_invalidation_time(v));
+        bridge_set_write_behind(p->bridge, volfile_write_behind(v));
         log_info(COMPONENT, "Changed options of the volume are in force.");
 }
 
@@ -274,6 +275,7 @@ static int open_volume(struct fibre *self, struct mount_process *p, struct error
                                        .on_event = bridge_event,
                                        .arg = p->bridge};
         bridge_set_invalidation(p->bridge, volfile_invalidation_time(v));
+        bridge_set_write_behind(p->bridge, volfile_write_behind(v));
         r = volume_open(&config, &p->volume, err);
         if (r == 0)
                 r = volume_wait_up(self, p->volume, time_left(p), err);
@@ -371,6 +373,8 @@ static void go_down(struct fibre *self, struct mount_process *p)
         p->fetch = fetch_free(self, p->fetch);
         while (p->reloading)
                 fibre_sleep(self, NS_PER_MSEC);
+        if (p->bridge)
+                bridge_settle(self, p->bridge);
         bridge_close(p->bridge);
         if (p->volume)
                 p->volume = volume_close(self, p->volume);

@@ -5,6 +5,9 @@
 #include <fnmatch.h>
 #include <strings.h>
 
+#include "mount/write_behind.h"
+#include "volfile/option.h"
+
 #define PIECE (64 * KIB)
 
 int volfile_read_file(const struct mount_options *o, struct buf *out, struct error *err)
@@ -86,6 +89,22 @@ uint64_t volfile_invalidation_time(const struct volfile *v)
                 const char *time = section_option(s, "md-cache-timeout");
                 unsigned long seconds = time ? strtoul(time, NULL, 10) : 1;
                 return MIN(seconds, 3600ul) * NS_PER_SEC;
+        }
+        return 0;
+}
+
+uint64_t volfile_write_behind(const struct volfile *v)
+{
+        for (size_t i = 0; i < v->n_sections; i++) {
+                const struct volfile_section *s = v->sections[i];
+                uint64_t size;
+                if (!streq(s->type, "performance/write-behind"))
+                        continue;
+                if (is_on(section_option(s, "strict-write-ordering")))
+                        return 0;
+                const char *window = section_option(s, "cache-size");
+                return window && option_size(window, &size) == 0 ? MAX(size, (uint64_t)WRITE_PIECE_MAX)
+                                                                 : WRITE_BEHIND_FILE_MAX;
         }
         return 0;
 }

@@ -232,7 +232,13 @@ static int do_create(struct fake_volume *f, struct request *r, const struct crea
                      struct create_fop_rep *rep)
 {
         assert(r->file && (req->flags & O_EXCL));
-        return make(f, &req->pargfid, req->bname.s, &req->xdata, req->mode & ~req->umask, &rep->stat);
+        const struct object *directory = object_find(f, &req->pargfid);
+        if (!directory)
+                return -ESTALE;
+        rep->preparent = directory->stat;
+        int result = make(f, &req->pargfid, req->bname.s, &req->xdata, req->mode & ~req->umask, &rep->stat);
+        rep->postparent = directory->stat;
+        return result;
 }
 OPERATION(CREATE, create)
 
@@ -265,7 +271,11 @@ static int do_unlink(struct fake_volume *f, struct request *r, const struct unli
                 return -ENOENT;
         if (!gfid_equal(&n->gfid, &r->inode->gfid))
                 return -ESTALE; /* as distribute does, which asked the wrong brick */
+        struct object *directory = object_find(f, &req->pargfid);
+        rep->prestat = directory->stat;
         object_unlink(f, n);
+        touch(f, directory);
+        rep->poststat = directory->stat;
         return 0;
 }
 OPERATION(UNLINK, unlink)
@@ -778,6 +788,7 @@ struct gfid fake_make(struct fake_volume *f, const char *name, uint32_t mode, co
         memcpy(g.b + 8, &f->clock, sizeof f->clock);
         struct object *o = object_new(f, &g, mode);
         (void)name_new(f, &GFID_ROOT, name, &g);
+        touch(f, object_find(f, &GFID_ROOT));
         if (contents) {
                 (void)resize(f, &g, strlen(contents), &ignored);
                 memcpy(o->data, contents, strlen(contents));
@@ -796,6 +807,16 @@ void fake_write(struct fake_volume *f, const char *name, const char *contents)
 void fake_remove(struct fake_volume *f, const char *name)
 {
         object_unlink(f, name_find(f, &GFID_ROOT, name));
+}
+
+void fake_chmod(struct fake_volume *f, const char *name, uint32_t mode)
+{
+        object_find(f, &name_find(f, &GFID_ROOT, name)->gfid)->stat.mode = mode;
+}
+
+bool fake_attributes(struct fake_volume *f, const struct gfid *gfid, struct iatt *ret)
+{
+        return get_stat(f, gfid, false, ret) == 0;
 }
 
 bool fake_stat(struct fake_volume *f, const char *name, struct iatt *ret)

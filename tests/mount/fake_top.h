@@ -27,6 +27,8 @@ const struct rpc_cred *fake_last_cred(const struct fake_volume *f);
 struct gfid fake_make(struct fake_volume *f, const char *name, uint32_t mode, const char *contents);
 void fake_write(struct fake_volume *f, const char *name, const char *contents); /* instead of what was there */
 void fake_remove(struct fake_volume *f, const char *name);
+void fake_chmod(struct fake_volume *f, const char *name, uint32_t mode);
+bool fake_attributes(struct fake_volume *f, const struct gfid *gfid, struct iatt *ret);
 /* Its attributes and contents; false: there is none. */
 bool fake_stat(struct fake_volume *f, const char *name, struct iatt *ret);
 const char *fake_contents(struct fake_volume *f, const char *name);

@@ -1,0 +1,188 @@
+/* What system calls cost on three replicas that are all there: messages to all bricks, afterwards included, and round
+ * trips until the answer. The same table stands in docs/architecture.md. */
+#include "afr_calls.h"
+
+#include <fcntl.h>
+
+#define DELAY (10 * NS_PER_MSEC) /* each way; everything else takes no time */
+#define SETTLED (3 * NS_PER_SEC) /* nothing is under way any more */
+
+struct state {
+        struct vfile *file;
+        struct vnode *inode;
+        char data[16];
+};
+
+#define STEP(name) static int name(struct fibre *self, struct world_client *c, struct state *s)
+
+STEP(make_directory)
+{
+        (void)s;
+        return call_mkdir(self, c, NULL, "directory");
+}
+STEP(create)
+{
+        return call_create(self, c, NULL, "file", 0, &s->file);
+}
+STEP(append)
+{
+        return call_write(self, c, s->file, 0, "abcd", 4);
+}
+STEP(append_thrice)
+{
+        int r = call_write(self, c, s->file, 4, "abcd", 4);
+        if (r == 4)
+                r = call_write(self, c, s->file, 8, "abcd", 4);
+        return r == 4 ? call_write(self, c, s->file, 12, "abcd", 4) : r;
+}
+STEP(overwrite)
+{
+        return call_write(self, c, s->file, 2, "xy", 2);
+}
+STEP(sync_file)
+{
+        return call_fsync(self, c, s->file);
+}
+STEP(read_file)
+{
+        return call_read(self, c, s->file, 0, s->data, sizeof s->data);
+}
+STEP(truncate_file)
+{
+        return call_ftruncate(self, c, s->file, 1);
+}
+STEP(write_and_close)
+{
+        int r = call_write(self, c, s->file, 1, "bcd", 3);
+        return r == 3 ? call_close(self, c, s->file) : r;
+}
+STEP(look_up)
+{
+        return call_lookup(self, c, NULL, "file", &s->inode);
+}
+STEP(stat_file)
+{
+        struct iatt stat;
+        return call_stat(self, c, s->inode, &stat);
+}
+STEP(change_mode)
+{
+        return call_chmod(self, c, s->inode, 0600);
+}
+STEP(set_xattr)
+{
+        return call_setxattr(self, c, s->inode, "user.a", "b");
+}
+STEP(get_xattr)
+{
+        return call_getxattr(self, c, s->inode, "user.a", s->data, sizeof s->data);
+}
+STEP(rename_file)
+{
+        return call_rename(self, c, NULL, "file", NULL, "renamed");
+}
+STEP(remove_file)
+{
+        return call_unlink(self, c, NULL, "renamed");
+}
+STEP(remove_directory)
+{
+        return call_rmdir(self, c, NULL, "directory");
+}
+
+static const struct row {
+        const char *name;
+        int (*step)(struct fibre *self, struct world_client *c, struct state *s);
+        unsigned messages, round_trips;
+        unsigned look_ups; /* that the step makes itself to find its objects: not counted */
+} rows[] = {
+        {"mkdir", make_directory, 9, 2},             /* lock, operation; unlock */
+        {"create", create, 9, 2},                    /* the same */
+        {"first write", append, 15, 3},              /* lock, mark, write; take back, unlock */
+        {"three writes", append_thrice, 21, 5},      /* lock, mark, three writes; take back, unlock */
+        {"overwriting", overwrite, 18, 3},           /* lock, mark, write; sync, take back, unlock */
+        {"fsync", sync_file, 3, 1},                  /* nothing else is kept */
+        {"read", read_file, 1, 1},                   /* one brick */
+        {"ftruncate", truncate_file, 15, 3},         /* as a write */
+        {"write and close", write_and_close, 21, 4}, /* lock, mark, write, flush; take back, unlock, release */
+        {"look-up", look_up, 3, 1},
+        {"stat", stat_file, 1, 1},
+        {"chmod", change_mode, 9, 2},
+        {"setxattr", set_xattr, 9, 2},
+        {"getxattr", get_xattr, 1, 1},
+        {"rename", rename_file, 15, 2, 2}, /* two names are locked, at once */
+        {"unlink", remove_file, 9, 2},
+        {"rmdir", remove_directory, 15, 2, 1}, /* the name and the directory are locked */
+};
+
+struct measured {
+        struct state state;
+        const struct row *row;
+        int result;
+        uint64_t took;
+};
+
+static void measure(struct fibre *self, struct world_client *c, void *arg)
+{
+        struct measured *m = arg;
+        uint64_t begin = loop_now(fibre_loop(self));
+        m->result = m->row->step(self, c, &m->state);
+        m->took = loop_now(fibre_loop(self)) - begin;
+}
+
+/* The state of the root's copies is asked for once. */
+static void warm_up(struct fibre *self, struct world_client *c, void *arg)
+{
+        (void)arg;
+        assert_int_equal(call_mkdir(self, c, NULL, "first"), 0);
+}
+
+static unsigned take_calls(struct world *w)
+{
+        unsigned n = 0;
+        for (unsigned b = 0; b < w->n_bricks; b++) {
+                for (unsigned k = 0; k < FOP_MAX; k++)
+                        n += w->bricks[b].calls[k];
+                memset(w->bricks[b].calls, 0, sizeof w->bricks[b].calls);
+        }
+        return n;
+}
+
+static void system_calls_cost_what_the_table_says(void **state)
+{
+        static struct world w;
+        struct measured m = {0};
+        (void)state;
+        world_open(&w, &(struct world_config){.layout = WORLD_REP3, .seed = 1});
+        for (unsigned b = 0; b < w.n_bricks; b++)
+                sim_link_set(w.sim, w.clients[0].node, w.bricks[b].node,
+                             &(struct sim_link){.delay_min = DELAY, .delay_max = DELAY});
+        bool right = true;
+        world_run(&w, 0, warm_up, NULL);
+        for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
+                world_pass(&w, SETTLED);
+                (void)take_calls(&w);
+                m.row = &rows[i];
+                world_run(&w, 0, measure, &m);
+                world_pass(&w, SETTLED);
+                unsigned messages = take_calls(&w), trips = (unsigned)((m.took + DELAY) / (2 * DELAY));
+                messages -= m.row->look_ups * w.n_bricks;
+                trips -= m.row->look_ups;
+                if (m.result >= 0 && messages == m.row->messages && trips == m.row->round_trips)
+                        continue;
+                right = false;
+                print_error("%s: result %d, %u messages (not %u), %u round trips (not %u)\n", m.row->name, m.result,
+                            messages, m.row->messages, trips, m.row->round_trips);
+        }
+        assert_true(right);
+        vnode_unref(m.state.inode);
+        world_close(&w);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(system_calls_cost_what_the_table_says),
+        };
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
