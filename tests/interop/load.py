@@ -25,7 +25,7 @@ but have no name: `no-unlinked` closes them before. `plain`: no hard links, no r
 """
 import errno, hashlib, json, os, random, stat, sys, time, traceback
 
-CACHE_TIME = 1.5
+CACHE_TIME = 2
 SIZE_MAX = 200_000
 NAMES_MAX = 150
 
@@ -377,12 +377,10 @@ def differences(root, model):
 
 
 def compare(root, model):
-    """Stock's client shows attributes for the second that it caches them, a link count from the middle of a heal among them:
-    what differs is looked at once more after that."""
-    bad = differences(root, model)
-    if bad:
-        time.sleep(CACHE_TIME)
-        bad = differences(root, model)
+    """Stock's client shows attributes for the second that it caches them, a link count from the middle of a heal among them."""
+    end = time.monotonic() + CACHE_TIME
+    while (bad := differences(root, model)) and time.monotonic() < end:
+        time.sleep(0.1)
     for line in bad[:10]:
         print('load:', line)
     return bad

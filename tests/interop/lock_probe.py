@@ -395,8 +395,7 @@ def probe_removal(b):
     c.said(v)
     c.close()
     n = b.client(owner=b"N")
-    time.sleep(PATIENCE)
-    line("removal: remover gone, a third locks", n.said(n.inodelk(k, domain="e")))
+    line("removal: remover gone, a third locks", asked_until("ok", lambda: n.said(n.inodelk(k, domain="e"))))
     line("removal: the file is", n.said(n.go(1, k + NULL_DICT)))
     for i in (a, y, n):
         i.close()
@@ -535,9 +534,11 @@ def probe_lockinfo(b):
     line("lockinfo: new client, own owner sees", c.lk_said(f, cfd, cmd=0, start=0, length=10))
     line("lockinfo: old client sees", a.lk_said(f, fd, cmd=0, start=0, length=10))
     line("lockinfo: set again", c.said(c.fsetxattr(f, cfd, {name: value})))
+    o = a.file("goes-with-its-client")
+    a.said(a.inodelk(o))
     a.close()
     d = b.client(owner=b"D")
-    time.sleep(PATIENCE)
+    assert asked_until("ok", lambda: d.said(d.inodelk(o)), 10) == "ok", "the old client's locks stay"
     line("lockinfo: old client gone, third sees", d.lk_said(f, cmd=0))
     c.said(c.release(f, cfd))
     line("lockinfo: new descriptor released, third sees", d.lk_said(f, cmd=0))
@@ -732,22 +733,18 @@ def probe_enforce(kind, program, work):
 def probe_revocation(kind, program, work):
     b = Brick(kind, program, work, ["revocation-secs 1"])
     a, c, d = b.client(owner=b"A"), b.client(owner=b"C"), b.client(owner=b"D")
-    f, g = a.file("f"), a.mkdir("dir")
-    a.said(a.inodelk(f)), a.said(a.inodelk(f, domain="e"))
-    line("revocation secs: young", c.said(c.inodelk(f)))
-    time.sleep(2.1)
-    line("revocation secs: old, no wait", c.said(c.inodelk(f)))
-    line("revocation secs: then", c.said(c.inodelk(f)), "unlock of the old", a.said(a.inodelk(f, kind=UNLOCK)),
-         "other domain", a.said(a.inodelk(f, kind=UNLOCK, domain="e")))
-    a.said(a.entrylk(g, "x"))
+    f, g, p = a.file("f"), a.mkdir("dir"), a.file("posix")
+    a.said(a.entrylk(g, "x")), a.said(a.lk(p))
     w = d.entrylk(g, "x", cmd=0)
     d.said(w)
-    time.sleep(2.1)
+    a.said(a.inodelk(f)), a.said(a.inodelk(f, domain="e"))
+    line("revocation secs: young", c.said(c.inodelk(f)))
+    line("revocation secs: old, no wait", asked_until("ok", lambda: c.said(c.inodelk(f)), 10))  # the others are older
+    line("revocation secs: then", c.said(c.inodelk(f)), "unlock of the old", a.said(a.inodelk(f, kind=UNLOCK)),
+         "other domain", a.said(a.inodelk(f, kind=UNLOCK, domain="e")))
     v = c.entrylk(g, "x", cmd=0)
     line("revocation secs: entry", c.said(v), "earlier waiter", d.said(w))
-    a.said(a.lk(f))
-    time.sleep(2.1)
-    line("revocation secs: posix", c.said(c.lk(f)))
+    line("revocation secs: posix", c.said(c.lk(p)))
     for i in (a, c, d):
         i.close()
     b.end()
@@ -760,7 +757,6 @@ def probe_revocation(kind, program, work):
         xids = []
         for n, c in enumerate(others):
             xids.append(c.inodelk(f, cmd=WAIT))
-            time.sleep(PATIENCE)
             line(tag, "waiter %d" % n, " ".join(other_state(others[i], xids, i) for i in range(n + 1)))
         line(tag, "holder unlocks", a.said(a.inodelk(f, kind=UNLOCK)))
         for c in others + [a]:
@@ -769,6 +765,14 @@ def probe_revocation(kind, program, work):
 
 
 seen = {}
+
+
+def asked_until(wanted, ask, seconds=PATIENCE):
+    """What is said when it is WANTED, or when time is up."""
+    until = time.monotonic() + seconds
+    while (said := ask()) != wanted and time.monotonic() < until:
+        time.sleep(0.02)
+    return said
 
 
 def other_state(c, xids, i):
