@@ -64,6 +64,55 @@ void subvolume_fan_out(struct fibre *self, enum fop fop, struct request *r, stru
         fibre_group_wait_all(self, &group);
 }
 
+/* ---- chains ---------------------------------------------------------------------------------------------------------- */
+
+static void cancel_from(struct chain_step *steps, unsigned from, unsigned n)
+{
+        for (unsigned i = from; i < n; i++)
+                steps[i].result = -ECANCELED;
+}
+
+static void one_by_one(struct fibre *self, struct subvolume *v, struct chain_step *steps, unsigned n)
+{
+        for (unsigned i = 0; i < n; i++) {
+                struct chain_step *s = &steps[i];
+                s->result = subvolume_call(self, v, s->fop, s->request, s->req, s->rep);
+                if (s->result < 0) {
+                        cancel_from(steps, i + 1, n);
+                        return;
+                }
+        }
+}
+
+void subvolume_chain(struct fibre *self, struct subvolume *v, struct chain_step *steps, unsigned n)
+{
+        if (v->ops->chain)
+                v->ops->chain(self, v, steps, n);
+        else
+                one_by_one(self, v, steps, n);
+}
+
+static void chain_one(struct fibre *self, void *arg)
+{
+        struct chain *c = arg;
+        subvolume_chain(self, c->child, c->steps, c->n);
+}
+
+void subvolume_chain_fan_out(struct fibre *self, struct chain *chains, unsigned n)
+{
+        struct fibre_group group = {0};
+        for (unsigned i = 0; i + 1 < n; i++) {
+                int started = fibre_group_start(fibre_loop(self), &group, fibre_name(self), chain_one, &chains[i]);
+                if (started == 0)
+                        continue;
+                chains[i].steps[0].result = started;
+                cancel_from(chains[i].steps, 1, chains[i].n);
+        }
+        if (n > 0)
+                chain_one(self, &chains[n - 1]);
+        fibre_group_wait_all(self, &group);
+}
+
 /* ---- events --------------------------------------------------------------------------------------------------------- */
 
 static void tell_owner(struct subvolume *v, const struct subvolume_event *e)

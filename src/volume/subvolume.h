@@ -73,6 +73,21 @@ struct subvolume_event {
         struct str name;     /* entry lock contention */
 };
 
+/* ---- chains -------------------------------------------------------------------------------------------------------- */
+
+/* One operation of a chain. */
+struct chain_step {
+        enum fop fop;
+        struct request *request; /* each has its own: who asks may differ from one to the next */
+        const void *req;
+        void *rep;
+        int result; /* as of the operation alone; -ECANCELED: an earlier one failed, this one was not performed */
+};
+/* Several operations on V, one after the other, until one fails. To a brick that understands it they go as one message
+ * (docs/formats/chain.md), to others one by one: what is done and answered is the same. An operation must not be in one
+ * chain with the lock that protects it: it may only be sent once the quorum has the lock. */
+void subvolume_chain(struct fibre *self, struct subvolume *v, struct chain_step *steps, unsigned n);
+
 /* ---- a layer ------------------------------------------------------------------------------------------------------- */
 
 struct subvolume_ops {
@@ -80,6 +95,8 @@ struct subvolume_ops {
         int (*name)(struct fibre * self, struct subvolume * v, struct request * r, const struct name##_fop_req *req,   \
                     struct name##_fop_rep *rep);
         SUBVOLUME_FOPS(SUBVOLUME_OP_)
+        /* The same for several, as subvolume_chain() says. NULL: one by one. */
+        void (*chain)(struct fibre *self, struct subvolume *v, struct chain_step *steps, unsigned n);
         /* CHILD tells something. A layer that does not have this function passes it up. */
         void (*on_event)(struct subvolume *v, struct subvolume *child, const struct subvolume_event *e);
         /* The last reference to an inode or file with a slot of V is gone. May start fibres, must not wait. NULL: nothing
@@ -138,6 +155,16 @@ struct fan {
 /* The same operation on N children in parallel, each with its own request and place for the answer; returns when all have
  * answered. One child is called directly. Failure to start a fibre is that child's -ENOMEM. */
 void subvolume_fan_out(struct fibre *self, enum fop fop, struct request *r, struct fan *fans, unsigned n);
+
+/* One chain of a fan-out. */
+struct chain {
+        struct subvolume *child;
+        struct chain_step *steps;
+        unsigned n;
+};
+/* N chains in parallel, each on its child; returns when all are done. Failure to start a fibre is the -ENOMEM of that
+ * chain's first step. */
+void subvolume_chain_fan_out(struct fibre *self, struct chain *chains, unsigned n);
 
 /* The operation that a function gets by its name: `return fop_failed(rep, -EIO)` keeps REP and result in step. */
 #define fop_failed(rep, error)                                                                                         \
