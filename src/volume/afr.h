@@ -12,7 +12,7 @@
  *      afr_data.c, afr_metadata.c, afr_entry.c   operations that change something [6.2-6.4]
  *      afr_open.c, afr_dir.c, afr_lk.c, afr_xattr.c, afr_statfs.c   the rest [8, 9.2]
  *      afr_heal_name.c, afr_heal_meta.c          heals that look-ups start [10.4, 10.6]
- *      afr_heal.c, afr_heal_data.c, afr_heal_entry.c, afr_heal_list.c   heals of whole objects (afr_heal.h) [10]
+ *      afr_heal.c, afr_heal_data.c, afr_heal_entry.c, afr_heal_path.c, afr_heal_list.c   of whole objects (afr_heal.h) [10]
  *
  * A set of children is a bit mask (afr_set), bit i for child i. Invariants, which no caller has to think of: an
  * operation is sent only after the quorum of locks was checked; whoever failed is blamed on disk by the others before

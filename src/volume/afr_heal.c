@@ -230,9 +230,15 @@ static bool is_gone(int result)
         return result == -ENOENT || result == -ESTALE;
 }
 
-/* 0: every copy has it, and is of one type. */
+/* Where an object is that some do not have. */
+struct whereabouts {
+        unsigned child; /* one that has it; AFR_NO_CHILD: all do, or none does */
+        uint32_t type;
+};
+
+/* 0: every copy has it, and is of one type. -EAGAIN: not every copy; where it is in RET_WHERE (may be NULL). */
 static int look(struct fibre *self, struct afr *a, struct request *r, const struct gfid *gfid, struct afr_copy **ret,
-                struct afr_heal_report *report)
+                struct whereabouts *ret_where, struct afr_heal_report *report)
 {
         struct afr_answers x;
         int result = ask_all(self, a, r, gfid, &x);
@@ -247,9 +253,14 @@ static int look(struct fibre *self, struct afr *a, struct request *r, const stru
         }
         if (gone == a->all)
                 return -ENOENT;
-        if (gone)
+        if (gone) {
+                unsigned child = afr_next(x.ok, 0);
+                if (ret_where)
+                        *ret_where = (struct whereabouts){
+                                child, ((const struct lookup_fop_rep *)x.rep[child])->prestat.mode & S_IFMT};
                 return afr_heal_why(report, -EAGAIN, "%s does not have it yet",
                                     a->base.children[afr_next(gone, 0)]->name);
+        }
         struct afr_copy *copies = afr_copies(a, r->arena, &x);
         if (!copies)
                 return -ENOMEM;
@@ -307,6 +318,19 @@ static int heal_classes(struct fibre *self, struct afr *a, struct request *r, co
         return result;
 }
 
+/* As look(). What is missing on a copy is looked for by its name, which makes it there. */
+static int look_by_name(struct fibre *self, struct afr *a, struct request *r, const struct gfid *gfid,
+                        struct afr_copy **ret, struct afr_heal_report *report)
+{
+        struct whereabouts where = {.child = AFR_NO_CHILD};
+        int result = look(self, a, r, gfid, ret, &where, report);
+        if (result != -EAGAIN || where.child == AFR_NO_CHILD ||
+            afr_heal_path(self, a, r, gfid, where.type, where.child) < 0)
+                return result;
+        report->why[0] = 0;
+        return look(self, a, r, gfid, ret, NULL, report);
+}
+
 int afr_heal(struct fibre *self, struct afr *a, const struct gfid *gfid, struct afr_heal_report *report)
 {
         int result = check_up(a, report);
@@ -317,7 +341,7 @@ int afr_heal(struct fibre *self, struct afr *a, const struct gfid *gfid, struct 
         struct afr_copy *copies;
         struct needs needs;
         afr_heal_request(&none, &r);
-        result = look(self, a, &r, gfid, &copies, report);
+        result = look_by_name(self, a, &r, gfid, &copies, report);
         if (result < 0)
                 return result;
         report->type = copies[0].type;
@@ -352,7 +376,7 @@ int afr_heal_look(struct fibre *self, struct afr *a, const struct gfid *gfid, en
                 return result;
         afr_heal_request(&none, &r);
         r.cred.pid = PID_HEAL_INFO;
-        result = look(self, a, &r, gfid, &copies, NULL);
+        result = look(self, a, &r, gfid, &copies, NULL, NULL);
         if (result == -EAGAIN)
                 *ret = AFR_HEAL_PENDING;
         if (result == -EIO)

@@ -5,6 +5,7 @@
  *      afr_heal_meta.c   attributes [10.4]
  *      afr_heal_entry.c  names of a directory [10.5]
  *      afr_heal_name.c   one name [10.5.4, 10.6]
+ *      afr_heal_path.c   names of an object from the root down
  *      afr_heal_list.c   listing a directory of one brick, the virtual ones of its index too
  *
  * A heal is done only with all copies there, locked and answering: one among some could contradict what the others
@@ -138,6 +139,11 @@ int afr_heal_data(struct fibre *self, struct afr *a, struct request *r, const st
                   struct afr_heal_report *report);
 int afr_heal_entries(struct fibre *self, struct afr *a, struct request *r, const struct gfid *gfid,
                      struct afr_heal_report *report);
+
+/* Makes the names agree that lead to an object which CHILD has and others do not. 0: now all should have it. -ENOENT: that
+ * was not its name (any more). Others as afr_heal(). */
+int afr_heal_path(struct fibre *self, struct afr *a, struct request *r, const struct gfid *gfid, uint32_t type,
+                  unsigned child);
 
 /* afr_heal_name() by what is known of the directory: SOURCES are its good copies; 0: none is better than the others,
  * nothing is deleted, and only where a name means several objects those of UNBLAMED decide. -EAGAIN: the sources are
