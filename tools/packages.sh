@@ -3,6 +3,7 @@ PACKAGES_build="gcc libc6-dev meson ninja-build pkg-config python3 libssl-dev li
 PACKAGES_run="glusterfs-client openssl fuse3 attr e2fsprogs xfsprogs util-linux iproute2 procps psmisc"
 PACKAGES_test="$PACKAGES_run clang llvm libclang-rt-14-dev glusterfs-server libglusterfs-dev libgfapi0 uuid-dev acl git fio strace tar bindfs
  gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static"
+PACKAGES_full="mariadb-server qemu-system-x86 qemu-system-common busybox-static cpio lvm2 kmod"
 
 # install_packages GROUP… -- installs what is missing; quiet when nothing is.
 install_packages() {
