@@ -8,6 +8,8 @@
 #include "brick/arbiter.h"
 #include "brick/barrier.h"
 #include "brick/cache.h"
+#include "brick/chain.h"
+#include "brick/dispatch.h"
 #include "brick/groups.h"
 #include "brick/guard.h"
 #include "brick/io.h"
@@ -44,13 +46,15 @@ static void *member(void *rep, size_t offset)
 }
 
 /* NULL: PROC_UNAVAIL. No client of ours or of stock sends PUT. */
-static const struct fop_desc *desc_of(uint32_t proc)
+const struct fop_desc *dispatch_desc(uint32_t proc)
 {
         return proc == FOP_PUT ? NULL : fop_by_number(proc);
 }
 
 bool session_call_is_slow(const struct rpc_call *call)
 {
+        if (call->prog == CHAIN_PROGRAM)
+                return chain_is_slow(call);
         switch (call->proc) {
         case FOP_FSYNC:
         case FOP_FSYNCDIR:
@@ -69,6 +73,8 @@ bool session_call_is_slow(const struct rpc_call *call)
 /* All begin with gfid, fd, offset, size. */
 uint32_t session_call_answer_size(const struct rpc_call *call)
 {
+        if (call->prog == CHAIN_PROGRAM)
+                return chain_answer_size(call);
         switch (call->proc) {
         case FOP_READ:
         case FOP_READDIR:
@@ -151,7 +157,7 @@ static int set_caller(struct op *op)
 
 /* ---- answering ----------------------------------------------------------------------------------------------------- */
 
-static void send_status(struct session *s, uint32_t xid, enum rpc_status status)
+void dispatch_send_status(struct session *s, uint32_t xid, enum rpc_status status)
 {
         _cleanup_buf_ struct buf b = BUF_INIT(KIB);
         size_t begin = record_begin(&b);
@@ -161,9 +167,8 @@ static void send_status(struct session *s, uint32_t xid, enum rpc_status status)
                 s->send(s->conn, &(struct iovec){b.data, b.len}, 1);
 }
 
-/* PAYLOAD: bytes that follow the message, NULL for none. HELD_BACK: not before the barrier is down. */
-static int send_message(struct session *s, uint32_t xid, const struct msg_desc *desc, const void *rep,
-                        const struct slice *payload, bool held_back)
+int dispatch_send(struct session *s, uint32_t xid, const struct msg_desc *desc, const void *rep,
+                  const struct slice *payload, bool held_back)
 {
         _cleanup_buf_ struct buf b = BUF_INIT(RECORD_LIMIT);
         uint32_t more = payload ? payload->len : 0;
@@ -185,14 +190,14 @@ static int send_message(struct session *s, uint32_t xid, const struct msg_desc *
 static int send_reply(struct op *op, const struct fop_desc *desc, void *rep)
 {
         if (op->fop != FOP_READ)
-                return send_message(op->session, op->xid, desc->rep, rep, NULL, op->held_back);
+                return dispatch_send(op->session, op->xid, desc->rep, rep, NULL, op->held_back);
         struct read_fop_rep *read = rep;
         struct slice data = read->data;
         read->data = (struct slice){0};
-        return send_message(op->session, op->xid, desc->rep, read, &data, false);
+        return dispatch_send(op->session, op->xid, desc->rep, read, &data, false);
 }
 
-static void answer_error(struct op *op, const struct fop_desc *desc, void *rep, int error)
+static void complete_error(struct op *op, const struct fop_desc *desc, void *rep, int error)
 {
         const struct fop_entry *f = &fop_entries[op->fop];
         memset(rep, 0, desc->rep->size);
@@ -200,8 +205,25 @@ static void answer_error(struct op *op, const struct fop_desc *desc, void *rep, 
         *(int32_t *)member(rep, f->op_errno) = -error;
         *(struct dict *)member(rep, f->rep_xdata) = op->reply;
         meter_error(&op->brick->meter, op->fop);
+}
+
+void dispatch_complete(struct op *op, const struct fop_desc *desc, void *rep, int r)
+{
+        const struct fop_entry *f = &fop_entries[op->fop];
+        if (r < 0) {
+                complete_error(op, desc, rep, r);
+                return;
+        }
+        *(struct dict *)member(rep, f->rep_xdata) = op->reply;
+        if (*(int32_t *)member(rep, f->op_ret) < 0)
+                meter_error(&op->brick->meter, op->fop);
+}
+
+static void answer_error(struct op *op, const struct fop_desc *desc, void *rep, int error)
+{
+        complete_error(op, desc, rep, error);
         if (send_reply(op, desc, rep) < 0)
-                send_status(op->session, op->xid, RPC_SYSTEM_ERR);
+                dispatch_send_status(op->session, op->xid, RPC_SYSTEM_ERR);
 }
 
 static void answer(struct op *op, const struct fop_desc *desc, void *rep, int r)
@@ -210,10 +232,7 @@ static void answer(struct op *op, const struct fop_desc *desc, void *rep, int r)
                 answer_error(op, desc, rep, r);
                 return;
         }
-        const struct fop_entry *f = &fop_entries[op->fop];
-        *(struct dict *)member(rep, f->rep_xdata) = op->reply;
-        if (*(int32_t *)member(rep, f->op_ret) < 0)
-                meter_error(&op->brick->meter, op->fop);
+        dispatch_complete(op, desc, rep, r);
         r = send_reply(op, desc, rep);
         if (r < 0) {
                 op->reply = DICT_NULL;
@@ -223,12 +242,12 @@ static void answer(struct op *op, const struct fop_desc *desc, void *rep, int r)
 
 /* ---- serving ------------------------------------------------------------------------------------------------------- */
 
-static bool decode_error_is_soft(int r)
+bool dispatch_is_soft(int r)
 {
         return r == -EPERM || r == -ENAMETOOLONG || r == -EINVAL;
 }
 
-static int run(struct op *op, const struct fop_desc *desc, void *req, void *rep)
+int dispatch_perform(struct op *op, void *req, void *rep)
 {
         const struct fop_entry *f = &fop_entries[op->fop];
         int r = set_caller(op);
@@ -240,6 +259,12 @@ static int run(struct op *op, const struct fop_desc *desc, void *req, void *rep)
                 upcall_after(op, req, rep);
                 op->held_back = barrier_applies(op, req);
         }
+        return r;
+}
+
+static int run(struct op *op, const struct fop_desc *desc, void *req, void *rep)
+{
+        int r = dispatch_perform(op, req, rep);
         if (r != OP_PARKED)
                 answer(op, desc, rep, r);
         return r;
@@ -251,17 +276,17 @@ static int serve_fop(struct op *op, const struct fop_desc *desc, struct slice ar
         void *req = arena_alloc(op->arena, desc->req->size);
         void *rep = arena_alloc(op->arena, desc->rep->size);
         if (!req || !rep) {
-                send_status(op->session, op->xid, RPC_SYSTEM_ERR);
+                dispatch_send_status(op->session, op->xid, RPC_SYSTEM_ERR);
                 return -ENOMEM;
         }
         struct xdr_reader reader = xdr_reader_of(args.data, args.len);
         int r = msg_decode(desc->req, &reader, op->arena, req);
         if (r == 0)
                 return run(op, desc, req, rep);
-        if (decode_error_is_soft(r))
+        if (dispatch_is_soft(r))
                 answer_error(op, desc, rep, r);
         else
-                send_status(op->session, op->xid, RPC_GARBAGE_ARGS);
+                dispatch_send_status(op->session, op->xid, RPC_GARBAGE_ARGS);
         return r;
 }
 
@@ -298,24 +323,26 @@ static void serve_call(struct session *s, const struct rpc_call *call, const str
 
 void session_serve(struct session *s, const struct rpc_call *call, struct arena *arena)
 {
-        const struct fop_desc *desc = desc_of(call->proc);
+        if (call->prog == CHAIN_PROGRAM) {
+                chain_serve(s, call, arena);
+                return;
+        }
+        const struct fop_desc *desc = dispatch_desc(call->proc);
         if (call->proc == FOP_NULL) {
                 serve_null(s, call->xid);
                 return;
         }
         if (!desc) {
-                send_status(s, call->xid, call->proc == PROC_COMPOUND ? RPC_GARBAGE_ARGS : RPC_PROC_UNAVAIL);
+                dispatch_send_status(s, call->xid, call->proc == PROC_COMPOUND ? RPC_GARBAGE_ARGS : RPC_PROC_UNAVAIL);
                 return;
         }
         meter_arrived(&s->brick->meter, call->proc);
         serve_call(s, call, desc, arena);
 }
 
-void session_resume(struct parked_call *p, struct arena *arena)
+void dispatch_again(struct session *s, const struct rpc_call *call, struct arena *arena)
 {
-        const struct rpc_call *call = parked_call_of(p);
-        serve_call(parked_session(p), call, desc_of(call->proc), arena);
-        session_forget(p);
+        serve_call(s, call, dispatch_desc(call->proc), arena);
 }
 
 void op_answer_parked(const struct parked *p, int error, const struct flock_range *flock)
@@ -333,5 +360,5 @@ void op_answer_parked(const struct parked *p, int error, const struct flock_rang
         *(int32_t *)member(&rep, f->op_ret) = error ? -1 : 0;
         *(int32_t *)member(&rep, f->op_errno) = error < 0 ? -error : error;
         *(struct dict *)member(&rep, f->rep_xdata) = DICT_NULL;
-        (void)send_message(p->session, p->xid, desc->rep, &rep, NULL, false);
+        (void)dispatch_send(p->session, p->xid, desc->rep, &rep, NULL, false);
 }

@@ -22,7 +22,10 @@ struct removal {
 int removal_begin(struct op *op, struct inode *victim, struct removal *ret);
 void removal_end(struct op *op, struct removal *r);
 
-/* ---- parked calls, for the dispatcher ---- */
+/* ---- calls that wait ---- */
 
-const struct rpc_call *parked_call_of(const struct parked_call *p);
-struct session *parked_session(const struct parked_call *p);
+/* Embedded first by what waits: a call (lock_park.c), the rest of a chain (chain.c). */
+struct parked_call {
+        void (*serve)(struct parked_call *p, struct arena *arena); /* goes on; frees it */
+        void (*forget)(struct parked_call *p);                     /* frees it */
+};

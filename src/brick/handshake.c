@@ -13,7 +13,7 @@
 #include "brick/doorman.h"
 #include "brick/server.h"
 #include "brick/transport.h"
-#include "proto/fop.h"
+#include "proto/chain.h"
 
 #define LAST_RESERVED_PORT 1023
 #define OP_VERSION_UNKNOWN 1u
@@ -303,6 +303,7 @@ static void serve_dump(struct conn *c, const struct rpc_call *call, struct arena
                 {STR("GlusterFS 4.x v1"), FOP_PROGRAM, FOP_VERSION},
                 {STR("GF-DUMP"), DUMP_PROGRAM, DUMP_VERSION},
                 {STR("GlusterFS Handshake"), HANDSHAKE_PROGRAM, HANDSHAKE_VERSION},
+                {STR(CHAIN_PROGRAM_NAME), CHAIN_PROGRAM, CHAIN_VERSION},
         };
         struct xdr_reader reader = xdr_reader_of(call->args.data, call->args.len);
         struct dump_req req;
@@ -382,7 +383,11 @@ static enum rpc_status program_status(const struct rpc_call *call)
         static const struct {
                 uint32_t program, version;
         } programs[] = {
-                {DUMP_PROGRAM, DUMP_VERSION}, {HANDSHAKE_PROGRAM, HANDSHAKE_VERSION}, {FOP_PROGRAM, FOP_VERSION}};
+                {DUMP_PROGRAM, DUMP_VERSION},
+                {HANDSHAKE_PROGRAM, HANDSHAKE_VERSION},
+                {FOP_PROGRAM, FOP_VERSION},
+                {CHAIN_PROGRAM, CHAIN_VERSION},
+        };
         for (size_t i = 0; i < ELEMENTSOF(programs); i++)
                 if (programs[i].program == call->prog)
                         return programs[i].version == call->vers ? RPC_SUCCESS : RPC_PROG_MISMATCH;

@@ -181,6 +181,7 @@ struct op {
         struct arena *arena;
         struct op_victim victim;
         bool held_back; /* the answer waits for the barrier (barrier.h) */
+        struct chain_run *chain; /* that it is a step of (chain.h); NULL: it is a call of its own */
 };
 
 /* Handlers return 0, a negative errno (the dispatcher then sends op_ret -1 with a zeroed body and op->reply), or OP_PARKED:

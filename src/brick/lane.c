@@ -23,7 +23,7 @@
 #include "base/log.h"
 #include "brick/transport.h"
 #include "brick/unread.h"
-#include "proto/fop.h"
+#include "proto/chain.h"
 
 #define IDLE_SECONDS 10
 #define RETRY_DELAY (100 * NS_PER_MSEC)
@@ -338,9 +338,11 @@ static enum verdict leader_close(struct worker *w, struct conn *c)
  * --------------------------------------------------------------------------------------------------------------------------
  */
 
+/* For the brick, and not for the process around it. */
 static bool is_fop(const struct rpc_call *call)
 {
-        return call->prog == FOP_PROGRAM && call->vers == FOP_VERSION;
+        return (call->prog == FOP_PROGRAM && call->vers == FOP_VERSION) ||
+               (call->prog == CHAIN_PROGRAM && call->vers == CHAIN_VERSION);
 }
 
 static enum verdict leader_queue(struct worker *w, struct conn *c, struct slice record, size_t promised)

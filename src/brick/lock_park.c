@@ -1,6 +1,6 @@
 /* Parked calls (guard.h): the removal guard, and I/O that waits for mandatory locks (spec: brick.md §13.5, §13.7).
  *
- * A parked call is in the list of its object's table from park_add() to session_forget(). It waits until park_scan(),
+ * A parked call is in the list of its object's table from park_add() to parked_forget(). It waits until park_scan(),
  * at the end of each step on the table, finds that nothing is in its way; then it is handed to its session, which
  * serves it again and forgets it. A removal counts in the table's set for that whole time, so that nobody gets a new
  * lock between the last unlock and the removal. A call that has to wait once more is parked as a new one.
@@ -8,10 +8,13 @@
  */
 #include "brick/lock_park.h"
 
+#include "brick/dispatch.h"
+
 enum parked_state { PARKED_WAITS, PARKED_RESUMED };
 
-struct parked_call {
-        struct parked_call *next, **link; /* in the table's list */
+struct parked_fop {
+        struct parked_call base;
+        struct parked_fop *next, **link; /* in the table's list */
         struct lock_hold *hold;
         struct park_reason why;
         enum parked_state state;
@@ -20,17 +23,7 @@ struct parked_call {
         uint8_t args[];
 };
 
-const struct rpc_call *parked_call_of(const struct parked_call *p)
-{
-        return &p->call;
-}
-
-struct session *parked_session(const struct parked_call *p)
-{
-        return p->hold->session->session;
-}
-
-static struct slice parked_owner(const struct parked_call *p)
+static struct slice parked_owner(const struct parked_fop *p)
 {
         return (struct slice){p->call.cred.owner, p->call.cred.owner_len};
 }
@@ -42,24 +35,30 @@ bool park_possible(const struct op *op)
         return op->call && op->session->resume;
 }
 
-static struct parked_call *parked_new(const struct rpc_call *call, const struct park_reason *why)
+static void parked_serve(struct parked_call *p, struct arena *arena);
+static void parked_forget(struct parked_call *p);
+
+static struct parked_fop *parked_new(const struct rpc_call *call, const struct park_reason *why)
 {
         _cleanup_(delivery_freep) struct delivery *d = calloc(1, sizeof *d);
-        struct parked_call *p = malloc(sizeof *p + call->args.len);
+        struct parked_fop *p = malloc(sizeof *p + call->args.len);
         if (!p || !d) {
                 free(p);
                 return NULL;
         }
         d->kind = DELIVER_RESUME;
-        d->resume = p;
-        *p = (struct parked_call){.why = *why, .delivery = TAKE_PTR(d), .call = *call};
+        d->resume = &p->base;
+        *p = (struct parked_fop){.base = {.serve = parked_serve, .forget = parked_forget},
+                                 .why = *why,
+                                 .delivery = TAKE_PTR(d),
+                                 .call = *call};
         memcpy(p->args, call->args.data, call->args.len);
         p->call.args.data = p->args;
         return p;
 }
 
 /* Under the table's mutex. */
-static void parked_link(struct parked_call *p, struct lock_hold *h)
+static void parked_link(struct parked_fop *p, struct lock_hold *h)
 {
         struct lock_table *t = h->table;
         struct lock_session *ls = h->session;
@@ -75,7 +74,7 @@ static void parked_link(struct parked_call *p, struct lock_hold *h)
 }
 
 /* Under the table's mutex. */
-static void parked_end(struct lock_step *st, struct parked_call *p)
+static void parked_end(struct lock_step *st, struct parked_fop *p)
 {
         struct lock_hold *h = p->hold;
         struct lock_session *ls = h->session;
@@ -101,7 +100,7 @@ int park_add(struct op *op, struct lock_step *st, const struct park_reason *why)
         if (atomic_load(&ls->totals.waiting) >= LOCK_WAITS_PER_SESSION ||
             atomic_load(&ls->parked_bytes) + op->call->args.len > PARKED_BYTES_PER_SESSION)
                 return -ENOLCK;
-        struct parked_call *p = parked_new(op->call, why);
+        struct parked_fop *p = parked_new(op->call, why);
         struct lock_hold *h = p ? lock_hold_get(st->table, ls, st->inode) : NULL;
         if (!h) {
                 if (p)
@@ -115,7 +114,7 @@ int park_add(struct op *op, struct lock_step *st, const struct park_reason *why)
 
 /* ---- going on ---------------------------------------------------------------------------------------------------- */
 
-static bool may_go_on(const struct lock_set *s, const struct parked_call *p)
+static bool may_go_on(const struct lock_set *s, const struct parked_fop *p)
 {
         const struct lock_client *c = &p->hold->client;
         const struct park_reason *w = &p->why;
@@ -126,7 +125,7 @@ static bool may_go_on(const struct lock_set *s, const struct parked_call *p)
 
 void park_scan(struct lock_step *st)
 {
-        for (struct parked_call *p = st->table->parked; p; p = p->next) {
+        for (struct parked_fop *p = st->table->parked; p; p = p->next) {
                 if (p->state != PARKED_WAITS || !may_go_on(&st->table->set, p))
                         continue;
                 p->state = PARKED_RESUMED;
@@ -136,29 +135,40 @@ void park_scan(struct lock_step *st)
 
 void park_hold_gone(struct lock_step *st, struct lock_hold *h)
 {
-        for (struct parked_call *p = st->table->parked, *next; p; p = next) {
+        for (struct parked_fop *p = st->table->parked, *next; p; p = next) {
                 next = p->next;
                 if (p->hold == h && p->state == PARKED_WAITS)
                         parked_end(st, p);
         }
 }
 
-void park_deliver(struct parked_call *p)
+static void parked_forget(struct parked_call *base)
 {
-        struct session *s = parked_session(p);
-        if (!s->resume(s->conn, p))
-                session_forget(p);
-}
-
-void session_forget(struct parked_call *p)
-{
-        struct brick *b = parked_session(p)->brick;
+        struct parked_fop *p = CONTAINER_OF(base, struct parked_fop, base);
+        struct brick *b = p->hold->session->session->brick;
         struct inode *inode = inode_ref(p->hold->inode);
         struct lock_step st;
         lock_step_begin(&st, b, inode, p->hold->table);
         parked_end(&st, p);
         lock_step_end(&st);
         inode_unref(b, inode);
+}
+
+static void parked_serve(struct parked_call *base, struct arena *arena)
+{
+        struct parked_fop *p = CONTAINER_OF(base, struct parked_fop, base);
+        dispatch_again(p->hold->session->session, &p->call, arena);
+        parked_forget(base);
+}
+
+void session_resume(struct parked_call *p, struct arena *arena)
+{
+        p->serve(p, arena);
+}
+
+void session_forget(struct parked_call *p)
+{
+        p->forget(p);
 }
 
 /* ---- removal ----------------------------------------------------------------------------------------------------- */

@@ -9,6 +9,7 @@
 #include <assert.h>
 #include <time.h>
 
+#include "brick/chain.h"
 #include "proto/handshake.h"
 #include "rpc/record.h"
 
@@ -20,13 +21,15 @@
 struct delivery *delivery_free(struct delivery *d)
 {
         if (d) {
+                if (d->kind == DELIVER_ANSWER && d->resume)
+                        session_forget(d->resume);
                 buf_done(&d->record);
                 free(d);
         }
         return NULL;
 }
 
-struct delivery *delivery_new_answer(const struct op *op, const struct flock_range *flock)
+struct delivery *delivery_new_answer(struct op *op, const struct flock_range *flock)
 {
         uint32_t len = flock ? flock->owner.len : 0;
         struct delivery *d = malloc(sizeof *d + len);
@@ -38,6 +41,10 @@ struct delivery *delivery_new_answer(const struct op *op, const struct flock_ran
         if (len > 0)
                 memcpy(d->owner, flock->owner.data, len);
         d->flock.owner.data = d->owner;
+        if (op->chain) {
+                d->resume = chain_wait_new(op);
+                return d->resume ? d : delivery_free(d);
+        }
         return d;
 }
 
@@ -70,8 +77,21 @@ void lock_step_add(struct lock_step *st, struct lock_session *to, struct deliver
         st->tail = &d->next;
 }
 
-static void send_answer(const struct delivery *d)
+static void resume(struct delivery *d)
 {
+        struct session *s = d->to->session;
+        struct parked_call *p = TAKE_PTR(d->resume);
+        if (!s->resume(s->conn, p))
+                session_forget(p);
+}
+
+static void send_answer(struct delivery *d)
+{
+        if (d->resume) {
+                chain_wait_over(d->resume, d->error);
+                resume(d);
+                return;
+        }
         bool with_flock = d->parked.fop == FOP_LK && d->error == 0;
         op_answer_parked(&d->parked, d->error, with_flock ? &d->flock : NULL);
 }
@@ -98,7 +118,7 @@ static void step_send(struct lock_step *st)
                         send_callback(d);
                         break;
                 case DELIVER_RESUME:
-                        park_deliver(d->resume);
+                        resume(d);
                         break;
                 }
                 delivery_free(d);

@@ -21,6 +21,7 @@
 #define PARKED_BYTES_PER_SESSION (8 * MIB) /* of calls that are parked */
 
 struct parked_call;
+struct parked_fop;
 
 struct lock_hold {
         struct lock_client client; /* first: the set knows a hold by this */
@@ -37,7 +38,7 @@ struct lock_table {
         pthread_mutex_t mutex;
         struct lock_set set;
         struct lock_hold *holds;
-        struct parked_call *parked, **parked_tail; /* oldest first */
+        struct parked_fop *parked, **parked_tail; /* oldest first */
 };
 
 struct lock_session {
@@ -76,11 +77,11 @@ struct delivery {
         int error;
         struct flock_range flock;   /* of an answer to LK */
         struct buf record;          /* a callback */
-        struct parked_call *resume; /* a call to serve again */
+        struct parked_call *resume; /* a call to serve again; of an answer: the rest of its chain, instead of it */
         uint8_t owner[];
 };
 /* The answer to OP; FLOCK (may be NULL) is copied. NULL: no memory. */
-struct delivery *delivery_new_answer(const struct op *op, const struct flock_range *flock);
+struct delivery *delivery_new_answer(struct op *op, const struct flock_range *flock);
 struct delivery *delivery_free(struct delivery *d);
 DEFINE_CLEANUP(struct delivery *, delivery_free)
 
@@ -107,5 +108,3 @@ void lock_step_add(struct lock_step *st, struct lock_session *to, struct deliver
 void park_scan(struct lock_step *st);
 /* The session of H ends: what it has parked here goes, except calls that are just being handed to it. */
 void park_hold_gone(struct lock_step *st, struct lock_hold *h);
-/* Hands P to its session. No lock is held; the session is pinned. */
-void park_deliver(struct parked_call *p);

@@ -108,7 +108,7 @@ static uint32_t cred_groups_sent(const struct rpc_cred *c)
         return MIN(c->group_count, room);
 }
 
-static void cred_encode(struct buf *b, const struct rpc_cred *c)
+void rpc_cred_encode(struct buf *b, const struct rpc_cred *c)
 {
         xdr_write_u32(b, c->flavour);
         if (c->flavour != RPC_AUTH_GLUSTERFS_V2 && c->flavour != RPC_AUTH_GLUSTERFS_V3) {
@@ -135,6 +135,17 @@ static void cred_encode(struct buf *b, const struct rpc_cred *c)
         for (uint32_t i = 0; i < groups; i++)
                 xdr_write_u32(b, c->groups[i]);
         xdr_write_opaque(b, c->owner, c->owner_len);
+}
+
+int rpc_cred_decode(struct slice bytes, struct rpc_cred *ret)
+{
+        struct xdr_reader r = xdr_reader_of(bytes.data, bytes.len);
+        uint32_t flavour = xdr_read_u32(&r);
+        struct slice body = xdr_read_opaque(&r, RPC_CRED_LIMIT);
+        bool known = flavour == RPC_AUTH_GLUSTERFS_V2 || flavour == RPC_AUTH_GLUSTERFS_V3;
+        if (r.error || !known || xdr_left(&r) > 0 || cred_decode(flavour, body, ret) < 0)
+                return -EBADMSG;
+        return 0;
 }
 
 /* ---- calls ------------------------------------------------------------------------------------------------------- */
@@ -175,7 +186,7 @@ void rpc_call_encode(struct buf *b, const struct rpc_call *call)
         xdr_write_u32(b, call->prog);
         xdr_write_u32(b, call->vers);
         xdr_write_u32(b, call->proc);
-        cred_encode(b, &call->cred);
+        rpc_cred_encode(b, &call->cred);
         xdr_write_u32(b, RPC_AUTH_NULL);
         xdr_write_u32(b, 0);
 }

@@ -60,6 +60,11 @@ int rpc_direction(struct slice record);
  * connection. -EBADMSG with another status: only ret->xid is valid, answer it with that status (rpcvers, credential or
  * verifier body). Unknown flavours count as AUTH_NULL. */
 int rpc_call_decode(struct slice record, struct rpc_call *ret, enum rpc_status *ret_status);
+/* A credential as it stands in a header, for messages that carry several: flavour and body. -EBADMSG: it is not one of
+ * version 2 or 3, or bytes follow it. */
+int rpc_cred_decode(struct slice bytes, struct rpc_cred *ret);
+/* Appends one; as rpc_call_encode() does. */
+void rpc_cred_encode(struct buf *b, const struct rpc_cred *cred);
 /* -EBADMSG. Any denied call counts as RPC_DENIED_AUTH; what follows an error status is not looked at. */
 int rpc_reply_decode(struct slice record, struct rpc_reply *ret);
 

@@ -106,6 +106,8 @@ static int read_options(const struct volfile_section *s, struct remote_options *
         if (r == 0)
                 r = read_bool(s, "client-bind-insecure", true, &o.bind_insecure, err);
         if (r == 0)
+                r = read_bool(s, "mortar.chain", true, &o.chain, err);
+        if (r == 0)
                 r = read_tls(s, &o, err);
         if (r == 0)
                 *ret = o;
@@ -178,7 +180,8 @@ static void remote_free(struct subvolume *v)
 
 #define ENTRY_(NAME, name) .name = remote_##name,
 static const struct subvolume_ops remote_ops = {
-        SUBVOLUME_FOPS(ENTRY_).release = remote_fd_release,
+        SUBVOLUME_FOPS(ENTRY_).chain = remote_chain,
+        .release = remote_fd_release,
         .reconfigure = remote_reconfigure,
         .free = remote_free,
 };

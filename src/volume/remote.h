@@ -2,6 +2,7 @@
  *
  * remote.c       the layer: its options, its operations
  * remote_call.c  an operation on its way: waiting for the brick, descriptor, call, result
+ * remote_chain.c  several operations in one message (docs/formats/chain.md)
  * remote_settle.c  whether a change of names whose answer was lost was done
  * remote_link.c  the connection: found, made, kept, made again for ever
  * remote_fd.c    open files: their numbers at the brick, opened again, with their locks, when the connection is back
@@ -33,6 +34,7 @@ struct remote_options {
         int family;                           /* AF_* of host names */
         uint64_t ping_timeout, frame_timeout; /* ns */
         bool send_gids, strict_locks, filter_direct, bind_insecure;
+        bool chain; /* several operations in one message, where the brick understands that */
         bool tls;
         struct tls_settings tls_settings;
 };
@@ -74,6 +76,7 @@ struct remote {
         uint64_t session;          /* counts connections whose handshake succeeded */
         uint64_t handshakes;
         bool storage_up;                    /* as the brick said */
+        bool chains;                        /* it understands them */
         bool settled;                       /* descriptors are open again */
         char instance[REMOTE_INSTANCE_MAX]; /* what the brick's process calls itself */
         uint64_t instances;                 /* how many it has had */
@@ -117,6 +120,27 @@ int remote_send(struct fibre *self, struct remote *m, enum fop fop, const struct
                 void *rep, struct arena *arena, const bool *cancelled);
 /* Whether the answer to a call that failed so may still be on its way: its outcome is not known. */
 bool remote_was_lost(int error);
+
+/* Parts of it, for remote_chain.c. A place among the requests under way: */
+void remote_turn_take(struct fibre *self, struct remote *m);
+void remote_turn_give(struct remote *m);
+/* FOP may wait at the brick for other requests, and takes no such place. */
+bool remote_fop_waits(enum fop fop);
+/* The brick can be used: 0. Else -ENOTCONN, at once or after DEADLINE; -EINTR. */
+int remote_wait(struct fibre *self, struct remote *m, const struct request *r, uint64_t deadline);
+/* The caller as the brick is to see it. ROOM is for a changed copy. */
+const struct rpc_cred *remote_cred(const struct remote *m, const struct rpc_cred *cred, struct rpc_cred *room);
+/* REQ, a copy, as it is sent: flags, and the number of the request's file. -errno. */
+int remote_prepare(struct fibre *self, struct remote *m, enum fop fop, const struct request *r, void *req);
+/* What an answer that says success means for this layer: descriptors, locks, offsets. SESSION: in which it was sent. */
+void remote_answered(struct remote *m, enum fop fop, struct request *r, const void *req, void *rep, uint64_t session);
+/* What REP says: op_ret of reads and writes, 0, or -errno. */
+int remote_result(enum fop fop, const void *rep);
+
+/* ---- remote_chain.c -------------------------------------------------------------------------------------------- */
+
+/* ops->chain. */
+void remote_chain(struct fibre *self, struct subvolume *v, struct chain_step *steps, unsigned n);
 
 /* ---- remote_settle.c ------------------------------------------------------------------------------------------- */
 

@@ -83,7 +83,7 @@ struct outcome {
 
 /* ---- turns ----------------------------------------------------------------------------------------------------- */
 
-static void turn_take(struct fibre *self, struct remote *m)
+void remote_turn_take(struct fibre *self, struct remote *m)
 {
         if (m->in_flight < REMOTE_IN_FLIGHT_MAX) {
                 m->in_flight++;
@@ -95,7 +95,7 @@ static void turn_take(struct fibre *self, struct remote *m)
         (void)fibre_event_wait(self, &turn.event, UINT64_MAX); /* who ends hands over, so in_flight stays as it is */
 }
 
-static void turn_give(struct remote *m)
+void remote_turn_give(struct remote *m)
 {
         struct remote_turn *next = m->turns;
         if (!next) {
@@ -152,7 +152,7 @@ static int name_descriptor(struct fibre *self, struct remote *m, const struct ru
 }
 
 /* The caller as the brick is to see it. ROOM is for a changed copy. */
-static const struct rpc_cred *cred_of(const struct remote *m, const struct rpc_cred *cred, struct rpc_cred *room)
+const struct rpc_cred *remote_cred(const struct remote *m, const struct rpc_cred *cred, struct rpc_cred *room)
 {
         if (cred->flavour == RPC_AUTH_GLUSTERFS_V3 && m->options.send_gids)
                 return cred;
@@ -172,7 +172,7 @@ int remote_send(struct fibre *self, struct remote *m, enum fop fop, const struct
         struct rpc_cred room;
         if (!m->client)
                 return -ENOTCONN;
-        return rpc_client_call_cancellable(self, m->client, FOP_PROGRAM, FOP_VERSION, fop, cred_of(m, cred, &room),
+        return rpc_client_call_cancellable(self, m->client, FOP_PROGRAM, FOP_VERSION, fop, remote_cred(m, cred, &room),
                                            d->req, req, d->rep, rep, arena, cancelled);
 }
 
@@ -200,8 +200,7 @@ static void keep_descriptor(struct remote *m, enum fop fop, struct request *r, c
         }
 }
 
-/* What an answer that says success means for this layer. */
-static void answered(struct remote *m, enum fop fop, struct request *r, const void *req, void *rep, uint64_t session)
+void remote_answered(struct remote *m, enum fop fop, struct request *r, const void *req, void *rep, uint64_t session)
 {
         keep_descriptor(m, fop, r, req, rep, session);
         if (fop == FOP_READDIR)
@@ -223,8 +222,9 @@ static void unanswered(struct remote *m, enum fop fop, struct request *r, const 
                 remote_locks_flushed(m, r->file, &r->cred);
 }
 
-static int result_of(enum fop fop, const struct outcome *o)
+int remote_result(enum fop fop, const void *rep)
 {
+        const struct outcome *o = rep;
         if (o->op_ret < 0)
                 return o->op_errno > 0 && o->op_errno < 4096 ? -o->op_errno : -EIO;
         return fop == FOP_READ || fop == FOP_WRITE ? o->op_ret : 0;
@@ -263,7 +263,7 @@ static int call_once(struct fibre *self, struct remote *m, enum fop fop, struct 
                 result = remote_send(self, m, fop, &r->cred, req, rep, r->arena,
                                      r->cancel && rule->reads ? &r->cancel->done : NULL);
         if (result == 0 && ((struct outcome *)rep)->op_ret >= 0)
-                answered(m, fop, r, req, rep, session);
+                remote_answered(m, fop, r, req, rep, session);
         return result;
 }
 
@@ -280,15 +280,14 @@ static int call_in_turn(struct fibre *self, struct remote *m, enum fop fop, stru
 {
         bool takes_turn = !rules[fop].waits;
         if (takes_turn)
-                turn_take(self, m);
+                remote_turn_take(self, m);
         int result = call_once(self, m, fop, r, req, rep);
         if (takes_turn)
-                turn_give(m);
+                remote_turn_give(m);
         return result;
 }
 
-/* The brick can be used: 0. */
-static int wait_for_brick(struct fibre *self, struct remote *m, const struct request *r, uint64_t deadline)
+int remote_wait(struct fibre *self, struct remote *m, const struct request *r, uint64_t deadline)
 {
         if (m->base.up)
                 return 0;
@@ -299,7 +298,7 @@ static int wait_for_brick(struct fibre *self, struct remote *m, const struct req
 static bool can_go_on(struct fibre *self, struct remote *m, enum fop fop, const struct request *r, uint64_t deadline,
                       int *result)
 {
-        int waited = wait_for_brick(self, m, r, deadline);
+        int waited = remote_wait(self, m, r, deadline);
         if (waited == -EINTR && rules[fop].reads)
                 *result = waited;
         return waited == 0;
@@ -328,6 +327,19 @@ static bool goes_again(struct fibre *self, struct remote *m, enum fop fop, struc
         return again;
 }
 
+bool remote_fop_waits(enum fop fop)
+{
+        return rules[fop].waits;
+}
+
+int remote_prepare(struct fibre *self, struct remote *m, enum fop fop, const struct request *r, void *req)
+{
+        const struct rule *rule = &rules[fop];
+        if (m->options.filter_direct)
+                filter_direct(fop, req);
+        return rule->descriptor == NO_FD ? 0 : name_descriptor(self, m, rule, r->file, req);
+}
+
 int remote_call(struct fibre *self, struct remote *m, enum fop fop, struct request *r, const void *req, void *rep)
 {
         const struct fop_desc *d = fop_by_number(fop);
@@ -341,11 +353,11 @@ int remote_call(struct fibre *self, struct remote *m, enum fop fop, struct reque
         do {
                 instances = m->instances;
                 memset(rep, 0, d->rep->size);
-                result = wait_for_brick(self, m, r, deadline);
+                result = remote_wait(self, m, r, deadline);
                 if (result == 0)
                         result = call_in_turn(self, m, fop, r, copy, rep);
                 if (result == 0)
-                        return result_of(fop, rep);
+                        return remote_result(fop, rep);
         } while (goes_again(self, m, fop, r, copy, rep, deadline, instances, &result));
         if (result == 0 || result == -EEXIST)
                 return result; /* settled: REP says it */

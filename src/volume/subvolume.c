@@ -4,6 +4,7 @@
  */
 #include "volume/subvolume.h"
 
+#include "proto/chain.h"
 #include "volume/state.h"
 
 /* ---- calls by number ------------------------------------------------------------------------------------------------ */
@@ -72,15 +73,34 @@ static void cancel_from(struct chain_step *steps, unsigned from, unsigned n)
                 steps[i].result = -ECANCELED;
 }
 
-static void one_by_one(struct fibre *self, struct subvolume *v, struct chain_step *steps, unsigned n)
+/* S's request, with the gfid that LOOK (NULL: none) found if it leaves that open. NULL: no memory. */
+static const void *with_gfid(const struct chain_step *s, const struct lookup_fop_rep *look)
 {
+        size_t size = fop_by_number(s->fop)->req->size;
+        const struct gfid *open = look ? chain_gfid_of(s->fop, (void *)s->req) : NULL;
+        if (!open || !gfid_is_null(open))
+                return s->req;
+        void *copy = arena_alloc(s->request->arena, size);
+        if (copy) {
+                memcpy(copy, s->req, size);
+                *chain_gfid_of(s->fop, copy) = look->prestat.gfid;
+        }
+        return copy;
+}
+
+void subvolume_chain_one_by_one(struct fibre *self, struct subvolume *v, struct chain_step *steps, unsigned n)
+{
+        const struct lookup_fop_rep *look = NULL;
         for (unsigned i = 0; i < n; i++) {
                 struct chain_step *s = &steps[i];
-                s->result = subvolume_call(self, v, s->fop, s->request, s->req, s->rep);
+                const void *req = with_gfid(s, look);
+                s->result = req ? subvolume_call(self, v, s->fop, s->request, req, s->rep) : -ENOMEM;
                 if (s->result < 0) {
                         cancel_from(steps, i + 1, n);
                         return;
                 }
+                if (s->fop == FOP_LOOKUP)
+                        look = s->rep;
         }
 }
 
@@ -89,7 +109,7 @@ void subvolume_chain(struct fibre *self, struct subvolume *v, struct chain_step 
         if (v->ops->chain)
                 v->ops->chain(self, v, steps, n);
         else
-                one_by_one(self, v, steps, n);
+                subvolume_chain_one_by_one(self, v, steps, n);
 }
 
 static void chain_one(struct fibre *self, void *arg)

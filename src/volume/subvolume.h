@@ -81,12 +81,16 @@ struct chain_step {
         struct request *request; /* each has its own: who asks may differ from one to the next */
         const void *req;
         void *rep;
-        int result; /* as of the operation alone; -ECANCELED: an earlier one failed, this one was not performed */
+        int result; /* as of the operation alone; -ECANCELED: an earlier one failed, this one was not performed. All of a
+                     * chain -ENOTCONN: the answer was lost, and what was performed is not known */
 };
 /* Several operations on V, one after the other, until one fails. To a brick that understands it they go as one message
  * (docs/formats/chain.md), to others one by one: what is done and answered is the same. An operation must not be in one
- * chain with the lock that protects it: it may only be sent once the quorum has the lock. */
+ * chain with the lock that protects it: it may only be sent once the quorum has the lock. A null gfid in a request
+ * after a LOOKUP means what that found. */
 void subvolume_chain(struct fibre *self, struct subvolume *v, struct chain_step *steps, unsigned n);
+/* The same as so many operations. */
+void subvolume_chain_one_by_one(struct fibre *self, struct subvolume *v, struct chain_step *steps, unsigned n);
 
 /* ---- a layer ------------------------------------------------------------------------------------------------------- */
 

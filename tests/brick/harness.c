@@ -255,7 +255,7 @@ static struct client_record *take_record(struct client *c, uint32_t xid)
 }
 
 /* Results are decoded from a copy in the client's reply arena. */
-static int decode_reply(struct client *c, const struct client_record *rec, enum fop fop, void *rep)
+static int decode_reply(struct client *c, const struct client_record *rec, const struct msg_desc *desc, void *rep)
 {
         struct rpc_reply reply;
         uint8_t *copy = arena_alloc(&c->reply_arena, rec->len);
@@ -266,7 +266,6 @@ static int decode_reply(struct client *c, const struct client_record *rec, enum 
                 return CLIENT_REJECTED(reply.status);
         if (!rep)
                 return 0;
-        const struct msg_desc *desc = fop_by_number(fop)->rep;
         struct xdr_reader r = xdr_reader_of(reply.results.data, reply.results.len);
         assert_int_equal(msg_decode(desc, &r, &c->reply_arena, rep), 0);
         assert_int_equal(xdr_left(&r), 0);
@@ -274,12 +273,13 @@ static int decode_reply(struct client *c, const struct client_record *rec, enum 
         return head[0] < 0 ? -head[1] : 0;
 }
 
-int client_call_raw(struct client *c, uint32_t proc, struct slice args, void *rep)
+static int call_program(struct client *c, uint32_t prog, uint32_t vers, uint32_t proc, struct slice args,
+                        const struct msg_desc *desc, void *rep)
 {
         _cleanup_arena_ struct arena arena = ARENA_INIT(ARENA_MAX);
         struct rpc_call call = {.xid = ++c->next_xid,
-                                .prog = FOP_PROGRAM,
-                                .vers = FOP_VERSION,
+                                .prog = prog,
+                                .vers = vers,
                                 .proc = proc,
                                 .cred = c->cred,
                                 .args = args};
@@ -290,9 +290,15 @@ int client_call_raw(struct client *c, uint32_t proc, struct slice args, void *re
         pthread_mutex_unlock(&c->lock);
         if (!rec)
                 return CLIENT_PARKED;
-        int r = decode_reply(c, rec, (enum fop)proc, rep);
+        int r = decode_reply(c, rec, desc, rep);
         free(rec);
         return r;
+}
+
+int client_call_raw(struct client *c, uint32_t proc, struct slice args, void *rep)
+{
+        const struct fop_desc *d = fop_by_number(proc);
+        return call_program(c, FOP_PROGRAM, FOP_VERSION, proc, args, d ? d->rep : NULL, rep);
 }
 
 int client_call(struct client *c, enum fop fop, const void *req, void *rep)
@@ -335,7 +341,7 @@ uint32_t client_last_xid(const struct client *c)
         return c->next_xid;
 }
 
-int client_wait(struct client *c, uint32_t xid, enum fop fop, void *rep)
+static int wait_answer(struct client *c, uint32_t xid, const struct msg_desc *desc, void *rep)
 {
         struct timespec until;
         clock_gettime(CLOCK_REALTIME, &until);
@@ -355,10 +361,72 @@ int client_wait(struct client *c, uint32_t xid, enum fop fop, void *rep)
         pthread_mutex_unlock(&c->lock);
         if (!rec)
                 return CLIENT_PARKED;
-        memset(rep, 0, fop_by_number(fop)->rep->size);
-        r = decode_reply(c, rec, fop, rep);
+        memset(rep, 0, desc->size);
+        r = decode_reply(c, rec, desc, rep);
         free(rec);
         return r;
+}
+
+int client_wait(struct client *c, uint32_t xid, enum fop fop, void *rep)
+{
+        return wait_answer(c, xid, fop_by_number(fop)->rep, rep);
+}
+
+/* ---- chains -------------------------------------------------------------------------------------------------------- */
+
+static void encode_steps(const struct chain_call *calls, unsigned n, struct buf *b)
+{
+        for (unsigned i = 0; i < n; i++) {
+                _cleanup_buf_ struct buf cred = BUF_INIT(CHAIN_CRED_MAX);
+                if (calls[i].cred)
+                        rpc_cred_encode(&cred, calls[i].cred);
+                xdr_write_u32(b, calls[i].fop);
+                xdr_write_opaque(b, cred.data, (uint32_t)cred.len);
+                chain_append(b, fop_by_number(calls[i].fop)->req, calls[i].req);
+        }
+        assert_int_equal(b->error, 0);
+}
+
+static int chain_answers(struct client *c, const struct chain_rep *rep, struct chain_call *calls, unsigned n)
+{
+        struct xdr_reader in = xdr_reader_of(rep->answers.data, rep->answers.len);
+        assert_true(rep->count <= n);
+        for (unsigned i = 0; i < rep->count; i++) {
+                struct chain_answer_part part;
+                assert_int_equal(msg_decode(&chain_answer_part_desc, &in, &c->reply_arena, &part), 0);
+                assert_int_equal(part.fop, calls[i].fop);
+                struct xdr_reader r = xdr_reader_of(part.reply.data, part.reply.len);
+                assert_int_equal(msg_decode(fop_by_number(part.fop)->rep, &r, &c->reply_arena, calls[i].rep), 0);
+                assert_int_equal(xdr_left(&r), 0);
+                const int32_t *head = calls[i].rep;
+                calls[i].result = head[0] < 0 ? -head[1] : 0;
+        }
+        assert_int_equal(xdr_left(&in), 0);
+        return (int)rep->count;
+}
+
+int client_chain_raw(struct client *c, uint32_t proc, struct slice args)
+{
+        return call_program(c, CHAIN_PROGRAM, CHAIN_VERSION, proc, args, NULL, NULL);
+}
+
+int client_chain(struct client *c, struct chain_call *calls, unsigned n)
+{
+        _cleanup_buf_ struct buf steps = BUF_INIT(RECORD_LIMIT), b = BUF_INIT(RECORD_LIMIT);
+        struct chain_rep rep = {0};
+        encode_steps(calls, n, &steps);
+        const struct chain_req req = {.count = n, .steps = {steps.data, (uint32_t)steps.len}};
+        msg_encode(&chain_req_desc, &req, &b);
+        int r = call_program(c, CHAIN_PROGRAM, CHAIN_VERSION, CHAIN_PERFORM, (struct slice){b.data, (uint32_t)b.len},
+                             &chain_rep_desc, &rep);
+        return r != 0 ? r : chain_answers(c, &rep, calls, n);
+}
+
+int client_chain_wait(struct client *c, uint32_t xid, struct chain_call *calls, unsigned n)
+{
+        struct chain_rep rep;
+        int r = wait_answer(c, xid, &chain_rep_desc, &rep);
+        return r != 0 ? r : chain_answers(c, &rep, calls, n);
 }
 
 bool client_take_answer(struct client *c, uint32_t *ret_xid, int *ret_error)

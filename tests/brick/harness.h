@@ -23,7 +23,7 @@
 #include "base/disk.h"
 #include "base/sim_disk.h"
 #include "brick/brick.h"
-#include "proto/fop.h"
+#include "proto/chain.h"
 
 struct harness {
         struct disk *disk;
@@ -87,6 +87,22 @@ bool client_take_answer(struct client *c, uint32_t *ret_xid, int *ret_error);
 /* How many callbacks with that procedure number came since the last call. */
 unsigned client_take_callbacks(struct client *c, uint32_t proc);
 #define CALL(c, NAME, req, rep) client_call((c), FOP_##NAME, (req), (rep))
+
+/* A step of a chain, and the answer to it. */
+struct chain_call {
+        enum fop fop;
+        const void *req;
+        const struct rpc_cred *cred; /* NULL: the client's */
+        void *rep;
+        int result; /* 0 or -op_errno, of those answered */
+};
+/* Sends a chain. How many steps were answered; CLIENT_PARKED; -errno when it was refused as a whole, or
+ * CLIENT_REJECTED(). */
+int client_chain(struct client *c, struct chain_call *calls, unsigned n);
+/* The answer to a parked one. */
+int client_chain_wait(struct client *c, uint32_t xid, struct chain_call *calls, unsigned n);
+/* Raw arguments: 0 is an answer, whatever it says. */
+int client_chain_raw(struct client *c, uint32_t proc, struct slice args);
 
 /* A dict of one string-keyed number (UINT), empty when KEY is NULL; more with dict_add_…(&d, &c->arena, …). */
 struct dict client_dict(struct client *c, const char *key, uint64_t value);

@@ -48,6 +48,7 @@ struct world_config {
         const char *on_top; /* whole sections above; the text "%s" in it is the name of what is below */
         bool no_utime;
         bool cache_invalidation; /* of the bricks: features.cache-invalidation */
+        bool no_chain;           /* bricks do not know the chain program, as stock's */
         bool distribute_one;     /* WORLD_ONE and WORLD_REP3 with a distribute layer above, as stock volfiles have it */
         bool unmounted;          /* world_open() does not mount the clients */
         void (*on_event)(struct volume *vol, const struct subvolume_event *e, void *arg);
@@ -72,7 +73,8 @@ struct world_brick {
         bool refuse_clients;     /* SETVOLUME is answered with EACCES */
         bool storage_down;       /* SETVOLUME says so */
         bool old_instance;       /* the next start calls itself as the former one did */
-        unsigned calls[FOP_MAX]; /* by operation, since somebody zeroed them */
+        unsigned calls[FOP_MAX]; /* by operation, since somebody zeroed them; those in chains too */
+        unsigned messages, chains; /* that carried them; those of several */
         unsigned handshakes, asked_ports;
 };
 

@@ -7,6 +7,7 @@
  */
 #include "world.h"
 
+#include "proto/chain.h"
 #include "proto/handshake.h"
 #include "rpc/record.h"
 
@@ -172,26 +173,53 @@ static void serve_setvolume(struct world_brick *b, struct rpc_server_conn *c, co
         rpc_conn_reply(c, call->xid, &setvolume_rep_desc, &rep);
 }
 
-static void serve_dump(struct rpc_server_conn *c, uint32_t xid, uint64_t program, uint64_t version)
+static void serve_dump(struct rpc_server_conn *c, uint32_t xid, uint64_t program, uint64_t version, bool chain)
 {
         struct program_entry programs[] = {{STR("program"), program, version},
-                                           {STR("GF-DUMP"), DUMP_PROGRAM, DUMP_VERSION}};
-        const struct dump_rep rep = {.programs = {programs, ELEMENTSOF(programs)}};
+                                           {STR("GF-DUMP"), DUMP_PROGRAM, DUMP_VERSION},
+                                           {STR(CHAIN_PROGRAM_NAME), CHAIN_PROGRAM, CHAIN_VERSION}};
+        const struct dump_rep rep = {.programs = {programs, chain ? 3 : 2}};
         rpc_conn_reply(c, xid, &dump_rep_desc, &rep);
+}
+
+static void count_steps(struct world_brick *b, const struct rpc_call *call)
+{
+        _cleanup_arena_ struct arena a = ARENA_INIT(MIB);
+        struct xdr_reader in = xdr_reader_of(call->args.data, call->args.len);
+        struct chain_req req;
+        struct chain_step_part part;
+        b->chains++;
+        assert_int_equal(msg_decode(&chain_req_desc, &in, &a, &req), 0);
+        in = xdr_reader_of(req.steps.data, req.steps.len);
+        for (uint32_t i = 0; i < req.count; i++) {
+                assert_int_equal(msg_decode(&chain_step_part_desc, &in, &a, &part), 0);
+                b->calls[part.fop]++;
+        }
 }
 
 static void serve_fop(struct world_brick *b, struct rpc_server_conn *c, const struct rpc_call *call)
 {
         struct served *v = rpc_conn_data(c);
-        if (!v || call->proc >= FOP_MAX) {
+        bool chain = call->prog == CHAIN_PROGRAM;
+        if (!v || (!chain && call->proc >= FOP_MAX)) {
                 rpc_conn_reject(c, call->xid, RPC_GARBAGE_ARGS);
                 return;
         }
         assert_true(v->n < UNANSWERED_MAX);
         v->unanswered[v->n++] = call->xid;
-        b->calls[call->proc]++;
+        b->messages++;
+        if (chain)
+                count_steps(b, call);
+        else
+                b->calls[call->proc]++;
         session_serve(v->session, call, &v->arena);
         arena_reset(&v->arena);
+}
+
+static bool is_fop(const struct world_brick *b, const struct rpc_call *call)
+{
+        return (call->prog == FOP_PROGRAM && call->vers == FOP_VERSION) ||
+               (call->prog == CHAIN_PROGRAM && call->vers == CHAIN_VERSION && !b->world->config.no_chain);
 }
 
 static void on_brick_call(struct rpc_server_conn *c, const struct rpc_call *call, void *arg)
@@ -200,12 +228,12 @@ static void on_brick_call(struct rpc_server_conn *c, const struct rpc_call *call
         struct ping_rep pong = {0};
         if (world_brick_is_dead(b))
                 rpc_conn_reject(c, call->xid, RPC_SYSTEM_ERR);
-        else if (call->prog == FOP_PROGRAM && call->vers == FOP_VERSION)
+        else if (is_fop(b, call))
                 serve_fop(b, c, call);
         else if (call->prog == DUMP_PROGRAM && call->proc == DUMP_PING)
                 rpc_conn_reply(c, call->xid, &ping_rep_desc, &pong);
         else if (call->prog == DUMP_PROGRAM && call->proc == DUMP_DUMP)
-                serve_dump(c, call->xid, FOP_PROGRAM, FOP_VERSION);
+                serve_dump(c, call->xid, FOP_PROGRAM, FOP_VERSION, !b->world->config.no_chain);
         else if (call->prog == HANDSHAKE_PROGRAM && call->proc == HANDSHAKE_SETVOLUME)
                 serve_setvolume(b, c, call);
         else
@@ -246,7 +274,7 @@ static void on_management_call(struct rpc_server_conn *c, const struct rpc_call 
         if (call->prog == DUMP_PROGRAM && call->proc == DUMP_PING) {
                 rpc_conn_reply(c, call->xid, &ping_rep_desc, &pong);
         } else if (call->prog == DUMP_PROGRAM && call->proc == DUMP_DUMP) {
-                serve_dump(c, call->xid, PORTMAP_PROGRAM, PORTMAP_VERSION);
+                serve_dump(c, call->xid, PORTMAP_PROGRAM, PORTMAP_VERSION, false);
         } else if (call->prog == PORTMAP_PROGRAM && call->proc == PORTMAP_PORTBYBRICK) {
                 b->asked_ports++;
                 rpc_conn_reply(c, call->xid, &portbybrick_rep_desc, &port);
