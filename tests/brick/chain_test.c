@@ -306,7 +306,7 @@ static void chains_that_wait_are_bounded(void **state)
         struct inodelk_fop_rep locked;
         struct xattrop_fop_rep marked;
         uint8_t *large = calloc(1, 200 * KIB);
-        assert_int_equal(dict_add_ptr(&mark.dict, &b->reply_arena, "trusted.afr.vol-client-0", large, 200 * KIB), 0);
+        assert_int_equal(dict_add_ptr(&mark.dict, &a->reply_arena, "trusted.afr.vol-client-0", large, 200 * KIB), 0);
         as_owner(a, "a");
         as_owner(b, "b");
         assert_int_equal(inodelk(a, &g, LK_TRY, LK_WRITE, 0, 0, DOMAIN), 0);
