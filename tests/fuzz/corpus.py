@@ -95,6 +95,10 @@ def add_brick_calls(corpus, count):
     for proc in range(57):
         for first in range(4):
             corpus.add('brick', bytes(8) + b''.join(objects) + block(proc, first) + block(proc, first, first, 1, 2) * 2)
+    for steps in ((0, 3), (3, 0), (9, 10, 11), (6, 1, 3), (5, 4, 0), (2, 3, 9), (2, 12)):
+        for first in range(4):
+            chain = block(0x7c, len(steps), *steps).ljust(64, b'\0')
+            corpus.add('brick', bytes(8) + b''.join(objects) + (chain[:8] + bytes([first]) + chain[9:]) * 2)
 
 
 def add_texts(corpus, data):

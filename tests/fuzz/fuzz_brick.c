@@ -14,6 +14,7 @@
 #include "base/sim_disk.h"
 #include "brick/brick.h"
 #include "made_call.h"
+#include "proto/chain.h"
 #include "rpc/record.h"
 
 #define HEADER 8
@@ -86,6 +87,25 @@ static void look_at(struct field *f, uint32_t proc, struct slice results)
                 learn(&f->known, d->rep, msg);
 }
 
+#define PROC_CHAIN UINT32_MAX
+
+/* Each step's answer is one of its operation. */
+static void look_at_chain(struct field *f, struct slice results)
+{
+        _cleanup_arena_ struct arena a = ARENA_INIT(RECORD_LIMIT);
+        struct xdr_reader x = xdr_reader_of(results.data, results.len);
+        struct chain_rep rep;
+        struct chain_answer_part part;
+        FUZZ_CHECK(msg_decode(&chain_rep_desc, &x, &a, &rep) == 0 && xdr_left(&x) == 0);
+        FUZZ_CHECK(rep.op_ret == 0 ? rep.count > 0 : rep.count == 0 && rep.op_errno > 0);
+        x = xdr_reader_of(rep.answers.data, rep.answers.len);
+        for (uint32_t i = 0; i < rep.count; i++) {
+                FUZZ_CHECK(msg_decode(&chain_answer_part_desc, &x, &a, &part) == 0);
+                look_at(f, part.fop, part.reply);
+        }
+        FUZZ_CHECK(xdr_left(&x) == 0);
+}
+
 static void on_send(void *conn, const struct iovec *iov, int n)
 {
         struct client *c = conn;
@@ -101,7 +121,9 @@ static void on_send(void *conn, const struct iovec *iov, int n)
         FUZZ_CHECK(rpc_reply_decode(record, &reply) == 0);
         FUZZ_CHECK(reply.xid <= f->xid && !f->answered[reply.xid]);
         f->answered[reply.xid] = true;
-        if (reply.status == RPC_SUCCESS && f->proc[reply.xid] != FOP_NULL)
+        if (reply.status == RPC_SUCCESS && f->proc[reply.xid] == PROC_CHAIN)
+                look_at_chain(f, reply.results);
+        else if (reply.status == RPC_SUCCESS && f->proc[reply.xid] != FOP_NULL)
                 look_at(f, f->proc[reply.xid], reply.results);
 }
 
@@ -224,6 +246,47 @@ static void step_call(struct field *f, const uint8_t block[CALL_BLOCK])
         FUZZ_CHECK(f->answered[call.xid] || may_wait(call.proc));
 }
 
+/* Calls of a few bytes in a row, most of which may follow each other. */
+static void step_chain(struct field *f, const uint8_t block[CALL_BLOCK])
+{
+        static const uint8_t fops[] = {FOP_INODELK, FOP_FINODELK, FOP_ENTRYLK, FOP_XATTROP, FOP_FXATTROP, FOP_FSYNC,
+                                       FOP_CREATE, FOP_MKNOD, FOP_MKDIR, FOP_LOOKUP, FOP_OPEN, FOP_READ, FOP_UNLINK};
+        _cleanup_buf_ struct buf steps = BUF_INIT(CHAIN_STEPS_BYTES), cred = BUF_INIT(CHAIN_CRED_MAX),
+                                 args = BUF_INIT(2 * CHAIN_STEPS_BYTES);
+        uint32_t n = block[3] % 5u;
+        arena_reset(&f->arena);
+        for (uint32_t i = 0; i < n; i++) {
+                uint8_t made[CALL_BLOCK] = {fops[block[4 + i] % sizeof fops], block[1], block[2]};
+                struct rpc_call call;
+                memcpy(made + 3, block + 8 + i, CALL_BLOCK - 12);
+                if (!made_call(made, &f->known, &f->arena, &call))
+                        return;
+                cred.len = 0;
+                if (block[4 + i] & 0x80)
+                        rpc_cred_encode(&cred, &call.cred);
+                xdr_write_u32(&steps, call.proc);
+                xdr_write_opaque(&steps, cred.data, (uint32_t)cred.len);
+                xdr_write_opaque(&steps, call.args.data, call.args.len);
+        }
+        const struct chain_req req = {.count = n, .steps = {steps.data, (uint32_t)steps.len}};
+        msg_encode(&chain_req_desc, &req, &args);
+        if (args.error || steps.error)
+                return;
+        const struct rpc_call chain = {.xid = ++f->xid,
+                                       .prog = CHAIN_PROGRAM,
+                                       .vers = CHAIN_VERSION,
+                                       .proc = CHAIN_PERFORM,
+                                       .cred = {.flavour = RPC_AUTH_GLUSTERFS_V3, .owner_len = 4, .owner = {block[1]}},
+                                       .args = {args.data, (uint32_t)args.len}};
+        f->proc[chain.xid] = PROC_CHAIN;
+        struct session *s = session_of(f, block[2] % CLIENTS);
+        _cleanup_arena_ struct arena a = ARENA_INIT(RECORD_LIMIT);
+        (void)session_call_is_slow(&chain);
+        (void)session_call_answer_size(&chain);
+        session_serve(s, &chain, &a);
+        run_resumed(f);
+}
+
 #define STEP_OTHER 0x78 /* procedure numbers from here to 0x7f are no calls */
 
 static void step(struct field *f, const uint8_t block[CALL_BLOCK])
@@ -248,6 +311,9 @@ static void step(struct field *f, const uint8_t block[CALL_BLOCK])
         case STEP_OTHER + 3:
                 brick_refuse_new_locks(f->brick);
                 (void)brick_held_locks(f->brick);
+                return;
+        case STEP_OTHER + 4:
+                step_chain(f, block);
                 return;
         default:
                 step_call(f, block);
