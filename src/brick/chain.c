@@ -10,6 +10,7 @@
 
 #include "brick/dispatch.h"
 #include "brick/guard.h"
+#include "brick/index_watch.h"
 #include "brick/lock_table.h"
 
 struct step {
@@ -242,7 +243,16 @@ static void run_on(struct chain_run *run)
                 send_answers(run);
 }
 
-void chain_serve(struct session *s, const struct rpc_call *call, struct arena *arena)
+static void serve_watch(struct session *s, uint32_t xid)
+{
+        bool pending = true;
+        int r = index_watch_begin(s, &pending);
+        const struct chain_index_rep rep = {.op_ret = r < 0 ? -1 : 0, .op_errno = -r, .pending = pending};
+        if (dispatch_send(s, xid, &chain_index_rep_desc, &rep, NULL, false) < 0)
+                dispatch_send_status(s, xid, RPC_SYSTEM_ERR);
+}
+
+static void serve_steps(struct session *s, const struct rpc_call *call, struct arena *arena)
 {
         struct chain_run run = {.session = s,
                                 .arena = arena,
@@ -251,10 +261,6 @@ void chain_serve(struct session *s, const struct rpc_call *call, struct arena *a
                                 .args = call->args,
                                 .progress = {.opened = FD_NONE},
                                 .answers = BUF_INIT(CHAIN_ANSWERS_BYTES)};
-        if (call->proc != CHAIN_PERFORM || !s->resume) {
-                dispatch_send_status(s, call->xid, RPC_PROC_UNAVAIL);
-                return;
-        }
         int r = decode(&run);
         if (r == 0)
                 run_on(&run);
@@ -263,6 +269,16 @@ void chain_serve(struct session *s, const struct rpc_call *call, struct arena *a
         else
                 dispatch_send_status(s, call->xid, RPC_GARBAGE_ARGS);
         buf_done(&run.answers);
+}
+
+void chain_serve(struct session *s, const struct rpc_call *call, struct arena *arena)
+{
+        if (call->proc == CHAIN_PERFORM && s->resume)
+                serve_steps(s, call, arena);
+        else if (call->proc == CHAIN_WATCH_INDEX)
+                serve_watch(s, call->xid);
+        else
+                dispatch_send_status(s, call->xid, RPC_PROC_UNAVAIL);
 }
 
 /* ---- waiting ------------------------------------------------------------------------------------------------------- */

@@ -12,6 +12,7 @@
 #include "brick/index.h"
 
 #include "brick/cache.h"
+#include "brick/index_watch.h"
 
 #include <stdio.h>
 #include <sys/random.h>
@@ -85,6 +86,7 @@ int index_new(struct index **ret)
         }
         x->mask.b[6] = (uint8_t)((x->mask.b[6] & 0x0f) | 0xa0); /* see index_find() */
         pthread_mutex_init(&x->lock, NULL);
+        pthread_mutex_init(&x->watch_lock, NULL);
         *ret = x;
         return 0;
 }
@@ -94,6 +96,7 @@ struct index *index_free(struct index *x)
         if (!x)
                 return NULL;
         pthread_mutex_destroy(&x->lock);
+        pthread_mutex_destroy(&x->watch_lock);
         free(x);
         return NULL;
 }
@@ -253,8 +256,8 @@ static bool scan_pending(struct index *x, struct brick *b, uint64_t word)
                 atomic_store(&x->next_scan, end + (end - begin) * SCAN_SHARE);
         if (r < 0)
                 return r != -ENOENT;
-        (void)atomic_compare_exchange_strong(&x->pending, &word,
-                                             pending_next(word, found > 0 ? INDEX_SOME : INDEX_NONE));
+        if (atomic_compare_exchange_strong(&x->pending, &word, pending_next(word, found > 0 ? INDEX_SOME : INDEX_NONE)))
+                index_watch_tell(b);
         return found > 0;
 }
 
@@ -292,8 +295,10 @@ static int entry_make(struct brick *b, struct inode *i, enum index_class class)
         if (r < 0)
                 return r;
         known_set(i, class, KNOWN_IN);
-        if (class == INDEX_XATTROP)
-                pending_set(b->index, INDEX_SOME);
+        if (class != INDEX_XATTROP)
+                return 0;
+        pending_set(b->index, INDEX_SOME);
+        index_watch_tell(b);
         return 0;
 }
 

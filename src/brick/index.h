@@ -74,4 +74,6 @@ struct index {
         struct gfid base[INDEX_CLASSES];     /* under lock: id of the base file that entries are made from */
         _Atomic uint64_t pending;            /* change number * 4 + enum index_pending */
         _Atomic uint64_t next_scan;          /* not before this time (coarse_now) */
+        pthread_mutex_t watch_lock;          /* index_watch.c; a leaf */
+        struct index_watch *watches;
 };

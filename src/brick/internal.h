@@ -134,6 +134,7 @@ struct session {
         uint32_t fd_low; /* no number below is free */
         _Atomic(struct lock_session *) locks; /* owned by lock.c; NULL = no lock was ever asked for */
         struct upcall_session *upcalls;       /* owned by upcall.c; NULL = watches nothing */
+        struct index_watch *index_watch;      /* owned by index_watch.c; NULL = is not told */
 };
 
 #define SESSION_FDS_MAX 65536

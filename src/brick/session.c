@@ -5,6 +5,7 @@
  * the gfid that stands for the root in this session.
  */
 #include "brick/barrier.h"
+#include "brick/index_watch.h"
 #include "brick/upcall.h"
 
 #define SUBDIR_ARENA_MAX MIB
@@ -141,6 +142,7 @@ struct session *session_close(struct session *s)
         session_unlink(s); /* first: who walks the list looks at the locks */
         lock_session_gone(s);
         upcall_session_gone(s);
+        index_watch_gone(s);
         barrier_session_gone(s);
         return session_free(s);
 }

@@ -236,8 +236,10 @@ static void child_changed(struct afr *a, unsigned child, bool up)
 {
         if (child < a->n)
                 a->connects[child]++;
-        if (child < a->n && !up)
+        if (child < a->n && !up) {
                 a->index_known &= ~AFR_BIT(child);
+                a->index_watched &= ~AFR_BIT(child);
+        }
         afr_eager_close_all(a);
         bool was = a->base.up;
         update_up(a);
@@ -245,6 +247,19 @@ static void child_changed(struct afr *a, unsigned child, bool up)
                 for (struct subvolume *p = a->base.parent; p; p = p->parent)
                         p->generation++;
         }
+}
+
+/* What was found out about objects while nothing was pending may not be true any more, once something is. */
+static void index_told(struct afr *a, unsigned child, bool pending)
+{
+        if (child >= a->n)
+                return;
+        afr_set bit = AFR_BIT(child);
+        if (pending && !(a->index_watched & a->index_pending & bit))
+                a->base.generation++;
+        a->index_known |= bit;
+        a->index_watched |= bit;
+        a->index_pending = pending ? a->index_pending | bit : a->index_pending & ~bit;
 }
 
 static void inode_changed(struct afr *a, const struct gfid *gfid)
@@ -273,6 +288,9 @@ static void on_event(struct subvolume *v, struct subvolume *child, const struct 
         case SUBVOLUME_UP:
         case SUBVOLUME_DOWN:
                 child_changed(a, child_number(a, child), e->kind == SUBVOLUME_UP);
+                return;
+        case SUBVOLUME_INDEX:
+                index_told(a, child_number(a, child), e->flags);
                 return;
         case SUBVOLUME_INVALIDATE:
                 inode_changed(a, &e->gfid);

@@ -91,6 +91,7 @@ struct afr {
         unsigned local;                      /* child on this machine */
         bool local_asked;
         afr_set index_known, index_pending; /* what bricks said of their index of pending work */
+        afr_set index_watched;              /* bricks that tell when that changes; what answers say is not newer */
         uint64_t index_time[AFR_CHILDREN_MAX];
 };
 
@@ -244,6 +245,13 @@ int afr_refresh(struct fibre *self, struct afr *a, struct request *r, struct vno
 /* Copies of I that may be read now; what failed under a transaction that is not settled yet is left out. 0: see
  * verdict.unreadable. */
 afr_set afr_readable(const struct afr_inode *x, enum afr_class class);
+/* No brick has an entry in its index of pending work: all are there and said so, lately or with the promise to tell. */
+bool afr_nothing_pending(const struct afr *a);
+/* The same, and all have promised. */
+bool afr_is_settled(const struct afr *a);
+/* Nothing is known against any copy of I, which were compared in the present state of the connections, and nothing was
+ * pending anywhere since. */
+bool afr_is_equal(struct afr *a, struct vnode *i);
 /* These copies missed a change. */
 void afr_distrust(struct afr_inode *x, afr_set children, enum afr_class class);
 /* Class of the counters that tell whether the content of an object may be read. */

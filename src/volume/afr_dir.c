@@ -9,21 +9,7 @@
 
 #include <string.h>
 
-#define CLEAN_FOR NS_PER_SEC
-
 /* ---- whose attributes may be passed on --------------------------------------------------------------------------- */
-
-static bool nothing_pending(const struct afr *a)
-{
-        if (afr_up(a) != a->all || (a->index_known & a->all) != a->all || a->index_pending)
-                return false;
-        uint64_t now = loop_now(afr_loop(a));
-        for (unsigned i = 0; i < a->n; i++) {
-                if (now - a->index_time[i] > CLEAN_FOR)
-                        return false;
-        }
-        return true;
-}
 
 static bool entry_is_readable(struct afr *a, const struct dirent_entry *e, unsigned child)
 {
@@ -50,7 +36,7 @@ static bool entry_is_busy(struct afr *a, const struct dirent_entry *e)
 
 static void strip_unreadable(struct afr *a, struct dirent_list *list, unsigned child)
 {
-        bool clean = nothing_pending(a);
+        bool clean = afr_nothing_pending(a);
         for (uint32_t k = 0; k < list->n; k++) {
                 struct dirent_entry *e = &list->v[k];
                 if (clean ? entry_is_busy(a, e) : !entry_is_readable(a, e, child))
@@ -88,22 +74,28 @@ static int list_directory(struct fibre *self, struct afr *a, enum fop fop, struc
         int result = afr_ready(self, a, r);
         if (result == 0)
                 result = afr_know(self, a, r, r->inode, NULL);
-        if (result == 0 && fop == FOP_READDIRP && !nothing_pending(a))
+        if (result == 0 && fop == FOP_READDIRP && !afr_nothing_pending(a))
                 result = afr_refresh(self, a, r, r->inode, NULL);
         struct afr_file *f = r->file ? afr_file(a, r->file) : NULL;
         if (result == 0 && !f)
                 result = -EBADF;
         if (result < 0)
                 return afr_fail(fop, rep, result);
-        afr_set on = afr_file_on(self, a, r, r->file);
+        afr_set on = afr_up(a) & f->opened, tried = 0;
+        bool everywhere = false;
         for (;;) {
-                unsigned child = listing_child(a, r, f, offset, on);
+                unsigned child = listing_child(a, r, f, offset, on & ~tried);
+                if (child == AFR_NO_CHILD && !everywhere) {
+                        on = afr_file_on(self, a, r, r->file);
+                        everywhere = true;
+                        continue;
+                }
                 if (child == AFR_NO_CHILD)
                         return result < 0 ? result : afr_fail(fop, rep, afr_inode(a, r->inode)->verdict.unreadable);
                 result = subvolume_call(self, a->base.children[child], fop, r, req, rep);
                 if (result >= 0 || offset > 0)
                         return result;
-                on &= ~AFR_BIT(child);
+                tried |= AFR_BIT(child);
         }
 }
 

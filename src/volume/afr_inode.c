@@ -57,7 +57,7 @@ static const struct iatt *object_of(const struct afr_answers *x, unsigned i)
 static void note_index(struct afr *a, unsigned i, const struct dict *xdata)
 {
         int64_t pending;
-        if (dict_get_int(xdata, "link-count", &pending) < 0)
+        if ((a->index_watched & AFR_BIT(i)) || dict_get_int(xdata, "link-count", &pending) < 0)
                 return;
         a->index_known |= AFR_BIT(i);
         a->index_time[i] = loop_now(afr_loop(a));
@@ -106,6 +106,39 @@ static int ask_by_file(struct fibre *self, struct afr *a, struct request *r, str
                 return -ENOMEM;
         afr_ask(self, a, r, FOP_FSTAT, q, afr_file_on(self, a, r, file), ret);
         return 0;
+}
+
+/* ---- is anything pending? ---------------------------------------------------------------------------------------- */
+
+#define CLEAN_FOR NS_PER_SEC
+
+bool afr_nothing_pending(const struct afr *a)
+{
+        if (afr_up(a) != a->all || (a->index_known & a->all) != a->all || a->index_pending)
+                return false;
+        uint64_t now = loop_now(afr_loop(a));
+        for (unsigned i = 0; i < a->n; i++) {
+                if (!(a->index_watched & AFR_BIT(i)) && now - a->index_time[i] > CLEAN_FOR)
+                        return false;
+        }
+        return true;
+}
+
+bool afr_is_settled(const struct afr *a)
+{
+        return (a->index_watched & a->all) == a->all && afr_nothing_pending(a);
+}
+
+bool afr_is_equal(struct afr *a, struct vnode *i)
+{
+        const struct afr_inode *x = *vnode_slot(i, &a->base);
+        if (!x || !x->known || x->generation != a->base.generation || !afr_is_settled(a))
+                return false;
+        afr_set accused = 0;
+        for (unsigned c = 0; c < AFR_CLASSES; c++)
+                accused |= x->verdict.accused[c];
+        afr_set unreadable = a->all & ~afr_arbiter_set(a) & ~(afr_readable(x, AFR_METADATA) & afr_readable(x, AFR_DATA));
+        return !accused && !unreadable && x->verdict.answered == a->all && !(x->batch && x->batch->failed);
 }
 
 /* ---- knowledge --------------------------------------------------------------------------------------------------- */

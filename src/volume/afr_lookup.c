@@ -1,5 +1,10 @@
 /* Look-ups: all copies are asked, one answer is given (replicate.md §5.4).
  *
+ * One copy is enough to look again at an object whose copies were compared before, while every brick is there and has
+ * promised to tell when something becomes pending, and none has: whoever changes the object meanwhile changes all copies,
+ * or leaves a mark. What the answer says must be what is known; names that are not there, or not that object's any more,
+ * and objects on which somebody is at work are looked at on all copies.
+ *
  * The answer comes from a copy that may be read, and about names from one whose directory misses no change. Every
  * look-up also tells how the copies of the object stand to each other: that is remembered in its inode, and metadata
  * that differ are healed in the background, names that differ at once.
@@ -129,6 +134,52 @@ static bool is_changing(const struct question *q)
                agreed(q, ok) == AFR_NO_CHILD;
 }
 
+/* ---- one copy ---------------------------------------------------------------------------------------------------- */
+
+/* Somebody is at work on it, or it has missed something. */
+static bool is_restless(const struct afr *a, const struct afr_copy *c)
+{
+        bool any = c->bad || c->parent_entrylks > 0;
+        for (unsigned k = 0; k < AFR_CLASSES; k++) {
+                any = any || c->dirty[k];
+                for (unsigned j = 0; j < a->n; j++)
+                        any = any || c->pending[j][k];
+        }
+        return any;
+}
+
+/* The copy to ask about the object, which is known, under its name. */
+static unsigned single_copy(struct question *q)
+{
+        struct afr *a = q->afr;
+        struct vnode *i = q->request->inode, *parent = q->request->parent;
+        if (gfid_is_null(&i->gfid) || !afr_is_equal(a, i))
+                return AFR_NO_CHILD;
+        if (q->req->bname.len > 0 && (!parent || !afr_is_equal(a, parent)))
+                return AFR_NO_CHILD;
+        return afr_read_child(a, q->req->bname.len > 0 ? parent : i, AFR_METADATA, &q->request->cred, a->all);
+}
+
+/* True: REP is the answer. False: all are to be asked. */
+static bool ask_one(struct fibre *self, struct question *q, struct lookup_fop_rep *rep)
+{
+        struct afr *a = q->afr;
+        struct vnode *i = q->request->inode;
+        unsigned child = single_copy(q);
+        if (child == AFR_NO_CHILD)
+                return false;
+        afr_ask(self, a, q->request, FOP_LOOKUP, q->req, AFR_BIT(child), &q->answers);
+        q->copies = q->answers.ok ? afr_copies(a, q->request->arena, &q->answers) : NULL;
+        if (!q->copies || !gfid_equal(&q->copies[child].gfid, &i->gfid) || is_restless(a, &q->copies[child]))
+                return false;
+        if (!afr_is_equal(a, i)) /* it was heard meanwhile that it may not be */
+                return false;
+        (void)afr_take(&q->answers, child, rep);
+        return true;
+}
+
+/* ---- all copies -------------------------------------------------------------------------------------------------- */
+
 static int ask_until_settled(struct fibre *self, struct question *q)
 {
         int result = ask(self, q);
@@ -243,6 +294,8 @@ int afr_lookup(struct fibre *self, struct subvolume *v, struct request *r, const
         int result = r->inode ? afr_ready(self, q.afr, r) : -EINVAL;
         if (result == 0)
                 result = prepare(&q, req);
+        if (result == 0 && ask_one(self, &q, rep))
+                return 0;
         if (result == 0)
                 result = ask_until_settled(self, &q);
         if (result < 0)

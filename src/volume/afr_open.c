@@ -104,10 +104,20 @@ int afr_open(struct fibre *self, struct subvolume *v, struct request *r, const s
         return result < 0 ? afr_fail(FOP_OPEN, rep, result) : 0;
 }
 
+/* A directory whose copies are equal is opened on the one that will be listed; elsewhere when that is needed. */
 int afr_opendir(struct fibre *self, struct subvolume *v, struct request *r, const struct opendir_fop_req *req,
                 struct opendir_fop_rep *rep)
 {
-        return open_all(self, afr_of(v), FOP_OPENDIR, r, req, rep);
+        struct afr *a = afr_of(v);
+        struct afr_file *f = r->file ? afr_file(a, r->file) : NULL;
+        unsigned child = f && r->inode && afr_is_equal(a, r->inode)
+                                 ? afr_read_child(a, r->inode, AFR_ENTRY, &r->cred, afr_up(a))
+                                 : AFR_NO_CHILD;
+        int result = child == AFR_NO_CHILD ? -ENOTCONN : subvolume_opendir(self, a->base.children[child], r, req, rep);
+        if (result < 0)
+                return open_all(self, a, FOP_OPENDIR, r, req, rep);
+        f->opened |= AFR_BIT(child);
+        return result;
 }
 
 /* ---- flush, fsyncdir --------------------------------------------------------------------------------------------- */

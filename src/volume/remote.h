@@ -77,6 +77,8 @@ struct remote {
         uint64_t handshakes;
         bool storage_up;                    /* as the brick said */
         bool chains;                        /* it understands them */
+        bool index_watched, index_pending;  /* it tells about its index of pending work, and what it told last */
+        unsigned index_told;                /* how often */
         bool settled;                       /* descriptors are open again */
         char instance[REMOTE_INSTANCE_MAX]; /* what the brick's process calls itself */
         uint64_t instances;                 /* how many it has had */
@@ -156,6 +158,8 @@ void remote_run(struct fibre *self, void *arg);
 /* Ends the connection; it is made again at once, or after a pause. */
 void remote_disconnect(struct remote *m, int error);
 void remote_update_up(struct remote *m);
+/* Tells the layers above what the brick told last about its index of pending work, if it tells at all. */
+void remote_tell_index(struct remote *m);
 /* Ends the pause of the fibre that connects. */
 void remote_wake(struct remote *m);
 

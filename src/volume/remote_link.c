@@ -34,9 +34,19 @@
 
 /* ---- what is up ------------------------------------------------------------------------------------------------ */
 
+void remote_tell_index(struct remote *m)
+{
+        if (m->index_watched)
+                subvolume_tell(&m->base,
+                               &(struct subvolume_event){.kind = SUBVOLUME_INDEX, .flags = m->index_pending ? 1 : 0});
+}
+
 void remote_update_up(struct remote *m)
 {
+        bool was = m->base.up;
         subvolume_set_up(&m->base, m->client && m->settled && m->storage_up && !m->closing);
+        if (!was && m->base.up)
+                remote_tell_index(m);
 }
 
 void remote_wake(struct remote *m)
@@ -363,6 +373,27 @@ static int set_volume(struct fibre *self, struct remote *m, struct error *err)
         return read_welcome(m, &rep, &arena, err);
 }
 
+/* ---- the index of pending work --------------------------------------------------------------------------------- */
+
+/* From now on it tells. What it told while its answer was on the way is newer than that. */
+static int watch_index(struct fibre *self, struct remote *m, struct error *err)
+{
+        _cleanup_arena_ struct arena arena = ARENA_INIT(LINK_ARENA_MAX);
+        struct chain_index_rep rep;
+        unsigned told = m->index_told;
+        m->index_watched = false;
+        if (!m->chains || !m->options.chain)
+                return 0;
+        int r = ask(self, m, CHAIN_PROGRAM, CHAIN_VERSION, CHAIN_WATCH_INDEX, NULL, NULL, &chain_index_rep_desc, &rep,
+                    &arena);
+        if (r < 0)
+                return r == -EPROTO ? 0 : fail(m, err, r, "it does not tell about its index: %s", strerror(-r));
+        m->index_watched = rep.op_ret >= 0;
+        if (m->index_told == told)
+                m->index_pending = rep.pending != 0;
+        return 0;
+}
+
 /* ---- all together ---------------------------------------------------------------------------------------------- */
 
 static void set_port(struct address *a, uint16_t port)
@@ -389,6 +420,8 @@ static int connect_brick(struct fibre *self, struct remote *m, const struct addr
         int r = connect_to(self, m, &config, "it", err);
         if (r == 0)
                 r = set_volume(self, m, err);
+        if (r == 0)
+                r = watch_index(self, m, err);
         if (r == 0 && remote_fds_reopen(self, m) < 0)
                 r = fail(m, err, -ENOTCONN, "the connection was lost while files were opened again");
         if (r == 0 && !m->client)

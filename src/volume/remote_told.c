@@ -5,6 +5,7 @@
 #include "volume/remote.h"
 
 #include "base/log.h"
+#include "proto/chain.h"
 #include "proto/handshake.h"
 
 #define TOLD_ARENA_MAX MIB
@@ -62,10 +63,23 @@ static void told_storage(struct remote *m, bool up)
         remote_update_up(m);
 }
 
+static void told_index(struct remote *m, struct xdr_reader *in, struct arena *a)
+{
+        struct chain_index_cbk c;
+        if (msg_decode(&chain_index_cbk_desc, in, a, &c) < 0)
+                return;
+        m->index_pending = c.pending != 0;
+        m->index_told++;
+        if (m->base.up)
+                remote_tell_index(m);
+}
+
 void remote_told(struct remote *m, const struct rpc_call *call)
 {
         _cleanup_arena_ struct arena arena = ARENA_INIT(TOLD_ARENA_MAX);
         struct xdr_reader in = xdr_reader_of(call->args.data, call->args.len);
+        if (call->prog == CHAIN_PROGRAM && call->vers == CHAIN_VERSION && call->proc == CHAIN_INDEX_CHANGED)
+                told_index(m, &in, &arena);
         if (call->prog != CALLBACK_PROGRAM || call->vers != CALLBACK_VERSION)
                 return;
         switch (call->proc) {

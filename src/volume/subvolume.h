@@ -63,10 +63,11 @@ enum subvolume_event_kind {
         SUBVOLUME_ENTRYLK_CONTENTION,
         SUBVOLUME_BRICK_UP, /* one of them; told to the volume's owner past the layers, which may still be up without it */
         SUBVOLUME_BRICK_DOWN,
+        SUBVOLUME_INDEX, /* a brick that tells says whether its index of pending work has entries (flags 1) or none (0) */
 };
 struct subvolume_event {
         enum subvolume_event_kind kind;
-        struct gfid gfid;    /* all but those of UP and DOWN */
+        struct gfid gfid;    /* of those that are about an object */
         uint32_t flags;      /* INVALIDATE: what changed, as in the callback */
         const struct iatt *stat; /* INVALIDATE: attributes, or NULL */
         struct str domain;   /* contention; in the record of the event */

@@ -47,6 +47,20 @@ int call_lookup(struct fibre *self, struct world_client *c, struct vnode *dir, c
         return result;
 }
 
+int call_look_again(struct fibre *self, struct world_client *c, struct vnode *dir, const char *name, struct vnode *i)
+{
+        BEGIN(LOOKUP);
+        _cleanup_vnode_ struct vnode *parent = directory(c, dir);
+        r.parent = parent;
+        r.inode = i;
+        struct lookup_fop_req req = {.gfid = i->gfid, .pargfid = parent->gfid, .bname = str_of(name)};
+        struct lookup_fop_rep rep;
+        int result = CALL(lookup);
+        if (result >= 0)
+                assert_true(gfid_equal(&rep.prestat.gfid, &i->gfid));
+        return result;
+}
+
 int call_create(struct fibre *self, struct world_client *c, struct vnode *dir, const char *name, uint32_t flags,
                 struct vfile **ret)
 {

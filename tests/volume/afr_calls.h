@@ -7,6 +7,8 @@
 
 /* In RET a referred-to inode, as a kernel would have it. */
 int call_lookup(struct fibre *self, struct world_client *c, struct vnode *dir, const char *name, struct vnode **ret);
+/* The name of an object that is known, as the kernel looks it up again: 0, and -ESTALE if it is another one now. */
+int call_look_again(struct fibre *self, struct world_client *c, struct vnode *dir, const char *name, struct vnode *i);
 /* O_RDWR. In RET an open file, referred to. FLAGS in addition. */
 int call_create(struct fibre *self, struct world_client *c, struct vnode *dir, const char *name, uint32_t flags,
                 struct vfile **ret);

@@ -1,6 +1,7 @@
 /* Look-ups of names that others change (replicate.md §5.4). */
 #include "afr_calls.h"
 
+#include <stdio.h>
 #include <sys/stat.h>
 
 #define ROUNDS 400
@@ -55,10 +56,307 @@ static void a_name_that_is_replaced_is_always_there(void **state)
         }
 }
 
+/* ---- one copy ----------------------------------------------------------------------------------------------------- */
+
+#define NAMES 12
+
+struct known {
+        struct vnode *root, *dir, *files[NAMES];
+        int result;
+        unsigned n; /* which file */
+};
+
+static const char *nth(unsigned k)
+{
+        static char name[16];
+        (void)snprintf(name, sizeof name, "f%u", k);
+        return name;
+}
+
+static void make_all(struct fibre *self, struct world_client *c, void *arg)
+{
+        (void)arg;
+        struct vnode *dir;
+        assert_int_equal(call_mkdir(self, c, NULL, "dir"), 0);
+        assert_int_equal(call_lookup(self, c, NULL, "dir", &dir), 0);
+        for (unsigned k = 0; k < NAMES; k++)
+                assert_int_equal(call_mknod(self, c, dir, nth(k), S_IFREG | 0644), 0);
+        vnode_unref(dir);
+}
+
+/* Everything is looked up as if for the first time. */
+static void get_to_know(struct fibre *self, struct world_client *c, void *arg)
+{
+        struct known *k = arg;
+        struct iatt stat;
+        const struct gfid root = GFID_ROOT;
+        struct vnode *dir;
+        if (!k->root)
+                k->root = vnode_new(c->volume, &root, S_IFDIR);
+        assert_int_equal(call_stat(self, c, k->root, &stat), 0);
+        assert_int_equal(call_lookup(self, c, k->root, "dir", &dir), 0);
+        vnode_unref(k->dir);
+        k->dir = dir;
+        for (unsigned i = 0; i < NAMES; i++) {
+                struct vnode *file;
+                assert_int_equal(call_lookup(self, c, dir, nth(i), &file), 0);
+                vnode_unref(k->files[i]);
+                k->files[i] = file;
+        }
+}
+
+static void forget(struct known *k)
+{
+        vnode_unref(k->root);
+        vnode_unref(k->dir);
+        for (unsigned i = 0; i < NAMES; i++)
+                vnode_unref(k->files[i]);
+}
+
+static void look_at_all(struct fibre *self, struct world_client *c, void *arg)
+{
+        struct known *k = arg;
+        assert_int_equal(call_look_again(self, c, k->root, "dir", k->dir), 0);
+        for (unsigned i = 0; i < NAMES; i++)
+                assert_int_equal(call_look_again(self, c, k->dir, nth(i), k->files[i]), 0);
+}
+
+static void look_at_one(struct fibre *self, struct world_client *c, void *arg)
+{
+        struct known *k = arg;
+        k->result = call_look_again(self, c, k->dir, nth(k->n), k->files[k->n]);
+}
+
+static unsigned take_messages(struct world *w)
+{
+        unsigned n = 0;
+        for (unsigned b = 0; b < w->n_bricks; b++) {
+                n += w->bricks[b].messages;
+                w->bricks[b].messages = 0;
+        }
+        return n;
+}
+
+static unsigned messages_for(struct world *w, unsigned client, world_fn fn, struct known *k)
+{
+        (void)take_messages(w);
+        world_run(w, client, fn, k);
+        return take_messages(w);
+}
+
+static void what_is_known_is_looked_at_on_one_copy(void **state)
+{
+        static const enum world_layout layouts[] = {WORLD_REP3, WORLD_ARBITER};
+        (void)state;
+        for (unsigned l = 0; l < ELEMENTSOF(layouts); l++) {
+                static struct world w;
+                struct known k = {0};
+                world_open(&w, &(struct world_config){.layout = layouts[l], .clients = 2, .seed = 1});
+                world_run(&w, 0, make_all, NULL);
+                world_run(&w, 1, get_to_know, &k);
+                w.bricks[2].calls[FOP_LOOKUP] = 0;
+                assert_int_equal(messages_for(&w, 1, look_at_all, &k), NAMES + 1);
+                assert_true(l == 0 || w.bricks[2].calls[FOP_LOOKUP] == 0); /* not the arbiter */
+                forget(&k);
+                world_close(&w);
+        }
+}
+
+static void bricks_that_do_not_tell_are_all_asked(void **state)
+{
+        static struct world w;
+        static const struct world_config configs[] = {
+                {.layout = WORLD_REP3, .seed = 1, .no_chain = true},
+                {.layout = WORLD_REP3, .seed = 1, .client_options = "    option mortar.chain off\n"},
+        };
+        (void)state;
+        for (unsigned i = 0; i < ELEMENTSOF(configs); i++) {
+                struct known k = {0};
+                world_open(&w, &configs[i]);
+                world_run(&w, 0, make_all, NULL);
+                world_run(&w, 0, get_to_know, &k);
+                assert_int_equal(messages_for(&w, 0, look_at_all, &k), 3 * (NAMES + 1));
+                forget(&k);
+                world_close(&w);
+        }
+}
+
+static bool all_up(void *arg)
+{
+        const struct world_client *c = arg;
+        const struct subvolume *v = volume_top(c->volume);
+        for (unsigned i = 0; i < v->n_children; i++)
+                if (!v->children[i]->up)
+                        return false;
+        return true;
+}
+
+static bool one_down(void *arg)
+{
+        return !all_up(arg);
+}
+
+/* A brick that was away may have missed something, or lost it: its copies are compared again. */
+static void a_brick_that_goes_or_comes_is_doubted(void **state)
+{
+        static struct world w;
+        struct known k = {0};
+        (void)state;
+        world_open(&w, &(struct world_config){.layout = WORLD_REP3, .seed = 2});
+        world_run(&w, 0, make_all, NULL);
+        world_run(&w, 0, get_to_know, &k);
+        world_brick_crash(&w.bricks[1], false);
+        world_until(&w, one_down, &w.clients[0]);
+        assert_int_equal(messages_for(&w, 0, look_at_all, &k), 2 * (NAMES + 1));
+        world_brick_start(&w.bricks[1]);
+        world_until(&w, all_up, &w.clients[0]);
+        assert_true(messages_for(&w, 0, look_at_all, &k) >= 3 * (NAMES + 1));
+        world_run(&w, 0, get_to_know, &k);
+        assert_int_equal(messages_for(&w, 0, look_at_all, &k), NAMES + 1);
+        forget(&k);
+        world_close(&w);
+}
+
+static void lock_name(struct fibre *self, struct world_client *c, void *arg)
+{
+        _cleanup_arena_ struct arena a = ARENA_INIT(MIB);
+        struct known *k = arg;
+        struct request r = world_request(c, &a);
+        const struct subvolume *v = volume_top(c->volume);
+        r.cred.owner_len = 8;
+        r.cred.owner[0] = 7;
+        const struct entrylk_fop_req req = {.gfid = k->dir->gfid,
+                                            .cmd = k->result ? 1 : 0,
+                                            .type = 1,
+                                            .namelen = 1,
+                                            .name = str_of(nth(k->n)),
+                                            .volume = str_of(v->name),
+                                            .xdata = DICT_NULL};
+        struct entrylk_fop_rep rep;
+        for (unsigned i = 0; i < v->n_children; i++)
+                assert_int_equal(subvolume_entrylk(self, v->children[i], &r, &req, &rep), 0);
+}
+
+/* Names that somebody changes, that stand for something else, that are gone. */
+static void odd_answers_are_not_believed(void **state)
+{
+        static struct world w;
+        struct known k = {0}, holder = {0};
+        (void)state;
+        world_open(&w, &(struct world_config){.layout = WORLD_REP3, .clients = 2, .seed = 3});
+        world_run(&w, 0, make_all, NULL);
+        world_run(&w, 1, get_to_know, &k);
+        world_run(&w, 0, get_to_know, &holder);
+        world_run(&w, 0, lock_name, &holder);
+        assert_int_equal(messages_for(&w, 1, look_at_one, &k), 4);
+        assert_int_equal(k.result, 0);
+        holder.result = 1;
+        world_run(&w, 0, lock_name, &holder);
+        assert_int_equal(messages_for(&w, 1, look_at_one, &k), 1);
+        forget(&holder);
+        forget(&k);
+        world_close(&w);
+}
+
+struct deed {
+        struct known known;
+        int removed, replaced, made;
+};
+
+static void change_names(struct fibre *self, struct world_client *c, void *arg)
+{
+        struct deed *d = arg;
+        struct known *k = &d->known;
+        d->removed = call_unlink(self, c, k->dir, nth(0));
+        d->made = call_mknod(self, c, k->dir, "new", S_IFREG | 0644);
+        d->replaced = call_rename(self, c, k->dir, "new", k->dir, nth(1));
+}
+
+/* Client 0 does not reach a brick, client 1 does, and reads that one: what client 0 was told is done, client 1 sees as
+ * soon as it was told that something is pending. */
+static void a_copy_that_another_client_blamed_is_not_believed(void **state)
+{
+        (void)state;
+        for (unsigned brick = 0; brick < 3; brick++) {
+                static struct world w;
+                char options[64];
+                struct known k = {0};
+                struct deed d = {0};
+                (void)snprintf(options, sizeof options, "    option read-subvolume-index %u\n", brick);
+                world_open(&w, &(struct world_config){.layout = WORLD_REP3, .clients = 2, .seed = 4 + brick, .replicate_options = options});
+                world_run(&w, 0, make_all, NULL);
+                world_run(&w, 1, get_to_know, &k);
+                world_run(&w, 0, get_to_know, &d.known);
+                assert_int_equal(messages_for(&w, 1, look_at_all, &k), NAMES + 1);
+                world_cut(&w, 0, brick, true);
+                world_reset(&w, 0, brick);
+                world_until(&w, one_down, &w.clients[0]);
+                world_run(&w, 0, change_names, &d);
+                assert_int_equal(d.removed | d.made | d.replaced, 0);
+                world_pass(&w, NS_PER_MSEC); /* one message */
+                assert_true(all_up(&w.clients[1]));
+                k.n = 0;
+                assert_int_equal(messages_for(&w, 1, look_at_one, &k) >= 3, true);
+                assert_int_equal(k.result, -ENOENT);
+                k.n = 1;
+                world_run(&w, 1, look_at_one, &k);
+                assert_int_equal(k.result, -ESTALE);
+                k.n = 2;
+                assert_int_equal(messages_for(&w, 1, look_at_one, &k), 3);
+                assert_int_equal(k.result, 0);
+                world_cut(&w, 0, brick, false);
+                forget(&k);
+                forget(&d.known);
+                world_close(&w);
+        }
+}
+
+struct listing {
+        struct known known;
+        int names;
+};
+
+static void list(struct fibre *self, struct world_client *c, void *arg)
+{
+        struct listing *l = arg;
+        l->names = call_list(self, c, l->known.dir);
+}
+
+/* Opened where it is listed; if that brick goes in between, on the others. */
+static void directories_are_opened_where_they_are_listed(void **state)
+{
+        static struct world w;
+        struct listing l = {0};
+        (void)state;
+        world_open(&w, &(struct world_config){.layout = WORLD_REP3, .seed = 9});
+        world_run(&w, 0, make_all, NULL);
+        world_run(&w, 0, get_to_know, &l.known);
+        unsigned opened = 0;
+        for (unsigned b = 0; b < 3; b++)
+                w.bricks[b].calls[FOP_OPENDIR] = 0;
+        world_run(&w, 0, list, &l);
+        for (unsigned b = 0; b < 3; b++)
+                opened += w.bricks[b].calls[FOP_OPENDIR];
+        assert_int_equal(opened, 1);
+        assert_int_equal(l.names, NAMES);
+        world_brick_crash(&w.bricks[0], false);
+        world_until(&w, one_down, &w.clients[0]);
+        world_run(&w, 0, list, &l);
+        assert_int_equal(l.names, NAMES);
+        forget(&l.known);
+        world_close(&w);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(a_name_that_is_replaced_is_always_there),
+                cmocka_unit_test(what_is_known_is_looked_at_on_one_copy),
+                cmocka_unit_test(bricks_that_do_not_tell_are_all_asked),
+                cmocka_unit_test(a_brick_that_goes_or_comes_is_doubted),
+                cmocka_unit_test(odd_answers_are_not_believed),
+                cmocka_unit_test(a_copy_that_another_client_blamed_is_not_believed),
+                cmocka_unit_test(directories_are_opened_where_they_are_listed),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

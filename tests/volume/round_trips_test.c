@@ -60,6 +60,19 @@ STEP(look_up)
 {
         return call_lookup(self, c, NULL, "file", &s->inode);
 }
+STEP(look_again)
+{
+        return call_look_again(self, c, NULL, "file", s->inode);
+}
+STEP(look_for_nothing)
+{
+        struct vnode *i;
+        return call_lookup(self, c, NULL, "nothing", &i) == -ENOENT ? 0 : -EIO;
+}
+STEP(list_root)
+{
+        return call_list(self, c, NULL);
+}
 STEP(stat_file)
 {
         struct iatt stat;
@@ -106,6 +119,9 @@ static const struct row {
         {"ftruncate", truncate_file, 15, 3},         /* as a write */
         {"write and close", write_and_close, 21, 4}, /* lock, mark, write, flush; take back, unlock, release */
         {"look-up", look_up, 3, 1},
+        {"look-up of what is known", look_again, 1, 1}, /* one brick */
+        {"look-up of nothing", look_for_nothing, 3, 1},
+        {"listing", list_root, 4, 3}, /* open, list twice, release: one brick */
         {"stat", stat_file, 1, 1},
         {"chmod", change_mode, 9, 2},
         {"setxattr", set_xattr, 9, 2},

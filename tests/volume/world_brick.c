@@ -207,10 +207,11 @@ static void serve_fop(struct world_brick *b, struct rpc_server_conn *c, const st
         }
         assert_true(v->n < UNANSWERED_MAX);
         v->unanswered[v->n++] = call->xid;
-        b->messages++;
-        if (chain)
+        bool watch = chain && call->proc == CHAIN_WATCH_INDEX;
+        b->messages += !watch;
+        if (chain && !watch)
                 count_steps(b, call);
-        else
+        else if (!chain)
                 b->calls[call->proc]++;
         session_serve(v->session, call, &v->arena);
         arena_reset(&v->arena);
