@@ -411,6 +411,77 @@ static void hostile_parts(void **state)
         client_close(c);
 }
 
+/* ---- the index of pending work --------------------------------------------------------------------------------------- */
+
+/* 0: nothing pending, 1: something is. */
+static int watch(struct client *c)
+{
+        struct chain_index_rep rep;
+        assert_int_equal(client_watch_index(c, &rep), 0);
+        return (int)rep.pending;
+}
+
+/* What C was told since the last call: -1 nothing. */
+static int told(struct client *c)
+{
+        struct chain_index_cbk message;
+        int last = -1;
+        while (client_take_callback(c, &chain_index_cbk_desc, &message) == CHAIN_INDEX_CHANGED)
+                last = (int)message.pending;
+        return last;
+}
+
+static void count_pending(struct client *c, const struct gfid *g, int by)
+{
+        uint8_t value[12] = {0};
+        struct xattrop_fop_req req = {.gfid = *g, .xdata = DICT_NULL};
+        struct xattrop_fop_rep rep;
+        memset(value, by < 0 ? 0xff : 0, 4);
+        value[3] = (uint8_t)by;
+        assert_int_equal(dict_add_ptr(&req.dict, &c->arena, "trusted.afr.vol-client-0", value, sizeof value), 0);
+        assert_int_equal(CALL(c, XATTROP, &req, &rep), 0);
+}
+
+static void look_whether_pending(struct client *c)
+{
+        struct lookup_fop_req req = {.gfid = root, .xdata = DICT_NULL};
+        struct lookup_fop_rep rep;
+        req.xdata = (struct dict){0};
+        assert_int_equal(dict_add_str(&req.xdata, &c->arena, "link-count", "glusterfs.xattrop_index_count"), 0);
+        assert_int_equal(CALL(c, LOOKUP, &req, &rep), 0);
+}
+
+static void who_watches_the_index_is_told(void **state)
+{
+        struct harness *h = *state;
+        assert_int_equal(brick_options_set(&h->options, "xattrop-pending-watchlist", "trusted.afr.vol-", NULL), 0);
+        harness_reopen(h);
+        struct client *a = client_open(h), *b = client_open(h), *other = client_open(h);
+        struct gfid f = make_file(a, &root, "f"), g = make_file(a, &root, "g");
+        assert_int_equal(watch(a), 0);
+        count_pending(other, &f, 1);
+        assert_int_equal(told(a), 1);
+        assert_int_equal(told(other), -1);
+        assert_int_equal(watch(b), 1);
+        count_pending(other, &g, 1);
+        count_pending(other, &f, -1);
+        look_whether_pending(other);
+        assert_int_equal(told(a), -1); /* there is still one */
+        count_pending(other, &g, -1);
+        look_whether_pending(other);
+        assert_int_equal(told(a), 0);
+        assert_int_equal(told(b), 0);
+        client_close(b);
+        count_pending(other, &g, 1);
+        assert_int_equal(told(a), 1);
+        assert_int_equal(watch(a), 1); /* once more: as before */
+        count_pending(other, &g, -1);
+        look_whether_pending(other);
+        assert_int_equal(told(a), 0);
+        client_close(a);
+        client_close(other);
+}
+
 /* A client of a sub-directory stays in it. */
 static void a_subdirectory_is_not_left(void **state)
 {
@@ -454,6 +525,7 @@ int main(void)
                 TEST(cut_short),
                 TEST(hostile_parts),
                 TEST(a_subdirectory_is_not_left),
+                TEST(who_watches_the_index_is_told),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

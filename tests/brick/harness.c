@@ -405,6 +405,12 @@ static int chain_answers(struct client *c, const struct chain_rep *rep, struct c
         return (int)rep->count;
 }
 
+int client_watch_index(struct client *c, struct chain_index_rep *rep)
+{
+        return call_program(c, CHAIN_PROGRAM, CHAIN_VERSION, CHAIN_WATCH_INDEX, (struct slice){0}, &chain_index_rep_desc,
+                            rep);
+}
+
 int client_chain_raw(struct client *c, uint32_t proc, struct slice args)
 {
         return call_program(c, CHAIN_PROGRAM, CHAIN_VERSION, proc, args, NULL, NULL);

@@ -125,9 +125,15 @@ static void change_name(struct fibre *self, struct world_client *c, struct chaos
                 (void)r;
                 return;
         }
+        struct vnode *known = NULL;
+        if (n->there)
+                (void)call_lookup(self, c, NULL, text, &known);
         n->unknown = true;
         int r = n->there ? call_unlink(self, c, NULL, text) : call_create(self, c, NULL, text, O_EXCL, &f);
         trace(c, n->there ? "unlink" : "create", text, r);
+        if (known && r >= 0 && call_look_again(self, c, NULL, text, known) == 0)
+                fail_msg("%s is there although it was removed", text);
+        vnode_unref(known);
         if (f)
                 (void)call_close(self, c, f);
         if (r >= 0)
@@ -144,6 +150,8 @@ static void look_name(struct fibre *self, struct world_client *c, struct chaos *
         struct vnode *i = NULL;
         (void)snprintf(text, sizeof text, "c%u-%u", c->index, k);
         int r = call_lookup(self, c, NULL, text, &i);
+        if (r >= 0)
+                r = call_look_again(self, c, NULL, text, i);
         vnode_unref(i);
         trace(c, "look", text, r);
         if (before.unknown || r == -ENOTCONN)

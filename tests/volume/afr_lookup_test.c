@@ -237,6 +237,20 @@ static void lock_name(struct fibre *self, struct world_client *c, void *arg)
                 assert_int_equal(subvolume_entrylk(self, v->children[i], &r, &req, &rep), 0);
 }
 
+struct deed {
+        struct known known;
+        int removed, replaced, made, written;
+};
+
+static void change_names(struct fibre *self, struct world_client *c, void *arg)
+{
+        struct deed *d = arg;
+        struct known *k = &d->known;
+        d->removed = call_unlink(self, c, k->dir, nth(0));
+        d->made = call_mknod(self, c, k->dir, "new", S_IFREG | 0644);
+        d->replaced = call_rename(self, c, k->dir, "new", k->dir, nth(1));
+}
+
 /* Names that somebody changes, that stand for something else, that are gone. */
 static void odd_answers_are_not_believed(void **state)
 {
@@ -253,23 +267,18 @@ static void odd_answers_are_not_believed(void **state)
         holder.result = 1;
         world_run(&w, 0, lock_name, &holder);
         assert_int_equal(messages_for(&w, 1, look_at_one, &k), 1);
+        struct deed d = {.known = holder};
+        world_run(&w, 0, change_names, &d);
+        assert_int_equal(d.removed | d.made | d.replaced, 0);
+        world_pass(&w, NS_PER_SEC); /* it unlocks */
+        assert_int_equal(messages_for(&w, 1, look_at_one, &k), 4);
+        assert_int_equal(k.result, -ENOENT);
+        k.n = 1;
+        assert_int_equal(messages_for(&w, 1, look_at_one, &k), 4);
+        assert_int_equal(k.result, -ESTALE);
         forget(&holder);
         forget(&k);
         world_close(&w);
-}
-
-struct deed {
-        struct known known;
-        int removed, replaced, made;
-};
-
-static void change_names(struct fibre *self, struct world_client *c, void *arg)
-{
-        struct deed *d = arg;
-        struct known *k = &d->known;
-        d->removed = call_unlink(self, c, k->dir, nth(0));
-        d->made = call_mknod(self, c, k->dir, "new", S_IFREG | 0644);
-        d->replaced = call_rename(self, c, k->dir, "new", k->dir, nth(1));
 }
 
 /* Client 0 does not reach a brick, client 1 does, and reads that one: what client 0 was told is done, client 1 sees as
@@ -309,6 +318,64 @@ static void a_copy_that_another_client_blamed_is_not_believed(void **state)
                 forget(&d.known);
                 world_close(&w);
         }
+}
+
+static void write_file(struct fibre *self, struct world_client *c, void *arg)
+{
+        struct deed *d = arg;
+        struct vfile *f;
+        assert_int_equal(call_open(self, c, d->known.dir, nth(0), 0, &f), 0);
+        d->written = call_write(self, c, f, 0, "new", 3);
+        assert_int_equal(call_close(self, c, f), 0);
+}
+
+struct reading {
+        struct known known;
+        struct vfile *file;
+        char data[8];
+};
+
+static void read_file(struct fibre *self, struct world_client *c, void *arg)
+{
+        struct reading *r = arg;
+        if (!r->file)
+                assert_int_equal(call_open(self, c, r->known.dir, nth(0), 0, &r->file), 0);
+        memset(r->data, 0, sizeof r->data);
+        assert_true(call_read(self, c, r->file, 0, r->data, sizeof r->data) >= 0);
+}
+
+static void close_file(struct fibre *self, struct world_client *c, void *arg)
+{
+        struct reading *r = arg;
+        assert_int_equal(call_close(self, c, r->file), 0);
+}
+
+/* The same of data that were read before. */
+static void an_open_file_is_read_where_it_is_up_to_date(void **state)
+{
+        static struct world w;
+        struct reading r = {0};
+        struct deed d = {0};
+        (void)state;
+        world_open(&w, &(struct world_config){.layout = WORLD_REP3, .clients = 2, .seed = 8, .replicate_options = "    option read-subvolume-index 1\n"});
+        world_run(&w, 0, make_all, NULL);
+        world_run(&w, 1, get_to_know, &r.known);
+        world_run(&w, 0, get_to_know, &d.known);
+        world_run(&w, 1, read_file, &r);
+        assert_string_equal(r.data, "");
+        world_cut(&w, 0, 1, true);
+        world_reset(&w, 0, 1);
+        world_until(&w, one_down, &w.clients[0]);
+        world_run(&w, 0, write_file, &d);
+        assert_int_equal(d.written, 3);
+        world_pass(&w, NS_PER_MSEC);
+        world_run(&w, 1, read_file, &r);
+        assert_string_equal(r.data, "new");
+        world_run(&w, 1, close_file, &r);
+        world_cut(&w, 0, 1, false);
+        forget(&r.known);
+        forget(&d.known);
+        world_close(&w);
 }
 
 struct listing {
@@ -356,6 +423,7 @@ int main(void)
                 cmocka_unit_test(a_brick_that_goes_or_comes_is_doubted),
                 cmocka_unit_test(odd_answers_are_not_believed),
                 cmocka_unit_test(a_copy_that_another_client_blamed_is_not_believed),
+                cmocka_unit_test(an_open_file_is_read_where_it_is_up_to_date),
                 cmocka_unit_test(directories_are_opened_where_they_are_listed),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
