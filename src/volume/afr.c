@@ -94,6 +94,7 @@ void afr_ask_each(struct fibre *self, struct afr *a, struct request *r, struct a
         struct fan fans[AFR_CHILDREN_MAX];
         unsigned n = 0;
         x->ok = 0;
+        x->generation = a->base.generation;
         AFR_EACH(i, x->asked)
         {
                 x->rep[i] = arena_alloc(r->arena, shapes[x->fop].rep);

@@ -122,6 +122,7 @@ static inline afr_set afr_arbiter_set(const struct afr *a)
 /* Answers of several children to one operation. */
 struct afr_answers {
         enum fop fop;
+        uint32_t generation; /* of the set, when they were asked */
         afr_set asked, ok;
         const void *req[AFR_CHILDREN_MAX];
         void *rep[AFR_CHILDREN_MAX]; /* the fop's reply structure, for those asked */
@@ -237,6 +238,10 @@ int afr_ask_counters(const struct afr *a, struct arena *arena, struct dict *xdat
 struct afr_copy *afr_copies(struct afr *a, struct arena *arena, const struct afr_answers *x);
 /* Remembers the verdict about I. CHANGES is what `changes` was when the question was asked. */
 void afr_learn(struct afr *a, struct vnode *i, uint32_t changes, const struct afr_verdict *verdict);
+/* The same out of answers to X, which are not believed for longer if the state of the set has changed since they were
+ * asked for. */
+void afr_learn_from(struct afr *a, struct vnode *i, uint32_t changes, const struct afr_answers *x,
+                    const struct afr_verdict *verdict);
 /* Makes sure that the verdict about I is that of the present generation: asks, if it is not. FILE: an open file of I,
  * or NULL. -errno as §5.4 says. */
 int afr_know(struct fibre *self, struct afr *a, struct request *r, struct vnode *i, struct vfile *file);

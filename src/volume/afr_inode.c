@@ -158,6 +158,15 @@ void afr_learn(struct afr *a, struct vnode *i, uint32_t changes, const struct af
         }
 }
 
+void afr_learn_from(struct afr *a, struct vnode *i, uint32_t changes, const struct afr_answers *x,
+                    const struct afr_verdict *verdict)
+{
+        afr_learn(a, i, changes, verdict);
+        struct afr_inode *known = *vnode_slot(i, &a->base);
+        if (known && x->generation != a->base.generation)
+                known->known = false;
+}
+
 int afr_refresh(struct fibre *self, struct afr *a, struct request *r, struct vnode *i, struct vfile *file)
 {
         struct afr_inode *x = afr_inode(a, i);
@@ -179,7 +188,7 @@ int afr_refresh(struct fibre *self, struct afr *a, struct request *r, struct vno
                 return -ENOMEM;
         struct afr_verdict verdict;
         afr_judge(copies, a->n, a->arbiter, &verdict);
-        afr_learn(a, i, changes, &verdict);
+        afr_learn_from(a, i, changes, &answers, &verdict);
         return 0;
 }
 

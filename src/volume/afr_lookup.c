@@ -245,7 +245,7 @@ static int answering_child(struct question *q, struct vnode *i, afr_set ok, unsi
         if (!afr_quorum(a, ok))
                 return -ENOTCONN; /* those that know better may be away */
         afr_judge(copies, a->n, a->arbiter, &verdict);
-        afr_learn(a, i, q->changes, &verdict);
+        afr_learn_from(a, i, q->changes, &q->answers, &verdict);
         unsigned child = afr_read_child(a, i, AFR_METADATA, &q->request->cred, ok);
         if (child == AFR_NO_CHILD && verdict.unreadable == -EIO)
                 child = afr_next(ok & ~afr_arbiter_set(a), 0); /* split-brain: it can be looked at, not read */

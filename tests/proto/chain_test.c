@@ -150,7 +150,7 @@ static void everything_else_is_refused(void **state)
                 "lw", "lxw", "ed", "exd", "la", "lxa", "edv", "lau",     /* with the lock that protects them */
                 "wxu", "du", "dv", "au",                                 /* with what ends their transaction */
                 "lu", "lxu", "ul", "xl", "xe", "nl", "nx", "sl",         /* locks and unlocks, out of order */
-                "ck", "ckx", "clz", "Clx", "cnl", "cx", "ce" "n", "elc", "lc", "ec", "cc", "clu", /* not the new object's */
+                "ck", "ckx", "clz", "Clx", "cnl", "cx", "cen", "elc", "lc", "ec", "cc", "clu", /* not the new object's */
                 "or", "o",  "r",  "pr", "nR", "nB", "B",  "nt", "non", "noo", "rn", "pRR",        /* left open, too large */
                 "lllllx", "xxxxxu", "uuuuu", "xxxxuuuuu",                /* too many */
         };
