@@ -275,10 +275,10 @@ static void step_chain(struct field *f, const uint8_t block[CALL_BLOCK])
         const struct rpc_call chain = {.xid = ++f->xid,
                                        .prog = CHAIN_PROGRAM,
                                        .vers = CHAIN_VERSION,
-                                       .proc = CHAIN_PERFORM,
+                                       .proc = block[3] < 0xf0 ? CHAIN_PERFORM : CHAIN_WATCH_INDEX,
                                        .cred = {.flavour = RPC_AUTH_GLUSTERFS_V3, .owner_len = 4, .owner = {block[1]}},
                                        .args = {args.data, (uint32_t)args.len}};
-        f->proc[chain.xid] = PROC_CHAIN;
+        f->proc[chain.xid] = chain.proc == CHAIN_PERFORM ? PROC_CHAIN : FOP_NULL;
         struct session *s = session_of(f, block[2] % CLIENTS);
         _cleanup_arena_ struct arena a = ARENA_INIT(RECORD_LIMIT);
         (void)session_call_is_slow(&chain);
