@@ -276,10 +276,8 @@ static void inode_changed(struct afr *a, const struct gfid *gfid)
 
 static void somebody_waits(struct afr *a, const struct gfid *gfid, struct str domain)
 {
-        struct vnode *i = str_is(domain, a->base.name) ? vnode_find(a->base.volume, gfid) : NULL;
-        if (i)
-                afr_eager_close_inode(a, i);
-        vnode_unref(i);
+        if (str_is(domain, a->base.name))
+                afr_eager_close_gfid(a, gfid);
 }
 
 static void on_event(struct subvolume *v, struct subvolume *child, const struct subvolume_event *e)
@@ -577,6 +575,7 @@ int afr_build(struct volume *vol, const struct volfile_section *section, struct 
         a->n = n;
         a->all = AFR_BIT(n) - 1;
         a->local = AFR_NO_CHILD;
+        a->write_hope = AFR_WRITE_HOPE;
         a->names = ARENA_INIT(64 * KIB);
         int r = read_options(a, section, err);
         if (r == 0)

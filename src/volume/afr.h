@@ -8,7 +8,9 @@
  *      afr_local.c        which copy is on this machine
  *      afr_lock.c         locks of transactions [3]
  *      afr_transaction.c  the one transaction: lock, quorum, mark, operation, classify, settle [6]
+ *      afr_batch.c        its locks and marks: taking, settling, giving back [6]
  *      afr_eager.c        locks and marks kept for the next transaction [6.5, 6.6]
+ *      afr_chain.c        several operations on a child as one message
  *      afr_data.c, afr_metadata.c, afr_entry.c   operations that change something [6.2-6.4]
  *      afr_open.c, afr_dir.c, afr_lk.c, afr_xattr.c, afr_statfs.c   the rest [8, 9.2]
  *      afr_heal_name.c, afr_heal_meta.c          heals that look-ups start [10.4, 10.6]
@@ -69,6 +71,8 @@ struct afr_options {
         struct gfid anonymous_gfid;
 };
 
+#define AFR_WRITE_HOPE 16
+
 struct afr_batch;
 struct afr_inode;
 
@@ -85,6 +89,8 @@ struct afr {
         uint64_t owners;                     /* lock owners given out */
         struct timer gathering;              /* waits for the last bricks to connect */
         struct afr_batch *batches;           /* those kept in inodes */
+        unsigned n_batches;
+        int write_hope; /* whether files that are made are written at once: AFR_WRITE_HOPE at most, below 0 no */
         unsigned background;                 /* fibres of ours that finish something */
         unsigned heals;                      /* of them, those that heal */
         struct fibre_event *idle;            /* somebody waits until there is nothing of that */
@@ -147,6 +153,36 @@ void *afr_req_copy(struct arena *arena, enum fop fop, const void *req);
 int afr_take(const struct afr_answers *x, unsigned child, void *rep);
 /* REP becomes an empty answer that says ERROR (-errno), which is returned. */
 int afr_fail(enum fop fop, void *rep, int error);
+
+/* ---- afr_chain.c ------------------------------------------------------------------------------------------------- */
+
+/* What a step of a chain is for; together with a number: which lock, which mark. */
+enum afr_purpose { AFR_STEP_OPERATION, AFR_STEP_LOCK, AFR_STEP_MARK, AFR_STEP_UNLOCK };
+#define AFR_STEPS_MAX 6u
+struct afr_chain {
+        unsigned child, n;
+        struct chain_step steps[AFR_STEPS_MAX];
+        enum afr_purpose purposes[AFR_STEPS_MAX];
+        uint8_t numbers[AFR_STEPS_MAX];
+        struct afr_chain *next;
+};
+struct afr_chains {
+        struct afr *afr;
+        struct arena *arena;
+        struct afr_chain *head, **tail;
+        unsigned n;
+        bool failed; /* out of memory */
+};
+void afr_chains_init(struct afr_chains *x, struct afr *a, struct arena *arena);
+/* One more, on CHILD, without steps; in parallel to the others. NULL: out of memory. */
+struct afr_chain *afr_chain_new(struct afr_chains *x, unsigned child);
+/* One more step of C. Out of memory (REQ or C being NULL too) is remembered. */
+void afr_chain_add(struct afr_chains *x, struct afr_chain *c, enum fop fop, struct request *r, const void *req,
+                   enum afr_purpose purpose, unsigned number);
+/* -ENOMEM: nothing was sent. */
+int afr_chains_run(struct fibre *self, struct afr_chains *x);
+/* Puts the answers to the steps with PURPOSE and NUMBER over those that are in RET. */
+void afr_chains_answers(const struct afr_chains *x, enum afr_purpose purpose, unsigned number, struct afr_answers *ret);
 
 /* A request of our own, not the application's: super-user, not cancelled. OWNER 0: none. */
 void afr_internal_request(const struct request *from, uint64_t owner, struct request *ret);
@@ -227,7 +263,7 @@ struct afr_inode {
         uint64_t choice_until, choice_time;
         bool healing;             /* its metadata, in the background */
         uint64_t heal_after;      /* not before */
-        struct afr_batch *batch;  /* lock and marks kept for data transactions */
+        struct afr_batch *batch;  /* lock and marks kept for data and metadata transactions */
         struct afr_queue waiting; /* for the batch to change */
 };
 /* NULL: out of memory. */
@@ -295,6 +331,18 @@ struct afr_locks {
         afr_set held[AFR_LOCKEES_MAX];
         uint64_t owner; /* 0 until the first attempt */
         const char *domain; /* NULL: the set's own */
+        struct afr_follow *follow; /* NULL: nothing */
+};
+/* Marks that are set where the locks are granted, in the same message to bricks that understand it. They only raise dirty
+ * counters: an operation never goes with the lock that protects it. */
+#define AFR_MARKS_MAX 2u
+struct afr_follow {
+        unsigned n;
+        enum fop fop;
+        const void *set[AFR_MARKS_MAX], *undo[AFR_MARKS_MAX];
+        struct vfile *file;
+        struct request request;                   /* afr_lock() fills it in */
+        struct afr_answers answers[AFR_MARKS_MAX]; /* what is set when afr_lock() has succeeded */
 };
 void afr_locks_add(struct afr_locks *l, const struct gfid *gfid, const char *name);
 /* Locks on the children of ON. In RET those on which all was granted; -errno if there is none, or if they are no quorum
@@ -302,19 +350,38 @@ void afr_locks_add(struct afr_locks *l, const struct gfid *gfid, const char *nam
 int afr_lock(struct fibre *self, struct afr *a, struct request *r, struct vfile *file, struct afr_locks *l, afr_set on,
              afr_set *ret);
 void afr_unlock(struct fibre *self, struct afr *a, struct request *r, struct vfile *file, struct afr_locks *l);
+/* Adds to C, a chain of X, giving back what L holds there. OURS: a request of L's owner, about FILE. */
+void afr_unlock_add(struct afr_chains *x, struct afr_chain *c, struct request *ours, struct vfile *file,
+                    const struct afr_locks *l);
+/* X was run: what it gave back is not held any more. */
+void afr_unlock_note(const struct afr_chains *x, struct afr_locks *l);
+/* The attempt to take the lock of an object that the same message makes. */
+void afr_lock_add(struct afr_chains *x, struct afr_chain *c, struct request *ours, const struct afr_locks *l);
+bool afr_locks_held(const struct afr_locks *l);
 
-/* ---- afr_transaction.c ------------------------------------------------------------------------------------------- */
+/* ---- afr_batch.c ------------------------------------------------------------------------------------------------- */
 
 /* An object whose counters change. */
 struct afr_mark {
         struct vnode *inode;       /* a reference */
         char name[NAME_LIMIT + 1]; /* directories: the entry, for the granular index */
 };
-#define AFR_MARKS_MAX 2u
 
 enum afr_batch_state { AFR_BATCH_OPENING, AFR_BATCH_OPEN, AFR_BATCH_CLOSING, AFR_BATCH_SETTLED };
 
-/* Locks and marks, of one transaction or of several on the same object that follow each other (data). */
+/* What became of the changes of one class under a batch. */
+struct afr_part {
+        afr_set dirty;   /* the dirty counter was raised there */
+        afr_set failed;  /* members that missed a change */
+        afr_set good;    /* members that were not blamed when it began */
+        afr_set blamed;  /* every member says on disk that these are behind */
+        bool changed;    /* an operation succeeded somewhere */
+        bool broken;     /* the quorum was lost in the middle: nobody is to be blamed, the marks stay */
+        int result;      /* of settling */
+};
+
+/* Locks and marks, of one transaction or of several on the same object that follow each other (data, metadata). One of
+ * data may have changes of metadata too, since its lock is on everything. */
 struct afr_batch {
         struct afr *afr;
         enum afr_class class;
@@ -326,13 +393,8 @@ struct afr_batch {
         unsigned n_marks;
         struct vfile *file; /* a reference, or NULL */
         afr_set members;    /* locked, and marked if that was done */
-        afr_set dirty;      /* the dirty counter was raised there */
-        afr_set failed;     /* members that missed a change */
-        afr_set good;       /* members that were not blamed when it began */
-        afr_set blamed;     /* every member says on disk that these are behind */
+        struct afr_part part[AFR_CLASSES];
         uint32_t connects[AFR_CHILDREN_MAX];
-        bool changed;    /* an operation succeeded somewhere */
-        bool broken;     /* the quorum was lost in the middle: nobody is to be blamed, the marks stay */
         bool unstable;   /* data that bricks have not been asked to sync */
         uint32_t writes; /* counts them */
         /* A new object in a directory: what to mark when some do not have it. */
@@ -342,32 +404,12 @@ struct afr_batch {
         unsigned users;
         struct afr_range *ranges; /* of users and of those who wait to be, in order of arrival */
         struct timer delay;
-        int result; /* of settling */
         struct afr_batch *next;
 };
 struct afr_range {
         uint64_t start, end; /* end is behind the last byte; equal: nothing */
         struct afr_range *next;
 };
-
-struct afr_transaction {
-        enum fop fop;
-        enum afr_class class;
-        struct request *request;
-        const void *req;
-        const void *arbiter_req; /* what the arbiter gets instead; NULL: the same */
-        void *rep;
-        struct afr_batch *batch;
-        struct afr_range range; /* data */
-        uint32_t writes;        /* of the batch, when the operation began */
-        struct afr_answers answers;
-        afr_set ok;
-        int result;
-};
-
-/* The transaction. Data: on the object of the request, its batch is found or made. Others: T->batch is a new one with
- * locks and marks filled in, which is used up. Returns the result and has filled in REP. */
-int afr_transact(struct fibre *self, struct afr *a, struct afr_transaction *t);
 
 /* A batch without locks and marks, referred to once. NULL: out of memory. */
 struct afr_batch *afr_batch_new(struct afr *a, enum afr_class class, const struct request *r, struct vfile *file);
@@ -376,11 +418,21 @@ struct afr_batch *afr_batch_unref(struct afr_batch *b);
 void afr_batch_mark(struct afr_batch *b, struct vnode *i, const char *name);
 /* Locks, checks, marks: after success operations may be sent to the members. After failure nothing is left locked. */
 int afr_batch_open(struct fibre *self, struct afr_batch *b, struct arena *arena);
-/* Blames who failed, takes back the dirty marks. -errno: what was done under it must not be called a success. */
+/* Blames who failed, takes back the dirty marks, and gives locks back in the same messages, if there are any. The result,
+ * in `part` too: -errno: what was done under it must not be called a success. */
 int afr_batch_settle(struct fibre *self, struct afr_batch *b, struct arena *arena);
+/* The rest of the locks. */
 void afr_batch_unlock(struct fibre *self, struct afr_batch *b, struct arena *arena);
 /* Members whose connection went since the lock was taken: their locks are gone. */
 afr_set afr_batch_lost(const struct afr_batch *b);
+/* Some member missed something that is not on disk yet. */
+bool afr_batch_is_behind(const struct afr_batch *b);
+/* The marks of a batch that was locked and marked by the message that made its object; who has them are its members. */
+void afr_batch_take_marks(struct afr_batch *b, const struct afr_answers *x);
+/* The request that raises the dirty counter of mark K, or takes that back. */
+const void *afr_batch_mark_request(const struct afr_batch *b, struct arena *arena, unsigned k, bool undo, enum fop *ret);
+/* A request on the batch's behalf. */
+struct request afr_batch_request(const struct afr_batch *b, struct arena *arena);
 /* Adds AMOUNT[class] for BLAMED and DIRTY to the dirty counter, on gfid or file, on the children of ON; `ok` in RET.
  * NAME with KEY: the granular index. */
 struct afr_tally {
@@ -394,9 +446,35 @@ struct afr_tally {
 void afr_tally(struct fibre *self, struct afr *a, struct request *r, const struct afr_tally *x, afr_set on,
                struct afr_answers *ret);
 
+/* ---- afr_transaction.c ------------------------------------------------------------------------------------------- */
+
+struct afr_transaction {
+        enum fop fop;
+        enum afr_class class;
+        struct request *request;
+        const void *req;
+        const void *arbiter_req; /* what the arbiter gets instead; NULL: the same */
+        void *rep;
+        struct afr_batch *batch;
+        struct afr_range range; /* of data and metadata transactions: those that overlap have one order */
+        uint32_t writes;        /* of the batch, when the operation began */
+        struct afr_batch *fresh; /* creations: lock and mark of the new object, made in the same message; or NULL */
+        struct afr_answers fresh_marks;
+        struct afr_answers answers;
+        afr_set ok;
+        int result;
+};
+
+/* The transaction. Data and metadata: on the object of the request, its batch is found or made. Entry: T->batch is a new
+ * one with locks and marks filled in, which is used up. Returns the result and has filled in REP. */
+int afr_transact(struct fibre *self, struct afr *a, struct afr_transaction *t);
+/* A copy of REQ that asks whether somebody waits for our lock. NULL: out of memory. */
+void *afr_with_question(const struct afr *a, struct arena *arena, enum fop fop, const void *req);
+extern const struct afr_range afr_whole_file;
+
 /* ---- afr_eager.c ------------------------------------------------------------------------------------------------- */
 
-/* Joins the data batch of the request's object, or opens one. 0: T->batch is set, T's range is free. */
+/* Joins the batch of the request's object, or opens one. 0: T->batch is set, T's range is free. */
 int afr_eager_enter(struct fibre *self, struct afr *a, struct afr_transaction *t);
 /* T is done: settles now or later; waits for it when T must not be answered before, and corrects T->result. */
 void afr_eager_leave(struct fibre *self, struct afr *a, struct afr_transaction *t);
@@ -406,6 +484,12 @@ void afr_eager_close(struct afr_batch *b);
 void afr_eager_close_inode(struct afr *a, struct vnode *i);
 void afr_eager_settle_inode(struct fibre *self, struct afr *a, struct vnode *i);
 void afr_eager_close_all(struct afr *a);
+/* The same for all that is kept of GFID, by whatever inode. */
+void afr_eager_close_gfid(struct afr *a, const struct gfid *gfid);
+/* Whether the creation of R->file had better lock and mark the new file at once: it will be written, as most are. */
+bool afr_eager_expects_write(const struct afr *a, const struct request *r);
+/* B was opened by the creation of its object: it stays there for the first write, or is given back. Uses B up. */
+void afr_eager_adopt(struct fibre *self, struct afr *a, struct afr_batch *b, struct vfile *file, bool keep);
 
 /* ---- afr_open.c -------------------------------------------------------------------------------------------------- */
 
@@ -413,6 +497,7 @@ struct afr_file {
         afr_set opened;
         uint64_t retry_at;   /* children that refused are not asked before */
         unsigned read_child; /* directories: the one whose offsets are in use; AFR_NO_CHILD */
+        bool fresh;          /* made by its open, and not written yet */
         struct fibre_mutex opening;
 };
 struct afr_file *afr_file(struct afr *a, struct vfile *f);

@@ -4,28 +4,17 @@
 
 #include <fcntl.h>
 
-static const struct afr_range whole_file = {.start = 0, .end = UINT64_MAX};
-
 static struct afr_range range_of(uint64_t start, uint64_t len)
 {
         bool endless = len > UINT64_MAX - start;
         return (struct afr_range){.start = start, .end = endless ? UINT64_MAX : start + len};
 }
 
-/* The copy of a request that asks whether somebody waits for our lock. */
-static void *with_question(const struct afr *a, struct arena *arena, enum fop fop, const void *req)
-{
-        void *copy = afr_req_copy(arena, fop, req);
-        if (!copy || dict_add_str(afr_req_xdata(fop, copy), arena, "glusterfs.inodelk-dom-count", a->base.name) < 0)
-                return NULL;
-        return copy;
-}
-
 static int data_transaction(struct fibre *self, struct afr *a, enum fop fop, struct request *r, const void *req,
                             void *rep, struct afr_range range)
 {
         struct afr_transaction t = {.fop = fop, .class = AFR_DATA, .request = r, .rep = rep, .range = range};
-        t.req = with_question(a, r->arena, fop, req);
+        t.req = afr_with_question(a, r->arena, fop, req);
         return t.req ? afr_transact(self, a, &t) : afr_fail(fop, rep, -ENOMEM);
 }
 
@@ -52,8 +41,8 @@ int afr_write(struct fibre *self, struct subvolume *v, struct request *r, const 
 {
         struct afr *a = afr_of(v);
         struct afr_transaction t = {.fop = FOP_WRITE, .class = AFR_DATA, .request = r, .rep = rep};
-        t.range = appends(r, req) ? whole_file : range_of(req->offset, req->data.len);
-        struct write_fop_req *q = with_question(a, r->arena, FOP_WRITE, req);
+        t.range = appends(r, req) ? afr_whole_file : range_of(req->offset, req->data.len);
+        struct write_fop_req *q = afr_with_question(a, r->arena, FOP_WRITE, req);
         if (!q || dict_add_uint(&q->xdata, r->arena, "glusterfs.write-is-append", 0) < 0)
                 return afr_fail(FOP_WRITE, rep, -ENOMEM);
         t.req = q;
@@ -68,13 +57,13 @@ int afr_write(struct fibre *self, struct subvolume *v, struct request *r, const 
 int afr_truncate(struct fibre *self, struct subvolume *v, struct request *r, const struct truncate_fop_req *req,
                  struct truncate_fop_rep *rep)
 {
-        return data_transaction(self, afr_of(v), FOP_TRUNCATE, r, req, rep, whole_file);
+        return data_transaction(self, afr_of(v), FOP_TRUNCATE, r, req, rep, afr_whole_file);
 }
 
 int afr_ftruncate(struct fibre *self, struct subvolume *v, struct request *r, const struct ftruncate_fop_req *req,
                   struct ftruncate_fop_rep *rep)
 {
-        return data_transaction(self, afr_of(v), FOP_FTRUNCATE, r, req, rep, whole_file);
+        return data_transaction(self, afr_of(v), FOP_FTRUNCATE, r, req, rep, afr_whole_file);
 }
 
 int afr_fallocate(struct fibre *self, struct subvolume *v, struct request *r, const struct fallocate_fop_req *req,
@@ -131,7 +120,7 @@ int afr_fsync(struct fibre *self, struct subvolume *v, struct request *r, const 
         int result = afr_ready(self, a, r);
         if (result < 0)
                 return afr_fail(FOP_FSYNC, rep, result);
-        if (!x->batch) {
+        if (!x->batch || x->batch->class != AFR_DATA) {
                 result = sync_plainly(self, a, r, req, rep);
                 if (result <= 0)
                         return result;

@@ -29,7 +29,7 @@ static bool entry_is_busy(struct afr *a, const struct dirent_entry *e)
 {
         struct vnode *i = vnode_find(a->base.volume, &e->stat.gfid);
         const struct afr_inode *x = i ? *vnode_slot(i, &a->base) : NULL;
-        bool busy = x && x->batch && x->batch->failed;
+        bool busy = x && x->batch && afr_batch_is_behind(x->batch);
         vnode_unref(i);
         return busy;
 }

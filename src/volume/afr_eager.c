@@ -1,16 +1,24 @@
-/* Locks and dirty marks that stay with an inode from one data transaction to the next (replicate.md §6.5, §6.6; afr.h).
+/* Locks and dirty marks that stay with an inode from one data or metadata transaction to the next (replicate.md §6.5, §6.6;
+ * afr.h).
  *
- * An inode has at most one batch. While it is open, transactions join it: those that do not overlap run in parallel,
- * others one after the other in the order of their arrival, which is then the order on all copies. It closes when
- * somebody else waits for the lock, a child comes or goes, a copy failed, the application closes or the time is over;
- * the last user gone, a fibre settles it. Whoever comes meanwhile waits and opens the next one.
+ * An inode has at most one batch, so two locks of ours are never in each other's way. While it is open, transactions join it:
+ * those that do not overlap run in parallel, others one after the other in the order of their arrival, which is then the
+ * order on all copies. It closes when somebody else waits for the lock, a child comes or goes, a copy failed, the
+ * application closes or the time is over; the last user gone, a fibre settles it. Whoever comes meanwhile waits and opens
+ * the next one.
+ *
+ * A batch of data takes changes of metadata as well, without a mark of their own, as long as all copies take part: that is
+ * when they would not be marked by themselves either. One of metadata gives way to data.
  *
  * States: OPENING (its first user locks and marks) → OPEN → CLOSING → SETTLED (out of the inode; waiters read the
  * result). Invariant: what must not be acknowledged before blame is on disk waits for SETTLED.
  */
 #include "volume/afr.h"
 
+#include <fcntl.h>
+
 #define SETTLE_ARENA (256 * KIB)
+#define KEPT_MAX 1024u /* batches that wait for the next one without need */
 #define RETRY_DELAY (10 * NS_PER_MSEC)
 
 /* ---- ranges ------------------------------------------------------------------------------------------------------ */
@@ -50,22 +58,30 @@ static bool range_is_free(const struct afr_batch *b, const struct afr_range *x)
 
 /* ---- settling ---------------------------------------------------------------------------------------------------- */
 
+static void list_add(struct afr *a, struct afr_batch *b)
+{
+        b->next = a->batches;
+        a->batches = b;
+        a->n_batches++;
+}
+
 static void list_remove(struct afr *a, struct afr_batch *b)
 {
         struct afr_batch **at = &a->batches;
         while (*at && *at != b)
                 at = &(*at)->next;
-        if (*at)
+        if (*at) {
                 *at = b->next;
+                a->n_batches--;
+        }
         if (!a->batches && a->background == 0 && a->idle)
                 fibre_event_set(a->idle);
 }
 
 /* Out of the inode; whoever waits for it goes on. */
-static void finish(struct afr_batch *b, int result)
+static void finish(struct afr_batch *b)
 {
         struct afr_inode *x = afr_inode(b->afr, b->marks[0].inode);
-        b->result = result;
         b->state = AFR_BATCH_SETTLED;
         x->batch = NULL;
         list_remove(b->afr, b);
@@ -78,10 +94,10 @@ static void settle_fibre(struct fibre *self, void *arg)
         struct afr_batch *b = arg;
         struct afr *a = b->afr;
         struct arena arena = ARENA_INIT(SETTLE_ARENA);
-        int result = afr_batch_settle(self, b, &arena);
+        (void)afr_batch_settle(self, b, &arena);
         afr_batch_unlock(self, b, &arena);
         arena_done(&arena);
-        finish(b, result);
+        finish(b);
         afr_background_done(a);
 }
 
@@ -139,22 +155,31 @@ void afr_eager_close_all(struct afr *a)
         }
 }
 
+void afr_eager_close_gfid(struct afr *a, const struct gfid *gfid)
+{
+        struct afr_batch *next;
+        for (struct afr_batch *b = a->batches; b; b = next) {
+                next = b->next;
+                if (gfid_equal(&b->marks[0].inode->gfid, gfid))
+                        afr_eager_close(b);
+        }
+}
+
 /* ---- joining ----------------------------------------------------------------------------------------------------- */
 
 static int open_new(struct fibre *self, struct afr *a, struct afr_transaction *t, struct afr_inode *x)
 {
         struct vnode *i = t->request->inode;
-        struct afr_batch *b = afr_batch_new(a, AFR_DATA, t->request, t->request->file);
+        struct afr_batch *b = afr_batch_new(a, t->class, t->request, t->request->file);
         if (!b)
                 return -ENOMEM;
         afr_batch_mark(b, i, "");
         afr_locks_add(&b->locks, &i->gfid, "");
-        b->next = a->batches;
-        a->batches = b;
+        list_add(a, b);
         x->batch = b;
         int result = afr_batch_open(self, b, t->request->arena);
         if (result < 0) {
-                finish(b, result);
+                finish(b);
                 return result;
         }
         b->state = AFR_BATCH_OPEN;
@@ -162,6 +187,16 @@ static int open_new(struct fibre *self, struct afr *a, struct afr_transaction *t
                 afr_eager_close(b);
         afr_wake_all(&x->waiting);
         return 0;
+}
+
+/* Whether transactions of CLASS may be performed under B. */
+static bool takes(const struct afr_batch *b, enum afr_class class)
+{
+        const struct afr *a = b->afr;
+        if (b->class == class)
+                return true;
+        return b->class == AFR_DATA && class == AFR_METADATA && a->options.optimistic && b->members == a->all &&
+               !afr_batch_lost(b) && b->part[AFR_METADATA].good && !b->part[AFR_METADATA].broken;
 }
 
 /* Waits until nothing that came earlier is in the way. False: the batch closed first. */
@@ -183,22 +218,75 @@ static bool join(struct fibre *self, struct afr_transaction *t, struct afr_inode
         return true;
 }
 
+/* ---- files that were just made ----------------------------------------------------------------------------------- */
+
+/* Two locks in each brick and a mark for nothing cost more than they save: most files that are made must be written. */
+static void note_write(struct afr *a, struct vfile *f)
+{
+        struct afr_file *x = f ? afr_file(a, f) : NULL;
+        if (!x || !x->fresh)
+                return;
+        x->fresh = false;
+        a->write_hope = MIN(a->write_hope + 2, AFR_WRITE_HOPE);
+}
+
+bool afr_eager_expects_write(const struct afr *a, const struct request *r)
+{
+        if (!r->file || !r->inode || (r->file->flags & O_ACCMODE) == O_RDONLY || a->write_hope < 0)
+                return false;
+        if (!a->options.eager_lock || a->options.post_op_delay == 0 || a->n_batches >= KEPT_MAX)
+                return false;
+        for (unsigned i = 0; i < a->n; i++) {
+                if (!a->base.children[i]->chains || !a->base.children[i]->up)
+                        return false;
+        }
+        return true;
+}
+
+void afr_eager_adopt(struct fibre *self, struct afr *a, struct afr_batch *b, struct vfile *file, bool keep)
+{
+        struct afr_inode *x = afr_inode(a, b->marks[0].inode);
+        if (!x || x->batch) { /* somebody has found the object already */
+                struct arena arena = ARENA_INIT(SETTLE_ARENA);
+                (void)afr_batch_settle(self, b, &arena);
+                afr_batch_unlock(self, b, &arena);
+                arena_done(&arena);
+                afr_batch_unref(b);
+                return;
+        }
+        list_add(a, b);
+        x->batch = b;
+        b->state = AFR_BATCH_OPEN;
+        if (keep)
+                b->file = vfile_ref(file);
+        if (keep && !afr_batch_lost(b) && !(b->members & ~afr_up(a)))
+                timer_start(afr_loop(a), &b->delay, a->options.post_op_delay, time_is_over);
+        else
+                afr_eager_close(b);
+}
+
+/* ---- entering ---------------------------------------------------------------------------------------------------- */
+
 int afr_eager_enter(struct fibre *self, struct afr *a, struct afr_transaction *t)
 {
         struct afr_inode *x = afr_inode(a, t->request->inode);
         if (!x)
                 return -ENOMEM;
+        if (t->class == AFR_DATA)
+                note_write(a, t->request->file);
         for (;;) {
                 if (!x->batch) {
                         int result = open_new(self, a, t, x);
                         if (result < 0)
                                 return result;
                 }
-                if (x->batch && x->batch->state == AFR_BATCH_OPEN) {
+                if (x->batch && x->batch->state == AFR_BATCH_OPEN && takes(x->batch, t->class)) {
                         if (join(self, t, x))
                                 return 0;
                         continue;
                 }
+                if (x->batch)
+                        afr_eager_close(x->batch);
                 if (x->batch)
                         afr_wait(self, &x->waiting);
         }
@@ -218,17 +306,27 @@ static bool is_contended(const struct afr_transaction *t)
         return false;
 }
 
+static bool is_broken(const struct afr_batch *b)
+{
+        return b->part[AFR_DATA].broken || b->part[AFR_METADATA].broken;
+}
+
 static bool may_stay(const struct afr *a, const struct afr_transaction *t)
 {
-        return a->options.eager_lock && a->options.post_op_delay > 0 && t->request->file && t->batch->file &&
-               !t->batch->broken && !is_contended(t);
+        const struct afr_batch *b = t->batch;
+        if (!a->options.eager_lock || a->options.post_op_delay == 0 || is_broken(b) || is_contended(t))
+                return false;
+        if (b->class == AFR_METADATA)
+                return a->n_batches <= KEPT_MAX;
+        return b->file && (t->request->file || t->class == AFR_METADATA);
 }
 
 void afr_eager_leave(struct fibre *self, struct afr *a, struct afr_transaction *t)
 {
         struct afr_batch *b = t->batch;
+        const struct afr_part *p = &b->part[t->class];
         struct afr_inode *x = afr_inode(a, t->request->inode);
-        bool must_settle = t->result >= 0 && (a->all & ~t->ok & ~b->blamed);
+        bool must_settle = t->result >= 0 && (a->all & ~t->ok & ~p->blamed);
         if (must_settle || !may_stay(a, t))
                 afr_eager_close(b);
         range_remove(b, &t->range);
@@ -240,6 +338,6 @@ void afr_eager_leave(struct fibre *self, struct afr *a, struct afr_transaction *
         afr_wake_all(&x->waiting);
         while (must_settle && b->state != AFR_BATCH_SETTLED)
                 afr_wait(self, &x->waiting);
-        if (must_settle && b->result < 0)
-                t->result = b->result;
+        if (must_settle && p->result < 0)
+                t->result = p->result;
 }

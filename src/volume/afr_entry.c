@@ -93,6 +93,38 @@ int afr_symlink(struct fibre *self, struct subvolume *v, struct request *r, cons
         return make(self, afr_of(v), FOP_SYMLINK, r, req, rep, req->bname, S_IFLNK);
 }
 
+/* Lock and mark of the file that R is about to make, without sending anything. NULL: it is made without. */
+static struct afr_batch *fresh_batch(struct afr *a, const struct request *r)
+{
+        struct afr_batch *b = afr_eager_expects_write(a, r) ? afr_batch_new(a, AFR_DATA, r, NULL) : NULL;
+        if (!b)
+                return NULL;
+        afr_batch_mark(b, r->inode, "");
+        afr_locks_add(&b->locks, &r->inode->gfid, "");
+        return b;
+}
+
+/* The new file's lock and mark stay with it only if all copies made it, locked it and marked it. */
+static void keep_fresh(struct fibre *self, struct afr *a, struct afr_transaction *t, bool made)
+{
+        struct afr_batch *b = t->fresh;
+        bool keep = made && t->ok == a->all && b->members == a->all && t->fresh_marks.ok == a->all;
+        if (keep)
+                afr_batch_take_marks(b, &t->fresh_marks);
+        afr_eager_adopt(self, a, b, t->request->file, keep);
+}
+
+static void note_created(struct afr *a, struct vfile *file, afr_set opened)
+{
+        struct afr_file *f = file ? afr_file(a, file) : NULL;
+        if (!f)
+                return;
+        f->opened |= opened;
+        f->fresh = true;
+        if (a->write_hope >= 0)
+                a->write_hope--;
+}
+
 int afr_create(struct fibre *self, struct subvolume *v, struct request *r, const struct create_fop_req *req,
                struct create_fop_rep *rep)
 {
@@ -108,14 +140,15 @@ int afr_create(struct fibre *self, struct subvolume *v, struct request *r, const
         entry_add(&t, r->parent, req->bname);
         t.batch->created = gfid;
         t.batch->created_type = S_IFREG;
+        t.fresh = fresh_batch(a, r);
         result = afr_transact(self, a, &t);
-        if (result < 0)
-                return result;
-        struct afr_file *f = r->file ? afr_file(a, r->file) : NULL;
-        if (f)
-                f->opened |= t.ok;
-        if (gfid_equal(&rep->stat.gfid, &gfid))
+        bool made = result >= 0 && gfid_equal(&rep->stat.gfid, &gfid);
+        if (result >= 0)
+                note_created(a, r->file, t.ok);
+        if (made)
                 learn_created(a, &t, t.ok);
+        if (t.fresh)
+                keep_fresh(self, a, &t, made);
         return result;
 }
 

@@ -251,6 +251,7 @@ int afr_heal_metadata(struct fibre *self, struct afr *a, struct request *r, stru
 {
         if (afr_up(a) != a->all)
                 return -ENOTCONN;
+        afr_eager_settle_inode(self, a, i); /* our own lock is in the way like anybody's */
         struct request ours;
         afr_heal_request(r, &ours);
         ours.inode = i;

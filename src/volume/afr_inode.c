@@ -205,8 +205,8 @@ int afr_know(struct fibre *self, struct afr *a, struct request *r, struct vnode 
 afr_set afr_readable(const struct afr_inode *x, enum afr_class class)
 {
         afr_set s = x->verdict.readable[class];
-        if (x->batch && class != AFR_METADATA)
-                s &= ~x->batch->failed;
+        if (x->batch)
+                s &= ~x->batch->part[class].failed;
         return s;
 }
 

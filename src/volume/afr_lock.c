@@ -3,6 +3,9 @@
  * First in parallel without waiting; if somebody else has one of them, all are given back and taken one after the other
  * in the order of the children, waiting. Every client does the same, stock's too: nobody can hold what the other waits
  * for and wait for what the other holds.
+ *
+ * Marks may follow the locks in the same message: a brick sets them only if it has granted the locks. They are taken back
+ * with the locks when the attempt fails elsewhere.
  */
 #include "volume/afr.h"
 
@@ -58,33 +61,23 @@ static const void *entrylk_request(struct arena *arena, const struct afr_locks *
         return q;
 }
 
-static const void *finodelk_request(struct arena *arena, const struct afr_locks *l, const struct afr_lockee *e,
-                                    enum lock_how how)
-{
-        struct finodelk_fop_req *q = arena_alloc(arena, sizeof *q);
-        uint32_t type = how == LOCK_RELEASE ? LK_UNLOCK : LK_WRITE;
-        if (q)
-                *q = (struct finodelk_fop_req){.gfid = e->gfid,
-                                               .cmd = how == LOCK_WAIT ? LK_SET_WAIT : LK_SET,
-                                               .type = type,
-                                               .flock = range_of(l, type),
-                                               .volume = str_of(l->domain)};
-        return q;
-}
-
-static const void *inodelk_request(struct arena *arena, const struct afr_locks *l, const struct afr_lockee *e,
-                                   enum lock_how how)
-{
-        struct inodelk_fop_req *q = arena_alloc(arena, sizeof *q);
-        uint32_t type = how == LOCK_RELEASE ? LK_UNLOCK : LK_WRITE;
-        if (q)
-                *q = (struct inodelk_fop_req){.gfid = e->gfid,
-                                              .cmd = how == LOCK_WAIT ? LK_SET_WAIT : LK_SET,
-                                              .type = type,
-                                              .flock = range_of(l, type),
-                                              .volume = str_of(l->domain)};
-        return q;
-}
+/* Of an inode or of an open file: they differ in their structure only. */
+#define INODELK_REQUEST_(name)                                                                                         \
+        static const void *name##_request(struct arena *arena, const struct afr_locks *l, const struct afr_lockee *e,  \
+                                          enum lock_how how)                                                           \
+        {                                                                                                              \
+                struct name##_fop_req *q = arena_alloc(arena, sizeof *q);                                              \
+                uint32_t type = how == LOCK_RELEASE ? LK_UNLOCK : LK_WRITE;                                            \
+                if (q)                                                                                                 \
+                        *q = (struct name##_fop_req){.gfid = e->gfid,                                                  \
+                                                     .cmd = how == LOCK_WAIT ? LK_SET_WAIT : LK_SET,                   \
+                                                     .type = type,                                                     \
+                                                     .flock = range_of(l, type),                                       \
+                                                     .volume = str_of(l->domain)};                                     \
+                return q;                                                                                              \
+        }
+INODELK_REQUEST_(inodelk)
+INODELK_REQUEST_(finodelk)
 
 static struct lock_call lock_call(struct arena *arena, const struct afr_locks *l, unsigned lockee,
                                   const struct vfile *file, enum lock_how how)
@@ -97,89 +90,160 @@ static struct lock_call lock_call(struct arena *arena, const struct afr_locks *l
         return (struct lock_call){FOP_INODELK, inodelk_request(arena, l, e, how)};
 }
 
-/* ---- taking ------------------------------------------------------------------------------------------------------ */
-
-/* All lockees on the children of sets[lockee] at once. Results per lockee and child. */
-static void lock_parallel(struct fibre *self, struct afr *a, struct request *r, struct vfile *file, struct afr_locks *l,
-                          const afr_set sets[], enum lock_how how, int results[][AFR_CHILDREN_MAX])
+static void add_lock(struct afr_chains *x, struct afr_chain *c, struct request *ours, const struct vfile *file,
+                     const struct afr_locks *l, unsigned lockee, enum lock_how how)
 {
-        struct fan fans[AFR_LOCKEES_MAX * AFR_CHILDREN_MAX];
-        int *result_of[AFR_LOCKEES_MAX * AFR_CHILDREN_MAX];
-        unsigned n = 0;
-        enum fop fop = FOP_NULL;
-        for (unsigned k = 0; k < l->n; k++) {
-                struct lock_call c = lock_call(r->arena, l, k, file, how);
-                fop = c.fop;
-                AFR_EACH(i, sets[k])
-                {
-                        void *rep = c.req ? arena_alloc(r->arena, afr_rep_size(c.fop)) : NULL;
-                        results[k][i] = -ENOMEM;
-                        if (!rep)
-                                continue;
-                        result_of[n] = &results[k][i];
-                        fans[n++] = (struct fan){.child = a->base.children[i], .req = c.req, .rep = rep};
-                }
-        }
-        subvolume_fan_out(self, fop, r, fans, n);
-        for (unsigned k = 0; k < n; k++)
-                *result_of[k] = fans[k].result;
+        struct lock_call call = lock_call(x->arena, l, lockee, file, how);
+        afr_chain_add(x, c, call.fop, ours, call.req, how == LOCK_RELEASE ? AFR_STEP_UNLOCK : AFR_STEP_LOCK, lockee);
 }
 
-static void release_sets(struct fibre *self, struct afr *a, struct request *r, struct vfile *file, struct afr_locks *l,
-                         const afr_set sets[])
+void afr_lock_add(struct afr_chains *x, struct afr_chain *c, struct request *ours, const struct afr_locks *l)
 {
-        int results[AFR_LOCKEES_MAX][AFR_CHILDREN_MAX];
+        add_lock(x, c, ours, NULL, l, 0, LOCK_TRY);
+}
+
+/* ---- giving back ------------------------------------------------------------------------------------------------- */
+
+bool afr_locks_held(const struct afr_locks *l)
+{
         afr_set any = 0;
         for (unsigned k = 0; k < l->n; k++)
-                any |= sets[k];
-        if (any)
-                lock_parallel(self, a, r, file, l, sets, LOCK_RELEASE, results);
+                any |= l->held[k];
+        return any != 0;
+}
+
+void afr_unlock_add(struct afr_chains *x, struct afr_chain *c, struct request *ours, struct vfile *file,
+                    const struct afr_locks *l)
+{
+        for (unsigned k = 0; c && k < l->n; k++) {
+                if (l->held[k] & AFR_BIT(c->child))
+                        add_lock(x, c, ours, file, l, k, LOCK_RELEASE);
+        }
+}
+
+void afr_unlock_note(const struct afr_chains *x, struct afr_locks *l)
+{
+        for (unsigned k = 0; k < l->n; k++) {
+                struct afr_answers answers = {0};
+                afr_chains_answers(x, AFR_STEP_UNLOCK, k, &answers);
+                AFR_EACH(i, answers.asked)
+                {
+                        if (answers.result[i] != -ECANCELED)
+                                l->held[k] &= ~AFR_BIT(i);
+                }
+        }
+}
+
+/* All that is held. Each by itself: one that fails must not keep the others. */
+static void release(struct fibre *self, struct afr *a, struct request *ours, struct vfile *file, struct afr_locks *l)
+{
+        struct afr_chains x;
+        afr_chains_init(&x, a, ours->arena);
+        for (unsigned k = 0; k < l->n; k++) {
+                AFR_EACH(i, l->held[k])
+                {
+                        add_lock(&x, afr_chain_new(&x, i), ours, file, l, k, LOCK_RELEASE);
+                }
+        }
+        (void)afr_chains_run(self, &x);
+        memset(l->held, 0, sizeof l->held);
+}
+
+/* What was taken and marked, after an attempt that failed. */
+static void give_back(struct fibre *self, struct afr *a, struct request *ours, struct vfile *file, struct afr_locks *l)
+{
+        struct afr_follow *f = l->follow;
+        struct afr_chains x;
+        afr_chains_init(&x, a, ours->arena);
+        AFR_EACH(i, f ? l->held[0] : 0)
+        {
+                struct afr_chain *c = afr_chain_new(&x, i);
+                for (unsigned k = 0; c && k < f->n; k++) {
+                        if (f->answers[k].ok & AFR_BIT(i))
+                                afr_chain_add(&x, c, f->fop, &f->request, f->undo[k], AFR_STEP_MARK, k);
+                }
+                afr_unlock_add(&x, c, ours, file, l);
+        }
+        if (afr_chains_run(self, &x) == 0)
+                afr_unlock_note(&x, l);
+        if (f)
+                memset(f->answers, 0, sizeof f->answers);
+        release(self, a, ours, file, l);
+}
+
+/* ---- taking ------------------------------------------------------------------------------------------------------ */
+
+/* Child I's locks and marks: in a chain, where that is no slower than several locks at once. */
+static void add_child(struct afr_chains *x, struct request *ours, struct vfile *file, struct afr_locks *l, unsigned i)
+{
+        struct afr_follow *f = l->follow;
+        if (l->n > 1 && !x->afr->base.children[i]->chains) {
+                for (unsigned k = 0; k < l->n; k++)
+                        add_lock(x, afr_chain_new(x, i), ours, file, l, k, LOCK_TRY);
+                return;
+        }
+        struct afr_chain *c = afr_chain_new(x, i);
+        for (unsigned k = 0; k < l->n; k++)
+                add_lock(x, c, ours, file, l, k, LOCK_TRY);
+        for (unsigned k = 0; f && k < f->n; k++)
+                afr_chain_add(x, c, f->fop, &f->request, f->set[k], AFR_STEP_MARK, k);
 }
 
 /* Without waiting. True: somebody else has one of the locks, and nothing is held now. */
-static bool lock_try(struct fibre *self, struct afr *a, struct request *r, struct vfile *file, struct afr_locks *l,
+static bool lock_try(struct fibre *self, struct afr *a, struct request *ours, struct vfile *file, struct afr_locks *l,
                      afr_set on, int *error)
 {
-        int results[AFR_LOCKEES_MAX][AFR_CHILDREN_MAX];
-        afr_set sets[AFR_LOCKEES_MAX] = {on, on, on};
-        lock_parallel(self, a, r, file, l, sets, LOCK_TRY, results);
+        struct afr_chains x;
         bool taken = false;
-        for (unsigned k = 0; k < l->n; k++) {
-                AFR_EACH(i, on)
+        afr_chains_init(&x, a, ours->arena);
+        AFR_EACH(i, on)
+        {
+                add_child(&x, ours, file, l, i);
+        }
+        if (afr_chains_run(self, &x) < 0)
+                *error = -ENOMEM;
+        for (unsigned k = 0; k < l->n && *error != -ENOMEM; k++) {
+                struct afr_answers answers = {0};
+                afr_chains_answers(&x, AFR_STEP_LOCK, k, &answers);
+                l->held[k] = answers.ok;
+                AFR_EACH(i, answers.asked & ~answers.ok)
                 {
-                        if (results[k][i] >= 0)
-                                l->held[k] |= AFR_BIT(i);
-                        else if (results[k][i] == -EAGAIN)
+                        if (answers.result[i] == -EAGAIN)
                                 taken = true;
-                        else if (results[k][i] != -ENOTCONN)
-                                *error = results[k][i];
+                        else if (answers.result[i] != -ENOTCONN && answers.result[i] != -ECANCELED)
+                                *error = answers.result[i];
                 }
         }
-        if (!taken)
-                return false;
-        release_sets(self, a, r, file, l, l->held);
-        memset(l->held, 0, sizeof l->held);
-        return true;
+        for (unsigned k = 0; l->follow && k < l->follow->n; k++)
+                afr_chains_answers(&x, AFR_STEP_MARK, k, &l->follow->answers[k]);
+        if (taken)
+                give_back(self, a, ours, file, l);
+        return taken;
 }
 
 /* All lockees on one child, in order, waiting. */
-static int lock_child(struct fibre *self, struct afr *a, struct request *r, struct vfile *file, struct afr_locks *l,
+static int lock_child(struct fibre *self, struct afr *a, struct request *ours, struct vfile *file, struct afr_locks *l,
                       unsigned child)
 {
-        afr_set got[AFR_LOCKEES_MAX] = {0};
+        struct afr_locks mine = *l;
+        memset(mine.held, 0, sizeof mine.held);
         for (unsigned k = 0; k < l->n; k++) {
-                int results[AFR_LOCKEES_MAX][AFR_CHILDREN_MAX];
-                afr_set one[AFR_LOCKEES_MAX] = {0};
-                one[k] = AFR_BIT(child);
-                lock_parallel(self, a, r, file, l, one, LOCK_WAIT, results);
-                if (results[k][child] < 0) {
-                        release_sets(self, a, r, file, l, got);
-                        return results[k][child];
+                struct afr_chains x;
+                struct afr_answers answers = {0};
+                afr_chains_init(&x, a, ours->arena);
+                add_lock(&x, afr_chain_new(&x, child), ours, file, l, k, LOCK_WAIT);
+                int result = afr_chains_run(self, &x);
+                afr_chains_answers(&x, AFR_STEP_LOCK, k, &answers);
+                if (result == 0)
+                        result = answers.result[child];
+                if (result < 0) {
+                        release(self, a, ours, file, &mine);
+                        return result;
                 }
-                got[k] = AFR_BIT(child);
+                mine.held[k] = AFR_BIT(child);
         }
         for (unsigned k = 0; k < l->n; k++)
-                l->held[k] |= got[k];
+                l->held[k] |= mine.held[k];
         return 0;
 }
 
@@ -200,6 +264,10 @@ int afr_lock(struct fibre *self, struct afr *a, struct request *r, struct vfile 
         struct request ours;
         afr_internal_request(r, l->owner, &ours);
         ours.file = file;
+        if (l->follow) {
+                afr_internal_request(r, 0, &l->follow->request);
+                l->follow->request.file = l->follow->file;
+        }
         int error = -ENOTCONN;
         if (lock_try(self, a, &ours, file, l, on, &error)) {
                 if (l->try_only)
@@ -213,8 +281,7 @@ int afr_lock(struct fibre *self, struct afr *a, struct request *r, struct vfile 
         }
         afr_set all = held_all(l);
         if (!all || (error != -ENOTCONN && !afr_quorum(a, all))) {
-                release_sets(self, a, &ours, file, l, l->held);
-                memset(l->held, 0, sizeof l->held);
+                give_back(self, a, &ours, file, l);
                 return error;
         }
         *ret = all;
@@ -228,7 +295,6 @@ void afr_unlock(struct fibre *self, struct afr *a, struct request *r, struct vfi
         struct request ours;
         afr_internal_request(r, l->owner, &ours);
         ours.file = file;
-        release_sets(self, a, &ours, file, l, l->held);
-        memset(l->held, 0, sizeof l->held);
+        release(self, a, &ours, file, l);
         l->owner = 0;
 }

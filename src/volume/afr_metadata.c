@@ -8,13 +8,10 @@
 int afr_metadata_transaction(struct fibre *self, struct afr *a, enum fop fop, struct request *r, const void *req,
                              void *rep)
 {
-        struct afr_transaction t = {.fop = fop, .class = AFR_METADATA, .request = r, .req = req, .rep = rep};
-        t.batch = afr_batch_new(a, AFR_METADATA, r, r->file);
-        if (!t.batch)
-                return afr_fail(fop, rep, -ENOMEM);
-        afr_batch_mark(t.batch, r->inode, "");
-        afr_locks_add(&t.batch->locks, &r->inode->gfid, "");
-        return afr_transact(self, a, &t);
+        struct afr_transaction t = {.fop = fop, .class = AFR_METADATA, .request = r, .rep = rep};
+        t.range = afr_whole_file; /* what it sets, writes may change too: one order on all copies */
+        t.req = afr_with_question(a, r->arena, fop, req);
+        return t.req ? afr_transact(self, a, &t) : afr_fail(fop, rep, -ENOMEM);
 }
 
 #define METADATA_OP_(name, NAME)                                                                                       \
