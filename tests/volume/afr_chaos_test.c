@@ -1,7 +1,9 @@
 /* Several clients, bricks that crash and links that break at random (replicate.md §6, §14 "never").
  *
- * Each client writes numbered records into places of its own in shared files, and makes and removes names of its own in
- * a shared directory; it remembers what was acknowledged and what it does not know. When all is whole again:
+ * Each client writes numbered records into places of its own in shared files and into attributes of its own of theirs, and
+ * makes, fills and removes names of its own in a shared directory; it remembers what was acknowledged and what it does not
+ * know. Half of the runs tell replicate that its children take chains, so that new files are locked as they are made. When
+ * all is whole again:
  *   - every copy that nobody blames has what was acknowledged, or what was tried later;
  *   - such copies are equal where nothing is unknown;
  *   - what a client reads meanwhile is not older than what was acknowledged to it;
@@ -28,6 +30,7 @@ struct slot {
 };
 struct name {
         bool there, unknown;
+        struct slot content;
 };
 struct mode {
         uint32_t acknowledged;
@@ -38,7 +41,10 @@ struct chaos {
         struct mode modes[CLIENTS]; /* of a file of the client's own */
         bool crashes;               /* of clients: what they began without a mark may be half done */
         unsigned left[CLIENTS];     /* operations */
+        bool chains;                /* creations go with lock and mark */
         struct slot slots[CLIENTS][FILES][SLOTS];
+        struct slot attributes[CLIENTS][FILES];
+        bool mode_unknown[FILES]; /* some change of it failed: copies may differ */
         struct name names[CLIENTS][NAMES];
         unsigned done, failed;
 };
@@ -111,6 +117,50 @@ static void read_slot(struct fibre *self, struct world_client *c, struct chaos *
                          file, k, before, (unsigned long long)sim_now(x->world->sim));
 }
 
+/* The attribute of a shared file that is this client's. */
+static void change_attribute(struct fibre *self, struct world_client *c, struct chaos *x, struct vfile *f, unsigned file)
+{
+        struct slot *s = &x->attributes[c->index][file];
+        char name[16], value[16] = "";
+        (void)snprintf(name, sizeof name, "user.c%u", c->index);
+        if (random_below(c, 3) == 0) {
+                uint32_t before = s->acknowledged;
+                int r = call_getxattr(self, c, f->inode, name, value, sizeof value);
+                uint32_t found = (uint32_t)strtoul(value, NULL, 10);
+                if (r >= 0 && (found < before || found > s->tried))
+                        fail_msg("client %u finds %u at file %u, where %u was acknowledged", c->index, found, file, before);
+                return;
+        }
+        (void)snprintf(value, sizeof value, "%u", ++s->tried);
+        s->unknown = true;
+        int r = call_setxattr(self, c, f->inode, name, value);
+        if (r >= 0)
+                *s = (struct slot){s->tried, s->tried, false};
+        x->done += r >= 0;
+        x->failed += r < 0;
+}
+
+/* All change the mode of the same files. */
+static void change_shared_mode(struct fibre *self, struct world_client *c, struct chaos *x, struct vfile *f, unsigned file)
+{
+        bool before = x->mode_unknown[file];
+        x->mode_unknown[file] = true; /* the client may crash */
+        if (call_chmod(self, c, f->inode, random_below(c, 0200)) >= 0)
+                x->mode_unknown[file] = before;
+}
+
+static void fill_new(struct fibre *self, struct world_client *c, struct chaos *x, struct vfile *f, struct name *n)
+{
+        char data[RECORD];
+        fill_record(data, ++n->content.tried);
+        n->content.unknown = true;
+        int r = call_write(self, c, f, 0, data, RECORD);
+        if (r == RECORD)
+                n->content = (struct slot){n->content.tried, n->content.tried, false};
+        x->done += r == RECORD;
+        x->failed += r != RECORD;
+}
+
 static void change_name(struct fibre *self, struct world_client *c, struct chaos *x)
 {
         unsigned k = random_below(c, NAMES);
@@ -134,10 +184,12 @@ static void change_name(struct fibre *self, struct world_client *c, struct chaos
         if (known && r >= 0 && call_look_again(self, c, NULL, text, known) == 0)
                 fail_msg("%s is there although it was removed", text);
         vnode_unref(known);
-        if (f)
-                (void)call_close(self, c, f);
         if (r >= 0)
                 *n = (struct name){.there = !n->there};
+        if (f && random_below(c, 3) > 0)
+                fill_new(self, c, x, f, n);
+        if (f)
+                (void)call_close(self, c, f);
         if (r < 0 && r != -ENOTCONN && r != -EIO)
                 fail_msg("%s of %s: %d", n->there ? "unlink" : "create", text, r);
 }
@@ -206,14 +258,20 @@ static void work(struct fibre *self, struct world_client *c, void *arg)
 {
         struct chaos *x = arg;
         struct vfile *files[FILES] = {0};
+        for (unsigned b = 0; b < x->world->n_bricks; b++)
+                volume_top(c->volume)->children[b]->chains = x->chains;
         for (; x->left[c->index] > 0; x->left[c->index]--) {
                 unsigned file = random_below(c, FILES), what = random_below(c, 100), k = random_below(c, SLOTS);
                 char name[8];
                 (void)snprintf(name, sizeof name, "f%u", file);
                 if (!files[file] && call_open(self, c, NULL, name, 0, &files[file]) < 0)
                         what = 100;
-                if (what < 45)
+                if (what < 35)
                         write_slot(self, c, x, files[file], file, k);
+                else if (what < 40)
+                        change_attribute(self, c, x, files[file], file);
+                else if (what < 45)
+                        change_shared_mode(self, c, x, files[file], file);
                 else if (what < 65)
                         read_slot(self, c, x, files[file], file, k);
                 else if (what < 70)
@@ -401,6 +459,70 @@ static void judge_files(struct chaos *x)
         }
 }
 
+/* What was acknowledged of a file's content, on the copies that nobody blames. */
+static void judge_content(struct chaos *x, const char *path, const struct slot *s, afr_set among)
+{
+        struct world *w = x->world;
+        struct afr_copy copies[WORLD_BRICKS_MAX];
+        struct afr_verdict v;
+        read_copies(w, path, S_IFREG, copies);
+        afr_judge(copies, w->n_bricks, w->config.layout == WORLD_ARBITER ? 2 : AFR_NO_CHILD, &v);
+        AFR_EACH(b, v.readable[AFR_DATA] & among)
+        {
+                uint32_t found = value_at(w, b, path, 0, 0);
+                if (found < s->acknowledged || found > s->tried || (!s->unknown && found != s->acknowledged))
+                        fail_msg("brick %u, which is not blamed, has %u in %s: %u acknowledged, %u tried", b, found,
+                                 path, s->acknowledged, s->tried);
+        }
+        if (!v.readable[AFR_DATA] && w->config.layout != WORLD_ARBITER)
+                fail_msg("%s is in split-brain", path);
+}
+
+static uint32_t attribute_at(struct world *w, unsigned b, const char *path, unsigned client)
+{
+        char name[16], value[16] = "";
+        (void)snprintf(name, sizeof name, "user.c%u", client);
+        ssize_t n = world_xattr(&w->bricks[b], path, name, value, sizeof value - 1);
+        assert_true(n >= 0 || n == -ENODATA);
+        return n > 0 ? (uint32_t)strtoul(value, NULL, 10) : 0;
+}
+
+static uint32_t mode_at(struct world *w, unsigned b, const char *path)
+{
+        struct stat st;
+        char full[32];
+        (void)snprintf(full, sizeof full, WORLD_BRICK_PATH "%s", path);
+        assert_int_equal(disk_stat(world_disk(&w->bricks[b]), AT_FDCWD, full, &st), 0);
+        return st.st_mode & 07777;
+}
+
+static void judge_attributes(struct chaos *x)
+{
+        struct world *w = x->world;
+        for (unsigned file = 0; file < FILES; file++) {
+                char path[8];
+                struct afr_copy copies[WORLD_BRICKS_MAX];
+                (void)snprintf(path, sizeof path, "/f%u", file);
+                read_copies(w, path, S_IFREG, copies);
+                afr_set good = (AFR_BIT(w->n_bricks) - 1) & ~afr_accused(copies, w->n_bricks, AFR_METADATA);
+                assert_true(good != 0);
+                AFR_EACH(b, good)
+                {
+                        for (unsigned c = 0; c < CLIENTS; c++) {
+                                const struct slot *s = &x->attributes[c][file];
+                                uint32_t found = attribute_at(w, b, path, c);
+                                if (found < s->acknowledged || found > s->tried ||
+                                    (!s->unknown && found != s->acknowledged))
+                                        fail_msg("brick %u, which is not blamed, has attribute %u of client %u at %s: "
+                                                 "%u acknowledged, %u tried",
+                                                 b, found, c, path, s->acknowledged, s->tried);
+                        }
+                        if (!x->mode_unknown[file])
+                                assert_int_equal(mode_at(w, b, path), mode_at(w, afr_next(good, 0), path));
+                }
+        }
+}
+
 static void judge_names(struct chaos *x)
 {
         struct world *w = x->world;
@@ -416,6 +538,8 @@ static void judge_names(struct chaos *x)
                         if (!n->unknown && world_exists(&w->bricks[b], path) != n->there)
                                 fail_msg("brick %u, which is not blamed: %s is %s there", b, path,
                                          n->there ? "not" : "still");
+                        if (!n->unknown && n->there)
+                                judge_content(x, path, &n->content, AFR_BIT(b));
                 }
         }
 }
@@ -456,16 +580,13 @@ static void judge_modes(struct chaos *x)
         for (unsigned c = 0; c < CLIENTS; c++) {
                 struct afr_copy copies[WORLD_BRICKS_MAX];
                 const struct mode *m = &x->modes[c];
-                char path[8], full[32];
+                char path[8];
                 (void)snprintf(path, sizeof path, "/m%u", c);
-                (void)snprintf(full, sizeof full, WORLD_BRICK_PATH "/m%u", c);
                 read_copies(w, path, S_IFREG, copies);
                 afr_set good = (AFR_BIT(w->n_bricks) - 1) & ~afr_accused(copies, w->n_bricks, AFR_METADATA);
                 AFR_EACH(b, good)
                 {
-                        struct stat st;
-                        assert_int_equal(disk_stat(world_disk(&w->bricks[b]), AT_FDCWD, full, &st), 0);
-                        uint32_t mode = st.st_mode & 07777;
+                        uint32_t mode = mode_at(w, b, path);
                         if (!m->unknown && mode != m->acknowledged)
                                 fail_msg("brick %u, which is not blamed, has mode %o at %s: %o acknowledged", b, mode,
                                          path, m->acknowledged);
@@ -497,7 +618,8 @@ static void run(enum world_layout layout, uint64_t seed, unsigned operations, bo
 {
         static struct world w;
         struct chaos *x = calloc(1, sizeof *x);
-        *x = (struct chaos){.world = &w, .left = {operations, operations, operations}, .crashes = crashes};
+        *x = (struct chaos){.world = &w, .left = {operations, operations, operations}, .crashes = crashes,
+                             .chains = seed / 2 % 2};
         world_open(&w, &(struct world_config){.layout = layout,
                                               .clients = CLIENTS,
                                               .seed = seed,
@@ -522,6 +644,7 @@ static void run(enum world_layout layout, uint64_t seed, unsigned operations, bo
         judge_names(x);
         judge_shared(x);
         judge_modes(x);
+        judge_attributes(x);
         if (getenv("VERBOSE"))
                 print_message("seed %llu: %u writes done, %u failed; %u crashes, %u resets, %u cuts\n",
                               (unsigned long long)seed, x->done, x->failed, faults.crashes, faults.resets, faults.cuts);
