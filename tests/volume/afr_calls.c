@@ -303,6 +303,15 @@ int call_setxattr(struct fibre *self, struct world_client *c, struct vnode *i, c
         return CALL(setxattr);
 }
 
+int call_removexattr(struct fibre *self, struct world_client *c, struct vnode *i, const char *name)
+{
+        BEGIN(REMOVEXATTR);
+        r.inode = i;
+        struct removexattr_fop_req req = {.gfid = i->gfid, .name = str_of(name)};
+        struct removexattr_fop_rep rep;
+        return CALL(removexattr);
+}
+
 int call_getxattr(struct fibre *self, struct world_client *c, struct vnode *i, const char *name, char *value,
                   size_t size)
 {

@@ -33,6 +33,7 @@ int call_rmdir(struct fibre *self, struct world_client *c, struct vnode *dir, co
 int call_rename(struct fibre *self, struct world_client *c, struct vnode *from, const char *old, struct vnode *to,
                 const char *new);
 int call_setxattr(struct fibre *self, struct world_client *c, struct vnode *i, const char *name, const char *value);
+int call_removexattr(struct fibre *self, struct world_client *c, struct vnode *i, const char *name);
 /* The value as text into VALUE of SIZE bytes. */
 int call_getxattr(struct fibre *self, struct world_client *c, struct vnode *i, const char *name, char *value,
                   size_t size);
