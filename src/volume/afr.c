@@ -276,8 +276,13 @@ static void inode_changed(struct afr *a, const struct gfid *gfid)
 
 static void somebody_waits(struct afr *a, const struct gfid *gfid, struct str domain)
 {
-        if (str_is(domain, a->base.name))
-                afr_eager_close_gfid(a, gfid);
+        size_t len = strlen(a->base.name);
+        if (domain.len < len || memcmp(domain.s, a->base.name, len) != 0)
+                return;
+        if (domain.len == len)
+                afr_eager_close_gfid(a, gfid, AFR_DATA);
+        else if (streq(domain.s + len, AFR_METADATA_SUFFIX))
+                afr_eager_close_gfid(a, gfid, AFR_METADATA);
 }
 
 static void on_event(struct subvolume *v, struct subvolume *child, const struct subvolume_event *e)

@@ -45,6 +45,7 @@ static inline unsigned afr_count(afr_set s)
 
 /* Classes of changes, and their places in a counter. */
 enum afr_class { AFR_DATA, AFR_METADATA, AFR_ENTRY, AFR_CLASSES };
+#define AFR_KEPT 2u /* classes whose locks may be kept: the first */
 #define AFR_COUNTER_SIZE 12u
 
 enum afr_quorum_type { AFR_QUORUM_NONE, AFR_QUORUM_AUTO, AFR_QUORUM_FIXED };
@@ -263,8 +264,8 @@ struct afr_inode {
         uint64_t choice_until, choice_time;
         bool healing;             /* its metadata, in the background */
         uint64_t heal_after;      /* not before */
-        struct afr_batch *batch;  /* lock and marks kept for data and metadata transactions */
-        struct afr_queue waiting; /* for the batch to change */
+        struct afr_batch *batch[AFR_KEPT]; /* locks and marks kept, for transactions of data and of metadata */
+        struct afr_queue waiting;          /* for a batch to change */
 };
 /* NULL: out of memory. */
 struct afr_inode *afr_inode(struct afr *a, struct vnode *i);
@@ -321,9 +322,10 @@ void afr_find_local(struct afr *a);
 struct afr_lockee {
         struct gfid gfid;
         char name[NAME_LIMIT + 1]; /* entry locks: "" is the whole directory */
+        bool metadata;             /* inode locks: of the attributes */
 };
 struct afr_locks {
-        enum afr_class class; /* data: from `start`, `length` bytes (0: to the end); metadata: its own range; entry */
+        enum afr_class class; /* data: from `start`, `length` bytes (0: to the end); metadata; entry */
         uint64_t start, length;
         bool try_only; /* -EAGAIN when somebody else has it */
         unsigned n;
@@ -345,6 +347,8 @@ struct afr_follow {
         struct afr_answers answers[AFR_MARKS_MAX]; /* what is set when afr_lock() has succeeded */
 };
 void afr_locks_add(struct afr_locks *l, const struct gfid *gfid, const char *name);
+/* The lock of the attributes, after that of data. */
+void afr_locks_add_metadata(struct afr_locks *l, const struct gfid *gfid);
 /* Locks on the children of ON. In RET those on which all was granted; -errno if there is none, or if they are no quorum
  * because others refused (the object has just gone) and not because they are away. */
 int afr_lock(struct fibre *self, struct afr *a, struct request *r, struct vfile *file, struct afr_locks *l, afr_set on,
@@ -355,7 +359,7 @@ void afr_unlock_add(struct afr_chains *x, struct afr_chain *c, struct request *o
                     const struct afr_locks *l);
 /* X was run: what it gave back is not held any more. */
 void afr_unlock_note(const struct afr_chains *x, struct afr_locks *l);
-/* The attempt to take the lock of an object that the same message makes. */
+/* The attempt to take the locks of an object that the same message makes. */
 void afr_lock_add(struct afr_chains *x, struct afr_chain *c, struct request *ours, const struct afr_locks *l);
 bool afr_locks_held(const struct afr_locks *l);
 
@@ -381,7 +385,7 @@ struct afr_part {
 };
 
 /* Locks and marks, of one transaction or of several on the same object that follow each other (data, metadata). One of
- * data may have changes of metadata too, since its lock is on everything. */
+ * data may have the lock of metadata as well, and changes of it. */
 struct afr_batch {
         struct afr *afr;
         enum afr_class class;
@@ -392,6 +396,7 @@ struct afr_batch {
         struct afr_mark marks[AFR_MARKS_MAX];
         unsigned n_marks;
         struct vfile *file; /* a reference, or NULL */
+        bool covers;        /* data: it has the lock of metadata too */
         afr_set members;    /* locked, and marked if that was done */
         struct afr_part part[AFR_CLASSES];
         uint32_t connects[AFR_CHILDREN_MAX];
@@ -468,8 +473,10 @@ struct afr_transaction {
 /* The transaction. Data and metadata: on the object of the request, its batch is found or made. Entry: T->batch is a new
  * one with locks and marks filled in, which is used up. Returns the result and has filled in REP. */
 int afr_transact(struct fibre *self, struct afr *a, struct afr_transaction *t);
-/* A copy of REQ that asks whether somebody waits for our lock. NULL: out of memory. */
-void *afr_with_question(const struct afr *a, struct arena *arena, enum fop fop, const void *req);
+/* A copy of REQ that asks whether somebody waits for our lock of CLASS. NULL: out of memory. */
+void *afr_with_question(const struct afr *a, struct arena *arena, enum fop fop, const void *req, enum afr_class class);
+/* Bricks keep the locks of metadata apart, under this name of the set's domain with this behind it. */
+#define AFR_METADATA_SUFFIX ":metadata"
 extern const struct afr_range afr_whole_file;
 
 /* ---- afr_eager.c ------------------------------------------------------------------------------------------------- */
@@ -484,10 +491,12 @@ void afr_eager_close(struct afr_batch *b);
 void afr_eager_close_inode(struct afr *a, struct vnode *i);
 void afr_eager_settle_inode(struct fibre *self, struct afr *a, struct vnode *i);
 void afr_eager_close_all(struct afr *a);
-/* The same for all that is kept of GFID, by whatever inode. */
-void afr_eager_close_gfid(struct afr *a, const struct gfid *gfid);
+/* The same for what keeps the lock of CLASS on GFID, by whatever inode. */
+void afr_eager_close_gfid(struct afr *a, const struct gfid *gfid, enum afr_class class);
 /* Whether the creation of R->file had better lock and mark the new file at once: it will be written, as most are. */
 bool afr_eager_expects_write(const struct afr *a, const struct request *r);
+/* Whether all children take the lock of metadata in the same message as others, so that it costs nothing. */
+bool afr_eager_covers(const struct afr *a, const struct request *r);
 /* B was opened by the creation of its object: it stays there for the first write, or is given back. Uses B up. */
 void afr_eager_adopt(struct fibre *self, struct afr *a, struct afr_batch *b, struct vfile *file, bool keep);
 

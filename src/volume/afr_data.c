@@ -14,7 +14,7 @@ static int data_transaction(struct fibre *self, struct afr *a, enum fop fop, str
                             void *rep, struct afr_range range)
 {
         struct afr_transaction t = {.fop = fop, .class = AFR_DATA, .request = r, .rep = rep, .range = range};
-        t.req = afr_with_question(a, r->arena, fop, req);
+        t.req = afr_with_question(a, r->arena, fop, req, AFR_DATA);
         return t.req ? afr_transact(self, a, &t) : afr_fail(fop, rep, -ENOMEM);
 }
 
@@ -42,7 +42,7 @@ int afr_write(struct fibre *self, struct subvolume *v, struct request *r, const 
         struct afr *a = afr_of(v);
         struct afr_transaction t = {.fop = FOP_WRITE, .class = AFR_DATA, .request = r, .rep = rep};
         t.range = appends(r, req) ? afr_whole_file : range_of(req->offset, req->data.len);
-        struct write_fop_req *q = afr_with_question(a, r->arena, FOP_WRITE, req);
+        struct write_fop_req *q = afr_with_question(a, r->arena, FOP_WRITE, req, AFR_DATA);
         if (!q || dict_add_uint(&q->xdata, r->arena, "glusterfs.write-is-append", 0) < 0)
                 return afr_fail(FOP_WRITE, rep, -ENOMEM);
         t.req = q;
@@ -115,12 +115,12 @@ int afr_fsync(struct fibre *self, struct subvolume *v, struct request *r, const 
         struct afr_inode *x = afr_inode(a, r->inode);
         if (!x)
                 return afr_fail(FOP_FSYNC, rep, -ENOMEM);
-        if (x->batch && x->batch->state == AFR_BATCH_CLOSING)
+        if (x->batch[AFR_DATA] && x->batch[AFR_DATA]->state == AFR_BATCH_CLOSING)
                 afr_eager_settle_inode(self, a, r->inode);
         int result = afr_ready(self, a, r);
         if (result < 0)
                 return afr_fail(FOP_FSYNC, rep, result);
-        if (!x->batch || x->batch->class != AFR_DATA) {
+        if (!x->batch[AFR_DATA]) {
                 result = sync_plainly(self, a, r, req, rep);
                 if (result <= 0)
                         return result;

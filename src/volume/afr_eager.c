@@ -1,14 +1,15 @@
 /* Locks and dirty marks that stay with an inode from one data or metadata transaction to the next (replicate.md §6.5, §6.6;
  * afr.h).
  *
- * An inode has at most one batch, so two locks of ours are never in each other's way. While it is open, transactions join it:
- * those that do not overlap run in parallel, others one after the other in the order of their arrival, which is then the
- * order on all copies. It closes when somebody else waits for the lock, a child comes or goes, a copy failed, the
+ * An inode has at most one batch of data and one of metadata; bricks keep their locks apart. While it is open, transactions
+ * join it: those that do not overlap run in parallel, others one after the other in the order of their arrival, which is
+ * then the order on all copies. It closes when somebody else waits for the lock, a child comes or goes, a copy failed, the
  * application closes or the time is over; the last user gone, a fibre settles it. Whoever comes meanwhile waits and opens
  * the next one.
  *
- * A batch of data takes changes of metadata as well, without a mark of their own, as long as all copies take part: that is
- * when they would not be marked by themselves either. One of metadata gives way to data.
+ * A batch of data that has the lock of metadata too (it covers it) takes changes of metadata as well, without a mark of their
+ * own, as long as all copies take part: that is when they would not be marked by themselves either. No batch of metadata is
+ * there beside it, so two locks of ours are never in each other's way.
  *
  * States: OPENING (its first user locks and marks) → OPEN → CLOSING → SETTLED (out of the inode; waiters read the
  * result). Invariant: what must not be acknowledged before blame is on disk waits for SETTLED.
@@ -83,7 +84,7 @@ static void finish(struct afr_batch *b)
 {
         struct afr_inode *x = afr_inode(b->afr, b->marks[0].inode);
         b->state = AFR_BATCH_SETTLED;
-        x->batch = NULL;
+        x->batch[b->class] = NULL;
         list_remove(b->afr, b);
         afr_wake_all(&x->waiting);
         afr_batch_unref(b);
@@ -128,22 +129,26 @@ static void time_is_over(struct timer *timer)
 void afr_eager_close_inode(struct afr *a, struct vnode *i)
 {
         struct afr_inode *x = *vnode_slot(i, &a->base);
-        if (x && x->batch)
-                afr_eager_close(x->batch);
+        for (unsigned k = 0; x && k < AFR_KEPT; k++) {
+                if (x->batch[k])
+                        afr_eager_close(x->batch[k]);
+        }
 }
 
 void afr_eager_settle_inode(struct fibre *self, struct afr *a, struct vnode *i)
 {
         struct afr_inode *x = *vnode_slot(i, &a->base);
-        struct afr_batch *b = x ? x->batch : NULL;
-        if (!b)
-                return;
-        b->refs++;
-        while (b->state != AFR_BATCH_SETTLED) {
-                afr_eager_close(b);
-                afr_wait(self, &x->waiting);
+        for (unsigned k = 0; x && k < AFR_KEPT; k++) {
+                struct afr_batch *b = x->batch[k];
+                if (!b)
+                        continue;
+                b->refs++;
+                while (b->state != AFR_BATCH_SETTLED) {
+                        afr_eager_close(b);
+                        afr_wait(self, &x->waiting);
+                }
+                afr_batch_unref(b);
         }
-        afr_batch_unref(b);
 }
 
 void afr_eager_close_all(struct afr *a)
@@ -155,17 +160,28 @@ void afr_eager_close_all(struct afr *a)
         }
 }
 
-void afr_eager_close_gfid(struct afr *a, const struct gfid *gfid)
+void afr_eager_close_gfid(struct afr *a, const struct gfid *gfid, enum afr_class class)
 {
         struct afr_batch *next;
         for (struct afr_batch *b = a->batches; b; b = next) {
                 next = b->next;
-                if (gfid_equal(&b->marks[0].inode->gfid, gfid))
+                if ((b->class == class || b->covers) && gfid_equal(&b->marks[0].inode->gfid, gfid))
                         afr_eager_close(b);
         }
 }
 
 /* ---- joining ----------------------------------------------------------------------------------------------------- */
+
+bool afr_eager_covers(const struct afr *a, const struct request *r)
+{
+        if (!r->file || !a->options.eager_lock || a->options.post_op_delay == 0 || !a->options.optimistic)
+                return false;
+        for (unsigned i = 0; i < a->n; i++) {
+                if (!a->base.children[i]->chains || !a->base.children[i]->up)
+                        return false;
+        }
+        return true;
+}
 
 static int open_new(struct fibre *self, struct afr *a, struct afr_transaction *t, struct afr_inode *x)
 {
@@ -175,8 +191,11 @@ static int open_new(struct fibre *self, struct afr *a, struct afr_transaction *t
                 return -ENOMEM;
         afr_batch_mark(b, i, "");
         afr_locks_add(&b->locks, &i->gfid, "");
+        b->covers = t->class == AFR_DATA && !x->batch[AFR_METADATA] && afr_eager_covers(a, t->request);
+        if (b->covers)
+                afr_locks_add_metadata(&b->locks, &i->gfid);
         list_add(a, b);
-        x->batch = b;
+        x->batch[t->class] = b;
         int result = afr_batch_open(self, b, t->request->arena);
         if (result < 0) {
                 finish(b);
@@ -195,14 +214,20 @@ static bool takes(const struct afr_batch *b, enum afr_class class)
         const struct afr *a = b->afr;
         if (b->class == class)
                 return true;
-        return b->class == AFR_DATA && class == AFR_METADATA && a->options.optimistic && b->members == a->all &&
+        return b->covers && class == AFR_METADATA && a->options.optimistic && b->members == a->all &&
                !afr_batch_lost(b) && b->part[AFR_METADATA].good && !b->part[AFR_METADATA].broken;
 }
 
-/* Waits until nothing that came earlier is in the way. False: the batch closed first. */
-static bool join(struct fibre *self, struct afr_transaction *t, struct afr_inode *x)
+/* The batch that transactions of CLASS join, or wait for. */
+static struct afr_batch *batch_for(const struct afr_inode *x, enum afr_class class)
 {
-        struct afr_batch *b = x->batch;
+        struct afr_batch *data = x->batch[AFR_DATA];
+        return data && data->covers ? data : x->batch[class];
+}
+
+/* Waits until nothing that came earlier is in the way. False: the batch closed first. */
+static bool join(struct fibre *self, struct afr_transaction *t, struct afr_inode *x, struct afr_batch *b)
+{
         b->refs++;
         range_add(b, &t->range);
         while (b->state == AFR_BATCH_OPEN && !range_is_free(b, &t->range))
@@ -232,21 +257,15 @@ static void note_write(struct afr *a, struct vfile *f)
 
 bool afr_eager_expects_write(const struct afr *a, const struct request *r)
 {
-        if (!r->file || !r->inode || (r->file->flags & O_ACCMODE) == O_RDONLY || a->write_hope < 0)
+        if (!r->inode || a->write_hope < 0 || a->n_batches >= KEPT_MAX || !afr_eager_covers(a, r))
                 return false;
-        if (!a->options.eager_lock || a->options.post_op_delay == 0 || a->n_batches >= KEPT_MAX)
-                return false;
-        for (unsigned i = 0; i < a->n; i++) {
-                if (!a->base.children[i]->chains || !a->base.children[i]->up)
-                        return false;
-        }
-        return true;
+        return (r->file->flags & O_ACCMODE) != O_RDONLY;
 }
 
 void afr_eager_adopt(struct fibre *self, struct afr *a, struct afr_batch *b, struct vfile *file, bool keep)
 {
         struct afr_inode *x = afr_inode(a, b->marks[0].inode);
-        if (!x || x->batch) { /* somebody has found the object already */
+        if (!x || x->batch[AFR_DATA] || x->batch[AFR_METADATA]) { /* somebody has found the object already */
                 struct arena arena = ARENA_INIT(SETTLE_ARENA);
                 (void)afr_batch_settle(self, b, &arena);
                 afr_batch_unlock(self, b, &arena);
@@ -255,7 +274,7 @@ void afr_eager_adopt(struct fibre *self, struct afr *a, struct afr_batch *b, str
                 return;
         }
         list_add(a, b);
-        x->batch = b;
+        x->batch[AFR_DATA] = b;
         b->state = AFR_BATCH_OPEN;
         if (keep)
                 b->file = vfile_ref(file);
@@ -275,19 +294,20 @@ int afr_eager_enter(struct fibre *self, struct afr *a, struct afr_transaction *t
         if (t->class == AFR_DATA)
                 note_write(a, t->request->file);
         for (;;) {
-                if (!x->batch) {
+                if (!batch_for(x, t->class)) {
                         int result = open_new(self, a, t, x);
                         if (result < 0)
                                 return result;
                 }
-                if (x->batch && x->batch->state == AFR_BATCH_OPEN && takes(x->batch, t->class)) {
-                        if (join(self, t, x))
+                struct afr_batch *b = batch_for(x, t->class);
+                if (b && b->state == AFR_BATCH_OPEN && takes(b, t->class)) {
+                        if (join(self, t, x, b))
                                 return 0;
                         continue;
                 }
-                if (x->batch)
-                        afr_eager_close(x->batch);
-                if (x->batch)
+                if (b)
+                        afr_eager_close(b);
+                if (b && b == batch_for(x, t->class))
                         afr_wait(self, &x->waiting);
         }
 }

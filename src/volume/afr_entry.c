@@ -101,6 +101,9 @@ static struct afr_batch *fresh_batch(struct afr *a, const struct request *r)
                 return NULL;
         afr_batch_mark(b, r->inode, "");
         afr_locks_add(&b->locks, &r->inode->gfid, "");
+        b->covers = afr_eager_covers(a, r);
+        if (b->covers)
+                afr_locks_add_metadata(&b->locks, &r->inode->gfid);
         return b;
 }
 

@@ -205,8 +205,10 @@ int afr_know(struct fibre *self, struct afr *a, struct request *r, struct vnode 
 afr_set afr_readable(const struct afr_inode *x, enum afr_class class)
 {
         afr_set s = x->verdict.readable[class];
-        if (x->batch)
-                s &= ~x->batch->part[class].failed;
+        for (unsigned k = 0; k < AFR_KEPT; k++) {
+                if (x->batch[k])
+                        s &= ~x->batch[k]->part[class].failed;
+        }
         return s;
 }
 

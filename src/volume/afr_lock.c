@@ -19,7 +19,7 @@ enum lock_how { LOCK_TRY, LOCK_WAIT, LOCK_RELEASE };
 
 void afr_locks_add(struct afr_locks *l, const struct gfid *gfid, const char *name)
 {
-        struct afr_lockee new = {.gfid = *gfid};
+        struct afr_lockee new = {.gfid = *gfid, .metadata = l->class == AFR_METADATA};
         (void)snprintf(new.name, sizeof new.name, "%s", name);
         unsigned at = 0;
         for (; at < l->n; at++) {
@@ -32,6 +32,11 @@ void afr_locks_add(struct afr_locks *l, const struct gfid *gfid, const char *nam
         l->n++;
 }
 
+void afr_locks_add_metadata(struct afr_locks *l, const struct gfid *gfid)
+{
+        l->on[l->n++] = (struct afr_lockee){.gfid = *gfid, .metadata = true};
+}
+
 /* ---- requests ---------------------------------------------------------------------------------------------------- */
 
 struct lock_call {
@@ -39,10 +44,11 @@ struct lock_call {
         const void *req;
 };
 
-static struct flock_range range_of(const struct afr_locks *l, uint32_t type)
+static struct flock_range range_of(const struct afr_locks *l, const struct afr_lockee *e, uint32_t type)
 {
-        return (struct flock_range){
-                .type = type, .start = l->class == AFR_METADATA ? LOCK_METADATA_START : l->start, .len = l->length};
+        if (e->metadata)
+                return (struct flock_range){.type = type, .start = LOCK_METADATA_START};
+        return (struct flock_range){.type = type, .start = l->start, .len = l->length};
 }
 
 static const void *entrylk_request(struct arena *arena, const struct afr_locks *l, const struct afr_lockee *e,
@@ -72,7 +78,7 @@ static const void *entrylk_request(struct arena *arena, const struct afr_locks *
                         *q = (struct name##_fop_req){.gfid = e->gfid,                                                  \
                                                      .cmd = how == LOCK_WAIT ? LK_SET_WAIT : LK_SET,                   \
                                                      .type = type,                                                     \
-                                                     .flock = range_of(l, type),                                       \
+                                                     .flock = range_of(l, e, type),                                    \
                                                      .volume = str_of(l->domain)};                                     \
                 return q;                                                                                              \
         }
@@ -99,7 +105,8 @@ static void add_lock(struct afr_chains *x, struct afr_chain *c, struct request *
 
 void afr_lock_add(struct afr_chains *x, struct afr_chain *c, struct request *ours, const struct afr_locks *l)
 {
-        add_lock(x, c, ours, NULL, l, 0, LOCK_TRY);
+        for (unsigned k = 0; k < l->n; k++)
+                add_lock(x, c, ours, NULL, l, k, LOCK_TRY);
 }
 
 /* ---- giving back ------------------------------------------------------------------------------------------------- */

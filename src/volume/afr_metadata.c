@@ -10,7 +10,7 @@ int afr_metadata_transaction(struct fibre *self, struct afr *a, enum fop fop, st
 {
         struct afr_transaction t = {.fop = fop, .class = AFR_METADATA, .request = r, .rep = rep};
         t.range = afr_whole_file; /* what it sets, writes may change too: one order on all copies */
-        t.req = afr_with_question(a, r->arena, fop, req);
+        t.req = afr_with_question(a, r->arena, fop, req, AFR_METADATA);
         return t.req ? afr_transact(self, a, &t) : afr_fail(fop, rep, -ENOMEM);
 }
 

@@ -19,10 +19,13 @@
 
 const struct afr_range afr_whole_file = {.start = 0, .end = UINT64_MAX};
 
-void *afr_with_question(const struct afr *a, struct arena *arena, enum fop fop, const void *req)
+void *afr_with_question(const struct afr *a, struct arena *arena, enum fop fop, const void *req, enum afr_class class)
 {
         void *copy = afr_req_copy(arena, fop, req);
-        if (!copy || dict_add_str(afr_req_xdata(fop, copy), arena, "glusterfs.inodelk-dom-count", a->base.name) < 0)
+        const char *suffix = class == AFR_METADATA ? AFR_METADATA_SUFFIX : "";
+        const char *domain = arena_printf(arena, "%s%s", a->base.name, suffix);
+        if (!copy || !domain ||
+            dict_add_str(afr_req_xdata(fop, copy), arena, "glusterfs.inodelk-dom-count", domain) < 0)
                 return NULL;
         return copy;
 }
@@ -232,11 +235,15 @@ static void ask_fused(struct fibre *self, struct afr *a, struct request *op, str
                 }
                 return;
         }
-        struct afr_answers locked = {0};
         afr_chains_answers(&x, AFR_STEP_OPERATION, 0, &t->answers);
-        afr_chains_answers(&x, AFR_STEP_LOCK, 0, &locked);
         afr_chains_answers(&x, AFR_STEP_MARK, 0, &t->fresh_marks);
-        f->members = f->locks.held[0] = locked.ok;
+        f->members = a->all;
+        for (unsigned k = 0; k < f->locks.n; k++) {
+                struct afr_answers locked = {0};
+                afr_chains_answers(&x, AFR_STEP_LOCK, k, &locked);
+                f->locks.held[k] = locked.ok;
+                f->members &= locked.ok;
+        }
         f->part[AFR_DATA].dirty = t->fresh_marks.ok;
 }
 

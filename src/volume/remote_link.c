@@ -364,6 +364,7 @@ static int set_volume(struct fibre *self, struct remote *m, struct error *err)
         if (!has_program(&programs, FOP_PROGRAM, FOP_VERSION))
                 return fail(m, err, -EPROTO, "it is too old: it does not serve version 4 of the protocol");
         m->chains = has_program(&programs, CHAIN_PROGRAM, CHAIN_VERSION);
+        m->base.chains = m->chains && m->options.chain;
         r = introduce(m, &arena, &req.dict);
         if (r == 0)
                 r = ask(self, m, HANDSHAKE_PROGRAM, HANDSHAKE_VERSION, HANDSHAKE_SETVOLUME, &setvolume_req_desc, &req,

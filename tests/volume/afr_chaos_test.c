@@ -2,8 +2,8 @@
  *
  * Each client writes numbered records into places of its own in shared files and into attributes of its own of theirs, and
  * makes, fills and removes names of its own in a shared directory; it remembers what was acknowledged and what it does not
- * know. Half of the runs tell replicate that its children take chains, so that new files are locked as they are made. When
- * all is whole again:
+ * know. Half of the runs have bricks that understand chains, so that new files are locked as they are made. When all is
+ * whole again:
  *   - every copy that nobody blames has what was acknowledged, or what was tried later;
  *   - such copies are equal where nothing is unknown;
  *   - what a client reads meanwhile is not older than what was acknowledged to it;
@@ -41,7 +41,6 @@ struct chaos {
         struct mode modes[CLIENTS]; /* of a file of the client's own */
         bool crashes;               /* of clients: what they began without a mark may be half done */
         unsigned left[CLIENTS];     /* operations */
-        bool chains;                /* creations go with lock and mark */
         struct slot slots[CLIENTS][FILES][SLOTS];
         struct slot attributes[CLIENTS][FILES];
         bool mode_unknown[FILES]; /* some change of it failed: copies may differ */
@@ -258,8 +257,6 @@ static void work(struct fibre *self, struct world_client *c, void *arg)
 {
         struct chaos *x = arg;
         struct vfile *files[FILES] = {0};
-        for (unsigned b = 0; b < x->world->n_bricks; b++)
-                volume_top(c->volume)->children[b]->chains = x->chains;
         for (; x->left[c->index] > 0; x->left[c->index]--) {
                 unsigned file = random_below(c, FILES), what = random_below(c, 100), k = random_below(c, SLOTS);
                 char name[8];
@@ -618,11 +615,11 @@ static void run(enum world_layout layout, uint64_t seed, unsigned operations, bo
 {
         static struct world w;
         struct chaos *x = calloc(1, sizeof *x);
-        *x = (struct chaos){.world = &w, .left = {operations, operations, operations}, .crashes = crashes,
-                             .chains = seed / 2 % 2};
+        *x = (struct chaos){.world = &w, .left = {operations, operations, operations}, .crashes = crashes};
         world_open(&w, &(struct world_config){.layout = layout,
                                               .clients = CLIENTS,
                                               .seed = seed,
+                                              .no_chain = seed / 2 % 2,
                                               .replicate_options = seed % 2 ? "    option choose-local off\n" : NULL});
         world_run(&w, 0, make_files, NULL);
         for (unsigned c = 0; c < CLIENTS; c++)

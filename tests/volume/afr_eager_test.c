@@ -70,7 +70,7 @@ static void one_lock_for_many_writes(void **state)
         static struct world w;
         struct shared s = {0};
         (void)state;
-        world_open(&w, &(struct world_config){.layout = WORLD_REP3, .seed = 1});
+        world_open(&w, &(struct world_config){.layout = WORLD_REP3, .seed = 1, .no_chain = true});
         world_run(&w, 0, create_file, &s);
         world_pass(&w, 2 * NS_PER_SEC);
         zero_calls(&w);
@@ -372,7 +372,7 @@ static void few_messages(void **state)
         static struct world w;
         struct shared s = {0};
         (void)state;
-        world_open(&w, &(struct world_config){.layout = WORLD_REP3, .seed = 7});
+        world_open(&w, &(struct world_config){.layout = WORLD_REP3, .seed = 7, .no_chain = true});
         world_run(&w, 0, make_directory, &s);
         world_run(&w, 0, create_file, &s);
         world_run(&w, 0, close_file, &s);
