@@ -452,12 +452,8 @@ static void a_copy_that_did_not_make_it_is_not_believed(void **state)
         (void)state;
         for (unsigned chains = 0; chains < 2; chains++) {
                 struct state s = {0};
-                if (chains)
-                        begin(&w, 1, 23);
-                else
-                        begin_plain(&w, 1, 24);
-                if (chains)
-                                plant_obstacle(&w);
+                (chains ? begin : begin_plain)(&w, 1, 23);
+                plant_obstacle(&w);
                 world_run(&w, 0, create_exclusively, &s);
                 const struct afr_inode *x = afr_inode(afr_of_client(&w), s.inode);
                 for (unsigned class = 0; class < AFR_CLASSES; class++) {
