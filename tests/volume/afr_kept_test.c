@@ -474,8 +474,9 @@ static void a_copy_that_did_not_make_it_is_not_believed(void **state)
 
 /* ---- marks that go with locks ------------------------------------------------------------------------------------ */
 
-/* Only at brick 1, of the whole file, in the domain of transactions. TYPE 1: write, 2: unlock. */
-static void lock_at_one(struct fibre *self, struct world_client *c, struct vnode *i, uint32_t type)
+/* Without chains, by itself, as another client's transaction would: at child CHILD. TYPE 1: write, 2: unlock. */
+static int lock_at(struct fibre *self, struct world_client *c, struct vnode *i, unsigned child, bool metadata,
+                   uint32_t type)
 {
         _cleanup_arena_ struct arena a = ARENA_INIT(64 * KIB);
         struct request r = world_request(c, &a);
@@ -487,18 +488,62 @@ static void lock_at_one(struct fibre *self, struct world_client *c, struct vnode
         struct inodelk_fop_req req = {
                 .gfid = i->gfid, .cmd = 1, .type = type, .flock.type = type, .volume = str_of(top->name)};
         struct inodelk_fop_rep rep;
-        assert_int_equal(subvolume_inodelk(self, top->children[1], &r, &req, &rep), 0);
+        req.flock.start = metadata ? 0x7ffffffffffffffe : 0;
+        return subvolume_inodelk(self, top->children[child], &r, &req, &rep);
 }
 
 STEP(lock_one_copy)
 {
         STATE;
-        lock_at_one(self, c, s->inode, 1);
+        assert_int_equal(lock_at(self, c, s->inode, 1, false, 1), 0);
 }
 STEP(unlock_one_copy)
 {
         STATE;
-        lock_at_one(self, c, s->inode, 2);
+        assert_int_equal(lock_at(self, c, s->inode, 1, false, 2), 0);
+}
+
+struct probe {
+        struct vnode *inode;
+        unsigned child;
+        int result;
+};
+
+/* A refused attempt tells the holder, who lets go: one child each time. */
+STEP(probe_attributes)
+{
+        struct probe *p = arg;
+        p->result = lock_at(self, c, p->inode, p->child, true, 1);
+        if (p->result == 0)
+                assert_int_equal(lock_at(self, c, p->inode, p->child, true, 2), 0);
+}
+
+static void attributes_are_locked_wherever_they_change(void **state)
+{
+        static struct world w;
+        (void)state;
+        for (unsigned run = 0; run < 12; run++) {
+                unsigned k = run / 3; /* a new file; an older one; by themselves; without chains */
+                struct state s[2] = {0};
+                struct probe p = {.child = run % 3};
+                (k < 3 ? begin : begin_plain)(&w, 2, 31 + run);
+                world_run(&w, 0, create, &s[0]);
+                world_run(&w, 1, look_up, &s[1]);
+                if (k > 0)
+                        world_pass(&w, 2 * NS_PER_SEC);
+                if (k != 2)
+                        world_run(&w, 0, append, &s[0]);
+                world_run(&w, 0, change_mode, &s[0]);
+                p.inode = s[1].inode;
+                world_run(&w, 1, probe_attributes, &p);
+                assert_int_equal(p.result, -EAGAIN);
+                world_pass(&w, 2 * NS_PER_SEC);
+                world_run(&w, 1, probe_attributes, &p);
+                assert_int_equal(p.result, 0);
+                world_run(&w, 0, close_file, &s[0]);
+                vnode_unref(s[1].inode);
+                world_close(&w);
+        }
 }
 
 static void marks_are_taken_back_with_refused_locks(void **state)
@@ -614,6 +659,7 @@ int main(void)
                 cmocka_unit_test(files_that_are_never_written_are_given_back),
                 cmocka_unit_test(what_was_there_already_is_not_locked),
                 cmocka_unit_test(a_copy_that_did_not_make_it_is_not_believed),
+                cmocka_unit_test(attributes_are_locked_wherever_they_change),
                 cmocka_unit_test(marks_are_taken_back_with_refused_locks),
                 cmocka_unit_test(an_older_answer_does_not_hide_a_failure),
                 cmocka_unit_test(a_lock_without_quorum_is_none),
