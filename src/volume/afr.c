@@ -279,10 +279,9 @@ static void somebody_waits(struct afr *a, const struct gfid *gfid, struct str do
         size_t len = strlen(a->base.name);
         if (domain.len < len || memcmp(domain.s, a->base.name, len) != 0)
                 return;
-        if (domain.len == len)
-                afr_eager_close_gfid(a, gfid, AFR_DATA);
-        else if (streq(domain.s + len, AFR_METADATA_SUFFIX))
-                afr_eager_close_gfid(a, gfid, AFR_METADATA);
+        bool metadata = streq(domain.s + len, AFR_METADATA_SUFFIX);
+        if (metadata || domain.len == len)
+                afr_eager_close_gfid(a, gfid, metadata);
 }
 
 static void on_event(struct subvolume *v, struct subvolume *child, const struct subvolume_event *e)

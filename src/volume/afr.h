@@ -491,8 +491,8 @@ void afr_eager_close(struct afr_batch *b);
 void afr_eager_close_inode(struct afr *a, struct vnode *i);
 void afr_eager_settle_inode(struct fibre *self, struct afr *a, struct vnode *i);
 void afr_eager_close_all(struct afr *a);
-/* The same for what keeps the lock of CLASS on GFID, by whatever inode. */
-void afr_eager_close_gfid(struct afr *a, const struct gfid *gfid, enum afr_class class);
+/* The same for what is kept of GFID, by whatever inode. METADATA: only what has that lock. */
+void afr_eager_close_gfid(struct afr *a, const struct gfid *gfid, bool metadata);
 /* Whether the creation of R->file had better lock and mark the new file at once: it will be written, as most are. */
 bool afr_eager_expects_write(const struct afr *a, const struct request *r);
 /* Whether all children take the lock of metadata in the same message as others, so that it costs nothing. */

@@ -160,12 +160,12 @@ void afr_eager_close_all(struct afr *a)
         }
 }
 
-void afr_eager_close_gfid(struct afr *a, const struct gfid *gfid, enum afr_class class)
+void afr_eager_close_gfid(struct afr *a, const struct gfid *gfid, bool metadata)
 {
         struct afr_batch *next;
         for (struct afr_batch *b = a->batches; b; b = next) {
                 next = b->next;
-                if ((b->class == class || b->covers) && gfid_equal(&b->marks[0].inode->gfid, gfid))
+                if ((!metadata || b->covers || b->class == AFR_METADATA) && gfid_equal(&b->marks[0].inode->gfid, gfid))
                         afr_eager_close(b);
         }
 }
