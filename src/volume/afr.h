@@ -291,6 +291,8 @@ afr_set afr_readable(const struct afr_inode *x, enum afr_class class);
 bool afr_nothing_pending(const struct afr *a);
 /* The same, and all have promised. */
 bool afr_is_settled(const struct afr *a);
+/* Some copy missed something under a batch that is not settled yet. */
+bool afr_is_behind(const struct afr_inode *x);
 /* Nothing is known against any copy of I, which were compared in the present state of the connections, and nothing was
  * pending anywhere since. */
 bool afr_is_equal(struct afr *a, struct vnode *i);

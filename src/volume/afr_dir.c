@@ -29,9 +29,7 @@ static bool entry_is_busy(struct afr *a, const struct dirent_entry *e)
 {
         struct vnode *i = vnode_find(a->base.volume, &e->stat.gfid);
         const struct afr_inode *x = i ? *vnode_slot(i, &a->base) : NULL;
-        bool busy = false;
-        for (unsigned k = 0; x && k < AFR_KEPT; k++)
-                busy = busy || (x->batch[k] && afr_batch_is_behind(x->batch[k]));
+        bool busy = x && afr_is_behind(x);
         vnode_unref(i);
         return busy;
 }

@@ -129,6 +129,14 @@ bool afr_is_settled(const struct afr *a)
         return (a->index_watched & a->all) == a->all && afr_nothing_pending(a);
 }
 
+bool afr_is_behind(const struct afr_inode *x)
+{
+        bool behind = false;
+        for (unsigned k = 0; k < AFR_KEPT; k++)
+                behind = behind || (x->batch[k] && afr_batch_is_behind(x->batch[k]));
+        return behind;
+}
+
 bool afr_is_equal(struct afr *a, struct vnode *i)
 {
         const struct afr_inode *x = *vnode_slot(i, &a->base);
@@ -138,7 +146,7 @@ bool afr_is_equal(struct afr *a, struct vnode *i)
         for (unsigned c = 0; c < AFR_CLASSES; c++)
                 accused |= x->verdict.accused[c];
         afr_set unreadable = a->all & ~afr_arbiter_set(a) & ~(afr_readable(x, AFR_METADATA) & afr_readable(x, AFR_DATA));
-        return !accused && !unreadable && x->verdict.answered == a->all && !(x->batch && x->batch->failed);
+        return !accused && !unreadable && x->verdict.answered == a->all && !afr_is_behind(x);
 }
 
 /* ---- knowledge --------------------------------------------------------------------------------------------------- */

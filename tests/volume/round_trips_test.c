@@ -151,7 +151,7 @@ static const struct row {
         {"look-up", look_up, {3, 1}, {3, 1}},
         {"look-up of what is known", look_again, {1, 1}, {3, 1}}, /* one brick */
         {"look-up of nothing", look_for_nothing, {3, 1}, {3, 1}},
-        {"listing", list_root, {4, 3}, {10, 4}}, /* open, list twice, release: one brick */
+        {"listing", list_root, {4, 3}, {11, 4}}, /* open, list twice, release: one brick */
         {"stat", stat_file, {1, 1}, {1, 1}},
         {"chmod", change_mode, {9, 2}, {9, 2}}, /* lock, operation; unlock */
         {"chmod, setxattr, chmod", change_thrice, {15, 4}, {15, 4}}, /* lock, three operations; unlock */
