@@ -289,6 +289,37 @@ static void an_object_can_go_with_its_lock(void **state)
         world_close(&w);
 }
 
+#define MANY 1100 /* more than are kept */
+
+STEP(change_many)
+{
+        (void)arg;
+        for (unsigned k = 0; k < MANY; k++) {
+                struct vnode *i = NULL;
+                char name[16];
+                (void)snprintf(name, sizeof name, "many%u", k);
+                assert_int_equal(call_mknod(self, c, NULL, name, S_IFREG), 0);
+                assert_int_equal(call_lookup(self, c, NULL, name, &i), 0);
+                assert_int_equal(call_chmod(self, c, i, 0600), 0);
+                vnode_unref(i);
+        }
+}
+
+static void what_is_kept_is_bounded(void **state)
+{
+        static struct world w;
+        (void)state;
+        world_open(&w, &(struct world_config){
+                               .layout = WORLD_REP3, .seed = 17, .replicate_options = "    option post-op-delay-secs 60\n"});
+        world_run(&w, 0, change_many, NULL);
+        world_pass(&w, A_MOMENT);
+        assert_int_equal(afr_of_client(&w)->n_batches, 1024);
+        assert_locks(&w, 1024);
+        world_pass(&w, 61 * NS_PER_SEC);
+        assert_locks(&w, 0);
+        world_close(&w);
+}
+
 /* Less than the quorum has it: nobody is blamed, the healer is told, and nothing stays. */
 static void a_broken_batch_ends_at_once(void **state)
 {
@@ -653,6 +684,7 @@ int main(void)
                 cmocka_unit_test(data_does_not_wait_for_kept_attributes),
                 cmocka_unit_test(kept_attributes_give_way_to_others),
                 cmocka_unit_test(an_object_can_go_with_its_lock),
+                cmocka_unit_test(what_is_kept_is_bounded),
                 cmocka_unit_test(a_broken_batch_ends_at_once),
                 cmocka_unit_test(who_failed_is_not_asked_again),
                 cmocka_unit_test(a_new_file_is_locked_as_it_is_made),
