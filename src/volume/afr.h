@@ -437,7 +437,8 @@ bool afr_batch_is_behind(const struct afr_batch *b);
 /* The marks of a batch that was locked and marked by the message that made its object; who has them are its members. */
 void afr_batch_take_marks(struct afr_batch *b, const struct afr_answers *x);
 /* The request that raises the dirty counter of mark K, or takes that back. */
-const void *afr_batch_mark_request(const struct afr_batch *b, struct arena *arena, unsigned k, bool undo, enum fop *ret);
+const void *afr_batch_mark_request(const struct afr_batch *b, struct arena *arena, unsigned k, bool undo,
+                                   enum fop *ret);
 /* A request on the batch's behalf. */
 struct request afr_batch_request(const struct afr_batch *b, struct arena *arena);
 /* Adds AMOUNT[class] for BLAMED and DIRTY to the dirty counter, on gfid or file, on the children of ON; `ok` in RET.

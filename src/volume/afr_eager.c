@@ -1,15 +1,15 @@
-/* Locks and dirty marks that stay with an inode from one data or metadata transaction to the next (replicate.md §6.5, §6.6;
- * afr.h).
+/* Locks and dirty marks that stay with an inode from one data or metadata transaction to the next (replicate.md §6.5,
+ * §6.6; afr.h).
  *
- * An inode has at most one batch of data and one of metadata; bricks keep their locks apart. While it is open, transactions
- * join it: those that do not overlap run in parallel, others one after the other in the order of their arrival, which is
- * then the order on all copies. It closes when somebody else waits for the lock, a child comes or goes, a copy failed, the
- * application closes or the time is over; the last user gone, a fibre settles it. Whoever comes meanwhile waits and opens
- * the next one.
+ * An inode has at most one batch of data and one of metadata; bricks keep their locks apart. While it is open,
+ * transactions join it: those that do not overlap run in parallel, others one after the other in the order of their
+ * arrival, which is then the order on all copies. It closes when somebody else waits for the lock, a child comes or
+ * goes, a copy failed, the application closes or the time is over; the last user gone, a fibre settles it. Whoever comes
+ * meanwhile waits and opens the next one.
  *
- * A batch of data that has the lock of metadata too (it covers it) takes changes of metadata as well, without a mark of their
- * own, as long as all copies take part: that is when they would not be marked by themselves either. No batch of metadata is
- * there beside it, so two locks of ours are never in each other's way.
+ * A batch of data that has the lock of metadata too (it covers it) takes changes of metadata as well, without a mark of
+ * their own, as long as all copies take part: that is when they would not be marked by themselves either. No batch of
+ * metadata is there beside it, so two locks of ours are never in each other's way.
  *
  * States: OPENING (its first user locks and marks) → OPEN → CLOSING → SETTLED (out of the inode; waiters read the
  * result). Invariant: what must not be acknowledged before blame is on disk waits for SETTLED.

@@ -117,7 +117,8 @@ static void read_slot(struct fibre *self, struct world_client *c, struct chaos *
 }
 
 /* The attribute of a shared file that is this client's. */
-static void change_attribute(struct fibre *self, struct world_client *c, struct chaos *x, struct vfile *f, unsigned file)
+static void change_attribute(struct fibre *self, struct world_client *c, struct chaos *x, struct vfile *f,
+                             unsigned file)
 {
         struct slot *s = &x->attributes[c->index][file];
         char name[16], value[16] = "";
@@ -127,7 +128,8 @@ static void change_attribute(struct fibre *self, struct world_client *c, struct 
                 int r = call_getxattr(self, c, f->inode, name, value, sizeof value);
                 uint32_t found = (uint32_t)strtoul(value, NULL, 10);
                 if (r >= 0 && (found < before || found > s->tried))
-                        fail_msg("client %u finds %u at file %u, where %u was acknowledged", c->index, found, file, before);
+                        fail_msg("client %u finds %u at file %u, where %u was acknowledged", c->index, found, file,
+                                 before);
                 return;
         }
         (void)snprintf(value, sizeof value, "%u", ++s->tried);
@@ -140,7 +142,8 @@ static void change_attribute(struct fibre *self, struct world_client *c, struct 
 }
 
 /* All change the mode of the same files. */
-static void change_shared_mode(struct fibre *self, struct world_client *c, struct chaos *x, struct vfile *f, unsigned file)
+static void change_shared_mode(struct fibre *self, struct world_client *c, struct chaos *x, struct vfile *f,
+                               unsigned file)
 {
         bool before = x->mode_unknown[file];
         x->mode_unknown[file] = true; /* the client may crash */

@@ -309,8 +309,9 @@ static void what_is_kept_is_bounded(void **state)
 {
         static struct world w;
         (void)state;
-        world_open(&w, &(struct world_config){
-                               .layout = WORLD_REP3, .seed = 17, .replicate_options = "    option post-op-delay-secs 60\n"});
+        world_open(&w, &(struct world_config){.layout = WORLD_REP3,
+                                              .seed = 17,
+                                              .replicate_options = "    option post-op-delay-secs 60\n"});
         world_run(&w, 0, change_many, NULL);
         world_pass(&w, A_MOMENT);
         assert_int_equal(afr_of_client(&w)->n_batches, 1024);
