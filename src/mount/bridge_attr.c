@@ -86,6 +86,8 @@ void bridge_op_getattr(struct fibre *self, struct fuse_request *rq)
                 struct open_file *of = in->getattr_flags & FUSE_GETATTR_FH ? file_table_find(c.b, in->fh) : NULL;
                 r = of && of->file ? stat_file(&c, of->file, &stat) : stat_node(&c, &stat);
         }
+        if ((r == -ENOENT || r == -ESTALE) && c.node && open_content_stat(&c, &stat))
+                r = 0;
         answer_attr(&c, r, &stat);
 }
 

@@ -250,7 +250,7 @@ static void close_file(struct bridge *b, struct open_file *of)
 {
         of->used = false;
         of->batch = dir_batch_free(of->batch);
-        open_drop_content(b, of);
+        open_end(b, of);
         of->node->open--;
         of->node->lazy -= !of->file;
         of->file = vfile_unref(of->file);
