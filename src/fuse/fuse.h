@@ -209,7 +209,8 @@ struct fuse_session_config {
         uint32_t large_max;            /* requests larger than 32 KiB held at once before reading stops; 0: 128 */
         uint32_t notify_max;           /* queued notifications; 0: 16384 */
         uint64_t groups_timeout;       /* ns that a process's groups are remembered; 0: 1 s */
-        uint32_t minor_max;            /* for tests: behave as with a kernel of protocol 7.MINOR_MAX; 0: no limit */
+        /* Behave as with a kernel of protocol 7.MINOR_MAX: no flag and no operation that came later. 0: no limit. */
+        uint32_t minor_max;
         /* The kernel's INIT was answered: requests follow. NULL: nobody wants to know. */
         void (*on_init)(struct fuse_session *s, const struct fuse_protocol *p, void *arg);
         /* No further request comes; those under way are interrupted. Once, not from within fuse_session_new or _free.

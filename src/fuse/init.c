@@ -68,7 +68,7 @@ int init_configure(struct fuse_session_config *c)
         c->large_max = c->large_max ? c->large_max : 128;
         c->notify_max = c->notify_max ? c->notify_max : 16384;
         c->groups_timeout = c->groups_timeout ? c->groups_timeout : NS_PER_SEC;
-        c->minor_max = c->minor_max ? c->minor_max : FUSE_MINOR_NEWEST;
+        c->minor_max = c->minor_max ? MIN(c->minor_max, FUSE_MINOR_NEWEST) : FUSE_MINOR_NEWEST;
         return 0;
 }
 

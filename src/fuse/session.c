@@ -391,6 +391,10 @@ static void request_arrived(struct fuse_session *s, const struct fuse_in_header 
                 reply_refuse(s, h->unique, s->initialised ? -ENOSYS : -EIO);
                 return;
         }
+        if (op->minor > s->protocol.minor) { /* it would not send that, were it as old as it is to be taken for */
+                reply_refuse(s, h->unique, -ENOSYS);
+                return;
+        }
         operation_fn fn = call_function(op, s->config.ops);
         if (!fn) {
                 reply_refuse(s, h->unique, -op->missing);

@@ -67,6 +67,7 @@ struct mount_options {
         uint64_t attribute_timeout, entry_timeout, negative_timeout, gid_timeout, mount_timeout, outage_wait;
         bool readdirp, keep_cache, auto_invalidation;
         uint32_t lru_limit, background, congestion;
+        uint32_t fuse_minor; /* 0: what both sides know */
         int32_t oom_score;
         bool oom_score_set;
         struct mount_words xlator_options; /* "PATTERN.KEY=VALUE" */

@@ -318,6 +318,7 @@ static int serve(struct fibre *self, struct mount_process *p, struct error *err)
                                              .congestion_threshold =
                                                      (uint16_t)MIN(p->o->congestion, (uint32_t)UINT16_MAX),
                                              .groups_timeout = p->o->gid_timeout,
+                                             .minor_max = p->o->fuse_minor,
                                              .on_init = on_init,
                                              .on_end = on_end};
         if (!p->o->readdirp)
