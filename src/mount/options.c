@@ -144,6 +144,8 @@ static const struct row rows[] = {
          "requests the kernel sends ahead (default: 64)"},
         {"congestion-threshold", NULL, 0, O | W, NUMBER, AT(congestion), "N",
          "of them, those that make the mount count as busy (default: 48)"},
+        {"io-uring", NULL, 0, O | W, OPTIONAL, AT(io_uring), "yes|no",
+         "requests come by io_uring, where the kernel has that switched on (default: no)"},
         {"fuse-minor", NULL, 0, O | W, CALL, 0, "N",
          "use nothing of the kernel that came after FUSE 7.N (31 or more; default: all)", set_fuse_minor},
         /* the process */
