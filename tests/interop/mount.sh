@@ -7,6 +7,18 @@
 T=$B/tests/interop
 case ${TIER:-check} in full) MIB=256 JOBS=4 MANY=20000 FILES=2200 ;; *) MIB=16 JOBS=2 MANY=2000 FILES=300 ;; esac
 [ $# -gt 0 ] || set -- one dist2
+ring=/sys/module/fuse/parameters/enable_uring
+case ,${OPTIONS:-}, in
+*,io-uring,*)
+        if [ ! -w $ring ]; then
+                skip "io-uring: this kernel has no FUSE over io_uring"
+                finish
+        fi
+        ring_before=$(cat $ring)
+        trap 'echo "$ring_before" >$ring; cleanup' EXIT
+        echo Y >$ring
+        ;;
+esac
 chmod 755 "$W"
 ln -s "${MORTAR_MOUNT:-$B/mortar-mount}" "$W/mount.glusterfs"
 ln -s "${MORTAR_MOUNT:-$B/mortar-mount}" "$W/glusterfs"
@@ -65,6 +77,9 @@ for layout in "$@"; do
         umount "$mnt" || fail "$layout: umount"
         until_true 10 gone "$mnt" && pass "$layout: the client ends with the mount" || fail "$layout: the client stays"
 done
+if [ -n "${ring_before:-}" ]; then
+        grep -q "Requests come by io_uring" "$W/mount.log" && pass "requests came by io_uring" || fail "no ring: $(grep io-uring "$W/mount.log")"
+fi
 case ,${OPTIONS:-} in
 *,fuse-minor=*)
         minor=${OPTIONS##*fuse-minor=}
