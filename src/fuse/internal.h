@@ -103,6 +103,8 @@ struct fuse_session {
 
 /* ---- session.c ------------------------------------------------------------------------------------------------ */
 void session_end(struct fuse_session *s, int reason);
+/* Whether another request may be taken. False: reading stops until there is room. */
+bool session_has_room(struct fuse_session *s);
 /* Where a message is put such that data behind its first FRONT bytes begins on a page; then it is dealt with. */
 uint8_t *session_message_place(struct fuse_session *s, size_t front);
 void session_message(struct fuse_session *s, const uint8_t *message, size_t n);

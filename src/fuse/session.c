@@ -138,6 +138,16 @@ static void session_pause(struct fuse_session *s)
         s->paused = true;
         s->stats.stops++;
         stream_watch(s->device, 0, session_event, s);
+        if (s->uring)
+                uring_watch(s->uring, false);
+}
+
+bool session_has_room(struct fuse_session *s)
+{
+        if (!session_full(s) || !s->device)
+                return true;
+        session_pause(s);
+        return false;
 }
 
 static void session_resume(struct fuse_session *s)
@@ -146,6 +156,8 @@ static void session_resume(struct fuse_session *s)
                 return;
         s->paused = false;
         stream_watch(s->device, STREAM_READABLE, session_event, s);
+        if (s->uring)
+                uring_watch(s->uring, true);
 }
 
 static void call_enter(struct fuse_session *s, struct fuse_call *c)
@@ -309,8 +321,11 @@ static void init_arrived(struct fuse_session *s, uint64_t unique, const uint8_t 
         }
         s->initialised = r > 0;
         r = s->initialised && s->uring ? uring_start(s->uring) : 0;
-        if (r < 0)
-                log_warning("fuse", "The kernel refuses the ring (%s): requests come by /dev/fuse.", strerror(-r));
+        if (r < 0) {
+                log_error("fuse", "The ring that was agreed with the kernel cannot be filled: %s", strerror(-r));
+                session_end(s, r);
+                return;
+        }
         if (s->initialised && s->config.on_init)
                 s->config.on_init(s, &s->protocol, s->config.arg);
 }

@@ -32,6 +32,7 @@
 #define WAITING_MAX 24u /* of them, those that may wait for locks */
 #define QUEUES_MAX 4096u
 #define BUCKETS 256u
+#define RETRY_TIME (10 * NS_PER_MSEC)
 
 enum entry_state { BLANK, WITH_KERNEL, BUSY, DEAD };
 
@@ -66,6 +67,7 @@ struct uring {
         uint32_t *cq_head, *cq_tail, cq_mask;
         struct io_uring_cqe *cqes;
         uint32_t unsubmitted;
+        struct timer again;
         struct entry *busy[BUCKETS];
         unsigned n_queues;
         struct queue queues[];
@@ -73,6 +75,9 @@ struct uring {
 
 /* ---- the ring ---------------------------------------------------------------------------------------------------- */
 
+static void enter_again(struct timer *t);
+
+/* Submits what is there; -errno: not all of it was taken, and that is tried again. */
 static int enter(struct uring *u)
 {
         for (;;) {
@@ -81,9 +86,17 @@ static int enter(struct uring *u)
                         u->unsubmitted -= (uint32_t)r;
                         return 0;
                 }
-                if (errno != EINTR)
-                        return -errno;
+                if (errno == EINTR)
+                        continue;
+                int error = -errno;
+                timer_start(u->s->loop, &u->again, RETRY_TIME, enter_again);
+                return error;
         }
+}
+
+static void enter_again(struct timer *t)
+{
+        (void)enter(CONTAINER_OF(t, struct uring, again));
 }
 
 /* A command about E, on its way when this returns. */
@@ -177,7 +190,8 @@ static struct entry *entry_new(struct uring *u, uint32_t queue)
 
 static struct entry *entry_free(struct uring *u, struct entry *e)
 {
-        (void)munmap(e->headers, u->page + u->payload);
+        if (e->state != WITH_KERNEL)
+                (void)munmap(e->headers, u->page + u->payload);
         free(e);
         return NULL;
 }
@@ -244,7 +258,7 @@ static void request_in(struct uring *u, struct entry *e)
 
 static void completed(struct uring *u, struct entry *e, int32_t result)
 {
-        if (result == 0 && e->state == WITH_KERNEL) {
+        if (result == 0 && e->state == WITH_KERNEL && !u->stopped) {
                 request_in(u, e);
                 return;
         }
@@ -258,7 +272,7 @@ static void completed(struct uring *u, struct entry *e, int32_t result)
 static void reap(struct uring *u)
 {
         uint32_t head = *u->cq_head;
-        while (head != __atomic_load_n(u->cq_tail, __ATOMIC_ACQUIRE)) {
+        while (head != __atomic_load_n(u->cq_tail, __ATOMIC_ACQUIRE) && (u->stopped || session_has_room(u->s))) {
                 const struct io_uring_cqe cqe = u->cqes[head & u->cq_mask];
                 __atomic_store_n(u->cq_head, ++head, __ATOMIC_RELEASE);
                 completed(u, (struct entry *)(uintptr_t)cqe.user_data, cqe.res);
@@ -326,16 +340,19 @@ bool uring_may_wait(struct uring *u, uint64_t unique)
 
 /* ---- life -------------------------------------------------------------------------------------------------------- */
 
-/* How many processors there can ever be: the kernel has that many queues. */
+/* How many processors there can ever be ("0-3,8-11"): the kernel has that many queues. 0: not known. */
 static unsigned possible_processors(void)
 {
-        unsigned first, last = 0, n = 0;
+        unsigned first, last, n = 0;
         FILE *f = fopen("/sys/devices/system/cpu/possible", "re");
         if (!f)
                 return 0;
-        int got = fscanf(f, "%u-%u", &first, &last);
-        if (got >= 1)
-                n = (got == 2 ? last : first) + 1;
+        while (n <= QUEUES_MAX && fscanf(f, "%u", &first) == 1) {
+                if (fscanf(f, "-%u", &last) != 1)
+                        last = first;
+                n += last < first || last - first >= QUEUES_MAX ? QUEUES_MAX + 1 : last - first + 1;
+                (void)fscanf(f, ",");
+        }
         (void)fclose(f);
         return n <= QUEUES_MAX ? n : 0;
 }
@@ -375,18 +392,28 @@ int uring_start(struct uring *u)
         return r;
 }
 
+void uring_watch(struct uring *u, bool on)
+{
+        if (u->watch)
+                stream_watch(u->watch, on ? STREAM_READABLE : 0, ring_event, u);
+}
+
 void uring_stop(struct uring *u)
 {
         u->stopped = true;
         u->watch = stream_free(u->watch);
 }
 
-/* The kernel writes into entries as long as the ring is there: it goes first. */
+/* What the kernel has still may be written into until it has let go of the ring, which it does by and by: that memory is
+ * left alone. (It has none after an unmount, only if the file system is still there.) */
 struct uring *uring_free(struct uring *u)
 {
         if (!u)
                 return NULL;
-        u->watch = stream_free(u->watch);
+        uring_stop(u);
+        timer_stop(&u->again);
+        if (u->cqes)
+                reap(u);
         if (u->sqes)
                 (void)munmap(u->sqes, u->sqes_size);
         if (u->rings)

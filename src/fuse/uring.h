@@ -14,8 +14,11 @@ struct uring;
 
 /* A ring and entries for PAYLOAD bytes, one queue per possible processor. -errno: this kernel or its limits say no. */
 int uring_new(struct fuse_session *s, uint32_t payload, struct uring **ret);
-/* INIT was answered: hands the entries over and begins to take requests. -errno: the kernel goes on with /dev/fuse. */
+/* INIT was answered: hands the entries over and begins to take requests. -errno: the kernel waits for them in vain,
+ * the mount cannot be used. */
 int uring_start(struct uring *u);
+/* Whether requests are taken. */
+void uring_watch(struct uring *u, bool on);
 /* Takes no more requests; answers are still written. */
 void uring_stop(struct uring *u);
 /* NULL is fine; returns NULL. */
