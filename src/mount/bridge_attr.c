@@ -93,16 +93,6 @@ void bridge_op_getattr(struct fibre *self, struct fuse_request *rq)
 
 /* ---- changing ---------------------------------------------------------------------------------------------------- */
 
-/* An object without names is reached through a file that somebody has open: true if R says so and there is one. */
-static bool go_by_open_file(struct call *c, int r)
-{
-        struct vfile *open = c->node->inode->files;
-        if ((r != -ENOENT && r != -ESTALE) || c->r.file || !open || open->directory)
-                return false;
-        c->r.file = vfile_ref(open);
-        return true;
-}
-
 static int truncate_node(struct call *c, const struct fuse_setattr_in *in, struct iatt *ret)
 {
         int r;
@@ -182,7 +172,7 @@ static int change_attributes(struct call *c, const struct fuse_setattr_in *in, s
                 r = truncate_node(c, in, ret);
         if (r >= 0 && valid != 0)
                 r = set_attributes(c, &wanted, valid, ret);
-        if (valid != 0 && go_by_open_file(c, r))
+        if (valid != 0 && call_by_open_file(c, r))
                 r = set_attributes(c, &wanted, valid, ret);
         if (r < 0)
                 return r;

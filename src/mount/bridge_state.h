@@ -130,6 +130,9 @@ struct deadline {
         struct fibre_event passed;
 };
 struct fibre_event *deadline_start(struct deadline *d, struct loop *loop, uint64_t timeout);
+/* An object without names is reached through a file that somebody has open: true if R says that it has none and there is
+ * one, which is C's then. */
+bool call_by_open_file(struct call *c, int r);
 /* An error on a node: what is not there is ESTALE. */
 int call_node_error(int r);
 
