@@ -42,21 +42,24 @@ static int stat_file(struct call *c, struct vfile *file, struct iatt *ret)
         return result;
 }
 
-/* By its gfid; an object whose last name is gone is still there for those who have it open. */
+/* Through a file that somebody has open: its last name may be gone, or going on one copy after the other at the moment.
+ * Otherwise by its gfid. */
 static int stat_node(struct call *c, struct iatt *ret)
 {
+        struct vfile *open = c->node->inode->files;
+        if (open && !open->directory) {
+                open = vfile_ref(open);
+                int r = stat_file(c, open, ret);
+                vfile_unref(open);
+                if (r >= 0 || r == -EINTR)
+                        return r;
+        }
         struct stat_fop_req req = {.gfid = c->node->inode->gfid};
         struct stat_fop_rep rep = {0};
         call_stamp(c, FOP_STAT);
         int r = subvolume_stat(c->self, call_top(c), &c->r, &req, &rep);
         if (r >= 0)
                 *ret = rep.stat;
-        struct vfile *open = c->node->inode->files;
-        if ((r != -ENOENT && r != -ESTALE) || !open)
-                return r;
-        open = vfile_ref(open);
-        r = stat_file(c, open, ret);
-        vfile_unref(open);
         return r;
 }
 
