@@ -351,7 +351,8 @@ static unsigned possible_processors(void)
                 if (fscanf(f, "-%u", &last) != 1)
                         last = first;
                 n += last < first || last - first >= QUEUES_MAX ? QUEUES_MAX + 1 : last - first + 1;
-                (void)fscanf(f, ",");
+                if (fscanf(f, ",") == EOF)
+                        break;
         }
         (void)fclose(f);
         return n <= QUEUES_MAX ? n : 0;
