@@ -89,6 +89,9 @@ SCENARIO(race)
         fake_make(k->fake, "d", S_IFDIR | 0700, NULL);
         in.flags = O_CREAT | O_RDWR;
         assert_int_equal(ASK(k, FUSE_CREATE, FUSE_ROOT_ID, PART(in), TEXT("d")), -EISDIR);
+        fake_fail_next(k->fake, FOP_CREATE, -EEXIST); /* and what was there is removed before it can be opened */
+        (void)create(k, "g", O_RDWR, &node);
+        assert_int_equal(last_entry(k).attr.size, 0);
 }
 
 SCENARIO(rename)
