@@ -178,10 +178,12 @@ struct fuse_ops {
 #define FUSE_CHOICES                                                                                                   \
         (FUSE_POSIX_LOCKS | FUSE_FLOCK_LOCKS | FUSE_ATOMIC_O_TRUNC | FUSE_EXPORT_SUPPORT | FUSE_DONT_MASK |            \
          FUSE_AUTO_INVAL_DATA | FUSE_EXPLICIT_INVAL_DATA | FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO |               \
-         FUSE_POSIX_ACL | FUSE_CACHE_SYMLINKS | FUSE_HANDLE_KILLPRIV_V2 | FUSE_DIRECT_IO_ALLOW_MMAP)
+         FUSE_POSIX_ACL | FUSE_CACHE_SYMLINKS | FUSE_HANDLE_KILLPRIV_V2 | FUSE_DIRECT_IO_ALLOW_MMAP |            \
+         FUSE_OVER_IO_URING)
 /* FUSE_POSIX_ACL: the kernel checks permissions by ACLs and mode (as with default_permissions) and reads
  * system.posix_acl_*; needs FUSE_DONT_MASK for default ACLs to work. FUSE_EXPLICIT_INVAL_DATA and FUSE_AUTO_INVAL_DATA
- * exclude each other: pages go only by notification, or also when mtime or size changed. */
+ * exclude each other: pages go only by notification, or also when mtime or size changed.
+ * FUSE_OVER_IO_URING: by rings, if the kernel has them; otherwise a warning says why not. */
 #define FUSE_CHOICES_DEFAULT                                                                                           \
         (FUSE_POSIX_LOCKS | FUSE_FLOCK_LOCKS | FUSE_ATOMIC_O_TRUNC | FUSE_EXPORT_SUPPORT | FUSE_AUTO_INVAL_DATA |      \
          FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO | FUSE_HANDLE_KILLPRIV_V2)
@@ -209,7 +211,8 @@ struct fuse_session_config {
         uint32_t large_max;            /* requests larger than 32 KiB held at once before reading stops; 0: 128 */
         uint32_t notify_max;           /* queued notifications; 0: 16384 */
         uint64_t groups_timeout;       /* ns that a process's groups are remembered; 0: 1 s */
-        uint32_t minor_max;            /* for tests: behave as with a kernel of protocol 7.MINOR_MAX; 0: no limit */
+        /* Behave as with a kernel of protocol 7.MINOR_MAX: no flag and no operation that came later. 0: no limit. */
+        uint32_t minor_max;
         /* The kernel's INIT was answered: requests follow. NULL: nobody wants to know. */
         void (*on_init)(struct fuse_session *s, const struct fuse_protocol *p, void *arg);
         /* No further request comes; those under way are interrupted. Once, not from within fuse_session_new or _free.

@@ -46,6 +46,7 @@ static const struct init_flag init_flags[] = {
         {FUSE_INIT_EXT, 36, false},
         {FUSE_HAS_EXPIRE_ONLY, 38, false},
         {FUSE_DIRECT_IO_ALLOW_MMAP, 39, true},
+        {FUSE_OVER_IO_URING, 42, true},
 };
 /* clang-format on */
 
@@ -68,7 +69,7 @@ int init_configure(struct fuse_session_config *c)
         c->large_max = c->large_max ? c->large_max : 128;
         c->notify_max = c->notify_max ? c->notify_max : 16384;
         c->groups_timeout = c->groups_timeout ? c->groups_timeout : NS_PER_SEC;
-        c->minor_max = c->minor_max ? c->minor_max : FUSE_MINOR_NEWEST;
+        c->minor_max = c->minor_max ? MIN(c->minor_max, FUSE_MINOR_NEWEST) : FUSE_MINOR_NEWEST;
         return 0;
 }
 
@@ -101,6 +102,23 @@ static void protocol_agree(struct fuse_session *s, const struct fuse_init_in *in
         p->max_write = s->config.max_write;
         if (!(p->flags & FUSE_MAX_PAGES))
                 p->max_write = MIN(p->max_write, MAX_PAGES_WITHOUT_FLAG * page);
+}
+
+/* A ring, if that was agreed. Without one it was not: the kernel would wait for it. */
+static void ring_agree(struct fuse_session *s)
+{
+        struct fuse_protocol *p = &s->protocol;
+        if (!(s->config.choices & FUSE_OVER_IO_URING))
+                return;
+        int r = p->flags & FUSE_OVER_IO_URING ? uring_new(s, MAX(p->max_write, (uint32_t)FUSE_MIN_READ_BUFFER), &s->uring)
+                                              : -EOPNOTSUPP;
+        if (r == 0) {
+                log_info("fuse", "Requests come by io_uring.");
+                return;
+        }
+        p->flags &= ~(uint64_t)FUSE_OVER_IO_URING;
+        log_warning("fuse", "io-uring: %s: requests come by /dev/fuse.",
+                    r == -EOPNOTSUPP ? "the kernel does not offer it (Linux 6.14, fuse.enable_uring=1)" : strerror(-r));
 }
 
 static int init_answer(struct fuse_session *s, uint64_t unique)
@@ -138,6 +156,7 @@ int init_negotiate(struct fuse_session *s, uint64_t unique, const uint8_t *body,
                 return -EPROTO;
         }
         protocol_agree(s, &in);
+        ring_agree(s);
         int r = init_answer(s, unique);
         return r < 0 ? r : 1;
 }

@@ -1,11 +1,12 @@
 /* What the parts of the layer share: the session's state, a request with what the layer keeps of it.
  *
  * Who does what: session.c reads and starts requests, init.c negotiates, operation.c decodes, reply.c and directory.c
- * answer, notify.c writes notifications, groups.c asks /proc.
+ * answer, notify.c writes notifications, groups.c asks /proc, uring.c is the other way between kernel and session.
  */
 #pragma once
 
 #include "fuse/fuse.h"
+#include "fuse/uring.h"
 
 #include <stdatomic.h>
 
@@ -68,6 +69,7 @@ struct fuse_session {
         int fd;
         struct stream *device; /* NULL once reading has ended */
         bool initialised, ended, closing, paused;
+        struct uring *uring; /* NULL: everything goes by the device */
         struct fuse_protocol protocol;
         unsigned batch, batch_single; /* messages to take per turn; turns that took one */
 
@@ -101,6 +103,11 @@ struct fuse_session {
 
 /* ---- session.c ------------------------------------------------------------------------------------------------ */
 void session_end(struct fuse_session *s, int reason);
+/* Whether another request may be taken. False: reading stops until there is room. */
+bool session_has_room(struct fuse_session *s);
+/* Where a message is put such that data behind its first FRONT bytes begins on a page; then it is dealt with. */
+uint8_t *session_message_place(struct fuse_session *s, size_t front);
+void session_message(struct fuse_session *s, const uint8_t *message, size_t n);
 
 /* ---- init.c --------------------------------------------------------------------------------------------------- */
 /* Fills CONFIG's defaults. -EINVAL. */

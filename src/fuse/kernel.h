@@ -74,5 +74,38 @@ struct fuse_copy_file_range_out {
 };
 #endif
 
+#if FUSE_KERNEL_MINOR_VERSION < 42
+#define FUSE_OVER_IO_URING (1ULL << 41)
+#define FUSE_URING_IN_OUT_HEADER_SZ 128
+#define FUSE_URING_OP_IN_OUT_SZ 128
+
+struct fuse_uring_ent_in_out {
+        uint64_t flags;
+        uint64_t commit_id; /* of the request: for COMMIT_AND_FETCH */
+        uint32_t payload_sz;
+        uint32_t padding;
+        uint64_t reserved;
+};
+
+struct fuse_uring_req_header {
+        char in_out[FUSE_URING_IN_OUT_HEADER_SZ]; /* struct fuse_in_header, of an answer fuse_out_header */
+        char op_in[FUSE_URING_OP_IN_OUT_SZ];      /* the operation's fixed part */
+        struct fuse_uring_ent_in_out ring_ent_in_out;
+};
+
+enum fuse_uring_cmd {
+        FUSE_IO_URING_CMD_INVALID = 0,
+        FUSE_IO_URING_CMD_REGISTER = 1,
+        FUSE_IO_URING_CMD_COMMIT_AND_FETCH = 2,
+};
+
+struct fuse_uring_cmd_req {
+        uint64_t flags;
+        uint64_t commit_id;
+        uint16_t qid;
+        uint8_t padding[6];
+};
+#endif
+
 /* Operations without a structure of their own in front of names and data. */
 struct fuse_no_in {};

@@ -1,4 +1,4 @@
-/* Answers: one write each, never more than the kernel has room for.
+/* Answers: one write each, by the way that the request came, never more than the kernel has room for.
  *
  * Relies on: a write to /dev/fuse never blocks. Invariant: a request is answered once; what the file system says is
  * brought into what the kernel accepts (errno range, no ENOSYS, sizes), so an answer is never lost for its form.
@@ -15,9 +15,11 @@
 #define XATTR_MAX 65536u
 
 /* 0, -ENOENT: the kernel does not wait for it any more; other -errno. */
-static int device_write(struct fuse_session *s, const struct iovec *iov, int n)
+static int device_write(struct fuse_session *s, uint64_t unique, const struct iovec *iov, int n)
 {
         ssize_t r;
+        if (s->uring && uring_answer(s->uring, unique, iov, n))
+                return 0;
         do
                 r = writev(s->fd, iov, n);
         while (r < 0 && errno == EINTR);
@@ -40,7 +42,7 @@ int reply_write(struct fuse_session *s, uint64_t unique, int error, const void *
 {
         struct fuse_out_header h = {.len = (uint32_t)(sizeof h + n), .error = error, .unique = unique};
         struct iovec iov[2] = {{&h, sizeof h}, {(void *)payload, n}};
-        return device_write(s, iov, n > 0 ? 2 : 1);
+        return device_write(s, unique, iov, n > 0 ? 2 : 1);
 }
 
 void reply_refuse(struct fuse_session *s, uint64_t unique, int error)
@@ -63,7 +65,7 @@ static int call_reply(struct fuse_request *rq, int error, struct iovec *iov, int
                 size += iov[i].iov_len;
         struct fuse_out_header h = {.len = (uint32_t)(sizeof h + size), .error = error, .unique = rq->unique};
         iov[0] = (struct iovec){&h, sizeof h};
-        int r = device_write(rq->session, iov, n);
+        int r = device_write(rq->session, rq->unique, iov, n);
         if (r < 0 && r != -ENOENT)
                 log_error("fuse", "the kernel refused the answer to %s (%zu bytes, error %d): %s", c->op->name, size,
                           error, strerror(-r));

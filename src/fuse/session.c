@@ -138,6 +138,16 @@ static void session_pause(struct fuse_session *s)
         s->paused = true;
         s->stats.stops++;
         stream_watch(s->device, 0, session_event, s);
+        if (s->uring)
+                uring_watch(s->uring, false);
+}
+
+bool session_has_room(struct fuse_session *s)
+{
+        if (!session_full(s) || !s->device)
+                return true;
+        session_pause(s);
+        return false;
 }
 
 static void session_resume(struct fuse_session *s)
@@ -146,6 +156,8 @@ static void session_resume(struct fuse_session *s)
                 return;
         s->paused = false;
         stream_watch(s->device, STREAM_READABLE, session_event, s);
+        if (s->uring)
+                uring_watch(s->uring, true);
 }
 
 static void call_enter(struct fuse_session *s, struct fuse_call *c)
@@ -308,6 +320,12 @@ static void init_arrived(struct fuse_session *s, uint64_t unique, const uint8_t 
                 return;
         }
         s->initialised = r > 0;
+        r = s->initialised && s->uring ? uring_start(s->uring) : 0;
+        if (r < 0) {
+                log_error("fuse", "The ring that was agreed with the kernel cannot be filled: %s", strerror(-r));
+                session_end(s, r);
+                return;
+        }
         if (s->initialised && s->config.on_init)
                 s->config.on_init(s, &s->protocol, s->config.arg);
 }
@@ -373,6 +391,8 @@ static int call_start(struct fuse_session *s, struct fuse_call *c, const uint8_t
         c->waiting = c->op->opcode == FUSE_SETLKW;
         if (c->waiting && s->stats.waiting >= s->config.waiting_max)
                 return -ENOLCK;
+        if (c->waiting && s->uring && !uring_may_wait(s->uring, c->rq.unique))
+                return -ENOLCK;
         c->rq.interrupted.done = interrupt_waits_for(s, c->rq.unique);
         r = fibre_start(s->loop, c->op->fibre, call_run, c);
         if (r < 0)
@@ -389,6 +409,10 @@ static void request_arrived(struct fuse_session *s, const struct fuse_in_header 
         const struct operation *op = operation_find(h->opcode);
         if (!op || !s->initialised) {
                 reply_refuse(s, h->unique, s->initialised ? -ENOSYS : -EIO);
+                return;
+        }
+        if (op->minor > s->protocol.minor) { /* it would not send that, were it as old as it is to be taken for */
+                reply_refuse(s, h->unique, -ENOSYS);
                 return;
         }
         operation_fn fn = call_function(op, s->config.ops);
@@ -414,7 +438,7 @@ static void request_arrived(struct fuse_session *s, const struct fuse_in_header 
 
 /* ---- the reader ----------------------------------------------------------------------------------------------- */
 
-static void message_arrived(struct fuse_session *s, const uint8_t *message, size_t n)
+void session_message(struct fuse_session *s, const uint8_t *message, size_t n)
 {
         struct fuse_in_header h;
         if (n < sizeof h) {
@@ -455,13 +479,18 @@ static void message_arrived(struct fuse_session *s, const uint8_t *message, size
         }
 }
 
+uint8_t *session_message_place(struct fuse_session *s, size_t front)
+{
+        return s->buffer + FRONT - front;
+}
+
 /* 1: a message was read and dealt with; 0: there is none; -errno: the device has ended (-ENODEV: unmounted). */
 static int session_read(struct fuse_session *s)
 {
         uint8_t *at = s->buffer + FRONT - FRONT_USED;
         ssize_t n = read(s->fd, at, s->buffer_size - (FRONT - FRONT_USED));
         if (n > 0) {
-                message_arrived(s, at, (size_t)n);
+                session_message(s, at, (size_t)n);
                 return 1;
         }
         if (n == 0)
@@ -512,6 +541,8 @@ void session_end(struct fuse_session *s, int reason)
                 return;
         s->ended = true;
         s->device = stream_free(s->device);
+        if (s->uring)
+                uring_stop(s->uring);
         session_interrupt_all(s);
         if (s->config.on_end)
                 s->config.on_end(s, reason, s->config.arg);
@@ -579,10 +610,13 @@ struct fuse_session *fuse_session_free(struct fibre *self, struct fuse_session *
         s->closing = true;
         s->ended = true;
         s->device = stream_free(s->device);
+        if (s->uring)
+                uring_stop(s->uring);
         session_interrupt_all(s);
         if (s->stats.in_flight + s->stats.waiting > 0)
                 (void)fibre_event_wait(self, &s->idle, UINT64_MAX);
         notify_stop(self, s);
+        s->uring = uring_free(s->uring);
         (void)close_fd(s->fd);
         session_free_memory(s);
         return NULL;

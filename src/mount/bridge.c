@@ -54,6 +54,7 @@ void bridge_close(struct bridge *b)
                 return;
         b->closed = true;
         timer_stop(&b->evict_timer);
+        open_again_done(b);
         file_table_done(b);
         node_table_done(&b->nodes);
 }
@@ -83,6 +84,7 @@ void bridge_set_write_behind(struct bridge *b, uint64_t file_max)
 void bridge_settle(struct fibre *self, struct bridge *b)
 {
         write_behind_settle_all(self, b);
+        fibre_group_wait_all(self, &b->late);
 }
 
 void bridge_serve(struct bridge *b, struct fuse_session *s)

@@ -42,21 +42,24 @@ static int stat_file(struct call *c, struct vfile *file, struct iatt *ret)
         return result;
 }
 
-/* By its gfid; an object whose last name is gone is still there for those who have it open. */
+/* Through a file that somebody has open: its last name may be gone, or going on one copy after the other at the moment.
+ * Otherwise by its gfid. */
 static int stat_node(struct call *c, struct iatt *ret)
 {
+        struct vfile *open = c->node->inode->files;
+        if (open && !open->directory) {
+                open = vfile_ref(open);
+                int r = stat_file(c, open, ret);
+                vfile_unref(open);
+                if (r >= 0 || r == -EINTR)
+                        return r;
+        }
         struct stat_fop_req req = {.gfid = c->node->inode->gfid};
         struct stat_fop_rep rep = {0};
         call_stamp(c, FOP_STAT);
         int r = subvolume_stat(c->self, call_top(c), &c->r, &req, &rep);
         if (r >= 0)
                 *ret = rep.stat;
-        struct vfile *open = c->node->inode->files;
-        if ((r != -ENOENT && r != -ESTALE) || !open)
-                return r;
-        open = vfile_ref(open);
-        r = stat_file(c, open, ret);
-        vfile_unref(open);
         return r;
 }
 
@@ -86,20 +89,12 @@ void bridge_op_getattr(struct fibre *self, struct fuse_request *rq)
                 struct open_file *of = in->getattr_flags & FUSE_GETATTR_FH ? file_table_find(c.b, in->fh) : NULL;
                 r = of && of->file ? stat_file(&c, of->file, &stat) : stat_node(&c, &stat);
         }
+        if ((r == -ENOENT || r == -ESTALE) && c.node && open_content_stat(&c, &stat))
+                r = 0;
         answer_attr(&c, r, &stat);
 }
 
 /* ---- changing ---------------------------------------------------------------------------------------------------- */
-
-/* An object without names is reached through a file that somebody has open: true if R says so and there is one. */
-static bool go_by_open_file(struct call *c, int r)
-{
-        struct vfile *open = c->node->inode->files;
-        if ((r != -ENOENT && r != -ESTALE) || c->r.file || !open || open->directory)
-                return false;
-        c->r.file = vfile_ref(open);
-        return true;
-}
 
 static int truncate_node(struct call *c, const struct fuse_setattr_in *in, struct iatt *ret)
 {
@@ -180,7 +175,7 @@ static int change_attributes(struct call *c, const struct fuse_setattr_in *in, s
                 r = truncate_node(c, in, ret);
         if (r >= 0 && valid != 0)
                 r = set_attributes(c, &wanted, valid, ret);
-        if (valid != 0 && go_by_open_file(c, r))
+        if (valid != 0 && call_by_open_file(c, r))
                 r = set_attributes(c, &wanted, valid, ret);
         if (r < 0)
                 return r;

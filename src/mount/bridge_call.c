@@ -143,6 +143,15 @@ struct fibre_event *deadline_start(struct deadline *d, struct loop *loop, uint64
         return &d->passed;
 }
 
+bool call_by_open_file(struct call *c, int r)
+{
+        struct vfile *open = c->node->inode->files;
+        if ((r != -ENOENT && r != -ESTALE) || c->r.file || !open || open->directory)
+                return false;
+        c->r.file = vfile_ref(open);
+        return true;
+}
+
 int call_node_error(int r)
 {
         return r == -ENOENT ? -ESTALE : r;
@@ -250,7 +259,7 @@ static void close_file(struct bridge *b, struct open_file *of)
 {
         of->used = false;
         of->batch = dir_batch_free(of->batch);
-        open_drop_content(b, of);
+        open_end(b, of);
         of->node->open--;
         of->node->lazy -= !of->file;
         of->file = vfile_unref(of->file);

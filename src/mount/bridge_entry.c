@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 
 #define ESTALE_TRIES 5
+#define CREATE_TRIES 20
 #define OPEN_FLAGS_ONCE (O_CREAT | O_EXCL | O_TRUNC | O_NOCTTY)
 
 /* ---- looking up -------------------------------------------------------------------------------------------------- */
@@ -160,6 +161,8 @@ void bridge_op_lookup(struct fibre *self, struct fuse_request *rq)
         int r = call_begin(&c, self, rq);
         if (r == 0)
                 r = bridge_lookup(&c, c.node, rq->name, &n, &stat);
+        if (r == 0)
+                r = open_again_look(&c, c.node, rq->name, &n, &stat);
         if (r == -ENOENT && c.b->config.negative_timeout != UINT64_MAX && c.b->config.negative_timeout > 0) {
                 (void)fuse_reply_negative(rq, c.b->config.negative_timeout);
                 return;
@@ -363,8 +366,11 @@ void bridge_op_create(struct fibre *self, struct fuse_request *rq)
         int r = call_begin(&c, self, rq);
         if (r == 0)
                 r = create_new(&c, &n, &stat, &file);
-        if (r == -EEXIST && !(rq->in.create->flags & O_EXCL))
+        for (unsigned i = 0; i < CREATE_TRIES && r == -EEXIST && !(rq->in.create->flags & O_EXCL); i++) {
                 r = open_existing(&c, rq->in.create->flags, &n, &stat, &file);
+                if (is_outdated(r)) /* it was removed meanwhile */
+                        r = create_new(&c, &n, &stat, &file);
+        }
         if (r < 0)
                 fail(&c, r);
         else

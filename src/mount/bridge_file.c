@@ -149,13 +149,17 @@ void bridge_op_read(struct fibre *self, struct fuse_request *rq)
         const struct fuse_read_in *in = rq->in.read;
         struct slice data = {0};
         int r = call_begin_lazily(&c, self, rq, in->fh);
+        if (r == 0 && open_content(&c, in->offset, in->size, &data)) {
+                (void)fuse_reply_data(rq, data.data, data.len);
+                return;
+        }
         if (r == 0 && !c.r.file) {
-                if (open_content(&c, in->offset, in->size, &data)) {
-                        (void)fuse_reply_data(rq, data.data, data.len);
-                        return;
-                }
                 call_end(&c);
                 r = call_begin_file(&c, self, rq, in->fh);
+        }
+        if (r == -ESTALE && open_content(&c, in->offset, in->size, &data)) { /* what is left of it */
+                (void)fuse_reply_data(rq, data.data, data.len);
+                return;
         }
         if (r == 0)
                 r = write_behind_settle_from(&c, c.node, in->offset);

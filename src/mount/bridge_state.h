@@ -22,12 +22,13 @@
 
 struct dir_batch;
 
-/* The whole of a small file, read when it was opened. */
+/* The whole of a small file and its attributes, read when it was opened. */
 struct content {
         uint64_t began; /* nodes.clock when it was asked for */
         uint64_t until; /* loop time */
+        struct iatt stat;
         uint32_t size;
-        bool whole; /* the file ends there */
+        bool seen; /* the kernel has read it to the end */
         uint8_t data[];
 };
 
@@ -42,7 +43,10 @@ struct open_file {
         uint32_t failures_told; /* of node->writes.failures */
         struct dir_batch *batch;
         struct fibre_mutex reading; /* one reader of the directory at a time */
-        struct content *content;    /* until it was read */
+        struct content *content;    /* until it was read and the bricks know the file */
+        bool gone;                  /* it was removed before they did: `content` is all there is */
+        struct bridge *bridge;      /* for the timer */
+        struct timer late;          /* the bricks open it then */
         uint32_t flags, uid, gid;   /* for opening it belatedly: how, and for whom */
 };
 
@@ -61,6 +65,16 @@ struct miss {
         char name[NAME_LIMIT + 1];
 };
 
+/* An open that found its object gone: the kernel looks the name up again, once (open_again.c). */
+#define RETRIES 32
+struct open_retry {
+        uint32_t pid; /* of the thread that opens; 0: nobody */
+        uint32_t flags;
+        uint64_t until; /* loop time */
+        uint64_t node;  /* what was found then, and */
+        struct vfile *file; /* opened; NULL: not yet */
+};
+
 struct bridge {
         struct bridge_config config;
         struct volume *volume; /* NULL before bridge_open_root() */
@@ -76,6 +90,9 @@ struct bridge {
         bool closed; /* nodes and files are gone */
         struct miss misses[MISSES];
         struct timer evict_timer;
+        struct fibre_group late; /* files being opened at bricks with nobody waiting */
+        struct open_retry retries[RETRIES];
+        struct timer retry_timer;
         struct write_behind behind;
         struct bridge_stats stats;
 };
@@ -113,6 +130,9 @@ struct deadline {
         struct fibre_event passed;
 };
 struct fibre_event *deadline_start(struct deadline *d, struct loop *loop, uint64_t timeout);
+/* An object without names is reached through a file that somebody has open: true if R says that it has none and there is
+ * one, which is C's then. */
+bool call_by_open_file(struct call *c, int r);
 /* An error on a node: what is not there is ESTALE. */
 int call_node_error(int r);
 
@@ -137,13 +157,23 @@ struct dir_batch *dir_batch_free(struct dir_batch *batch);
 uint32_t bridge_open_flags(const struct bridge *b, uint32_t flags);
 /* Opens INODE for C's caller, -errno. */
 int bridge_open(struct call *c, struct node *n, uint32_t flags, struct vfile **ret);
-/* Opens OF for those who opened it, if no brick knows it yet. -EBADF: it was closed meanwhile. */
+/* Opens OF for those who opened it, if no brick knows it yet. -EBADF: it was closed meanwhile; -ESTALE: it is gone. */
 int open_belatedly(struct call *c, struct open_file *of);
 /* Before a name of N is removed: what is open for the kernel only is opened. To be ended by `n->removing--`. */
 void open_before_removal(struct call *c, struct node *n);
 /* Whether OF's contents answer a read, and with what. */
 bool open_content(struct call *c, uint64_t offset, uint32_t size, struct slice *ret);
-void open_drop_content(struct bridge *b, struct open_file *of);
+/* Attributes of C's node, which is gone, from what an open file of it holds. False: none does. */
+bool open_content_stat(struct call *c, struct iatt *ret);
+/* OF is being closed. */
+void open_end(struct bridge *b, struct open_file *of);
+/* C's caller found its object gone when it opened it: its next look-up opens what it finds. */
+void open_again_note(struct call *c, uint32_t flags);
+/* That look-up: N and STAT were found in PARENT as NAME, and are replaced by what could be opened. -errno of a look-up. */
+int open_again_look(struct call *c, struct node *parent, const char *name, struct node **n, struct iatt *stat);
+/* What it opened of C's node, or NULL. */
+struct vfile *open_again_take(struct call *c, uint32_t flags);
+void open_again_done(struct bridge *b);
 /* Takes setuid and setgid bits away after a change by somebody who may not keep them. MODE: 0 when not known. */
 void bridge_drop_privileges(struct call *c, struct node *n, uint32_t mode);
 

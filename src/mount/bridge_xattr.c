@@ -84,13 +84,11 @@ static bool answer_locally(struct call *c, const char *name)
         return true;
 }
 
-/* An object without names is reached through a file that somebody has open. */
 static int ask_open_file(struct call *c, struct str name, struct dict *ret)
 {
         struct fgetxattr_fop_req req = {.gfid = c->node->inode->gfid, .namelen = name.len ? 1 : 0, .name = name};
         struct fgetxattr_fop_rep rep = {0};
         call_stamp(c, FOP_FGETXATTR);
-        c->r.file = vfile_ref(c->node->inode->files);
         int r = subvolume_fgetxattr(c->self, call_top(c), &c->r, &req, &rep);
         *ret = rep.dict;
         return r;
@@ -103,8 +101,7 @@ static int ask(struct call *c, struct str name, struct dict *ret)
         call_stamp(c, FOP_GETXATTR);
         int r = subvolume_getxattr(c->self, call_top(c), &c->r, &req, &rep);
         *ret = rep.dict;
-        bool gone = (r == -ENOENT || r == -ESTALE) && c->node->inode->files && !c->node->inode->files->directory;
-        return gone ? ask_open_file(c, name, ret) : r;
+        return call_by_open_file(c, r) ? ask_open_file(c, name, ret) : r;
 }
 
 /* The name of an answer may be another than the one asked for: layers answer for several names with one. */
@@ -172,6 +169,14 @@ void bridge_op_listxattr(struct fibre *self, struct fuse_request *rq)
 
 /* ---- changing ---------------------------------------------------------------------------------------------------- */
 
+static int begin_change(struct call *c, struct fibre *self, struct fuse_request *rq)
+{
+        int r = call_begin(c, self, rq);
+        if (r == 0)
+                r = check_changeable(c->b, rq->name);
+        return r == 0 ? write_behind_settle(c, c->node) : r; /* a write takes capabilities away */
+}
+
 static void answer_changed(struct call *c, int r)
 {
         if (c->node) {
@@ -193,24 +198,18 @@ static int set_value(struct call *c, const char *name, const void *data, size_t 
                 return r;
         call_stamp(c, FOP_SETXATTR);
         r = subvolume_setxattr(c->self, call_top(c), &c->r, &req, &rep);
-        struct vfile *open = c->node->inode->files;
-        if ((r != -ENOENT && r != -ESTALE) || !open)
+        if (!call_by_open_file(c, r))
                 return r;
         struct fsetxattr_fop_req freq = {.gfid = req.gfid, .flags = flags, .dict = req.dict};
         struct fsetxattr_fop_rep frep = {0};
         call_stamp(c, FOP_FSETXATTR);
-        c->r.file = vfile_ref(open);
         return subvolume_fsetxattr(c->self, call_top(c), &c->r, &freq, &frep);
 }
 
 void bridge_op_setxattr(struct fibre *self, struct fuse_request *rq)
 {
         _cleanup_call_ struct call c;
-        int r = call_begin(&c, self, rq);
-        if (r == 0)
-                r = check_changeable(c.b, rq->name);
-        if (r == 0)
-                r = write_behind_settle(&c, c.node); /* a write takes capabilities away */
+        int r = begin_change(&c, self, rq);
         if (r == 0)
                 r = set_value(&c, rq->name, rq->data, rq->size, rq->in.setxattr->flags);
         answer_changed(&c, r);
@@ -222,24 +221,18 @@ static int remove_value(struct call *c, const char *name)
         struct removexattr_fop_rep rep = {0};
         call_stamp(c, FOP_REMOVEXATTR);
         int r = subvolume_removexattr(c->self, call_top(c), &c->r, &req, &rep);
-        struct vfile *open = c->node->inode->files;
-        if ((r != -ENOENT && r != -ESTALE) || !open)
+        if (!call_by_open_file(c, r))
                 return r;
         struct fremovexattr_fop_req freq = {.gfid = req.gfid, .name = req.name};
         struct fremovexattr_fop_rep frep = {0};
         call_stamp(c, FOP_FREMOVEXATTR);
-        c->r.file = vfile_ref(open);
         return subvolume_fremovexattr(c->self, call_top(c), &c->r, &freq, &frep);
 }
 
 void bridge_op_removexattr(struct fibre *self, struct fuse_request *rq)
 {
         _cleanup_call_ struct call c;
-        int r = call_begin(&c, self, rq);
-        if (r == 0)
-                r = check_changeable(c.b, rq->name);
-        if (r == 0)
-                r = write_behind_settle(&c, c.node); /* a write takes capabilities away */
+        int r = begin_change(&c, self, rq);
         if (r == 0)
                 r = remove_value(&c, rq->name);
         answer_changed(&c, r);

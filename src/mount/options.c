@@ -23,6 +23,7 @@
 #define DEFAULT_BACKGROUND 64
 #define DEFAULT_CONGESTION 48
 #define DEFAULT_PORT 24007
+#define FUSE_MINOR_LEAST 31 /* fuse/kernel.h */
 
 /* ---- the table --------------------------------------------------------------------------------------------------- */
 
@@ -73,7 +74,8 @@ struct row {
 };
 
 static set_fn set_backup_list, set_backup_one, set_server, set_transport, set_log_level, set_root_squash,
-        set_no_root_squash, set_client_pid, set_oom_score, set_kernel_list, set_halo, set_debug, set_process_name;
+        set_no_root_squash, set_client_pid, set_oom_score, set_kernel_list, set_halo, set_debug, set_process_name,
+        set_fuse_minor;
 
 #define AT(member) offsetof(struct mount_options, member)
 #define SHOWN_ "accepted, no effect: "
@@ -142,6 +144,10 @@ static const struct row rows[] = {
          "requests the kernel sends ahead (default: 64)"},
         {"congestion-threshold", NULL, 0, O | W, NUMBER, AT(congestion), "N",
          "of them, those that make the mount count as busy (default: 48)"},
+        {"io-uring", NULL, 0, O | W, OPTIONAL, AT(io_uring), "yes|no",
+         "requests come by io_uring, where the kernel has that switched on (default: no)"},
+        {"fuse-minor", NULL, 0, O | W, CALL, 0, "N",
+         "use nothing of the kernel that came after FUSE 7.N (31 or more; default: all)", set_fuse_minor},
         /* the process */
         {"no-daemon", NULL, 'N', W, FLAG, AT(foreground), NULL, "stay in the foreground"},
         {"debug", NULL, 0, W, CALL_FLAG, 0, NULL,
@@ -396,6 +402,15 @@ static int set_transport(struct mount_options *o, const struct row *row, const c
                 return error_set(err, -EINVAL,
                                  "Transport '%s' is not supported by this client: servers are reached by tcp", value);
         o->transport = streq(value, "tcp") ? "tcp" : NULL;
+        return 0;
+}
+
+static int set_fuse_minor(struct mount_options *o, const struct row *row, const char *value, struct error *err)
+{
+        long long n;
+        if (parse_number(value, FUSE_MINOR_LEAST, 999, &n) < 0)
+                return bad_value(row, value, "a number from 31 on", err);
+        o->fuse_minor = (uint32_t)n;
         return 0;
 }
 

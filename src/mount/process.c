@@ -318,12 +318,15 @@ static int serve(struct fibre *self, struct mount_process *p, struct error *err)
                                              .congestion_threshold =
                                                      (uint16_t)MIN(p->o->congestion, (uint32_t)UINT16_MAX),
                                              .groups_timeout = p->o->gid_timeout,
+                                             .minor_max = p->o->fuse_minor,
                                              .on_init = on_init,
                                              .on_end = on_end};
         if (!p->o->readdirp)
                 config.choices &= ~(uint64_t)(FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO);
         if (!p->o->auto_invalidation)
                 config.choices &= ~(uint64_t)FUSE_AUTO_INVAL_DATA;
+        if (p->o->io_uring)
+                config.choices |= FUSE_OVER_IO_URING;
         int r = fuse_session_new(&config, j.fd, &p->session);
         if (r < 0) {
                 close_fd(j.fd);

@@ -1,6 +1,6 @@
 /* Mounts the file system of memfs.h and serves it until it is unmounted.
  *
- *      memfs MOUNTPOINT [SOURCE [fusermount] [minor=N] [ro] [explicit] [in_flight=N]]
+ *      memfs MOUNTPOINT [SOURCE [fusermount] [minor=N] [ro] [explicit] [uring] [in_flight=N]]
  *
  *      memfs unmount MOUNTPOINT [lazy] [force]      only unmounts
  *
@@ -73,6 +73,8 @@ int main(int argc, char **argv)
                         c.minor_max = (uint32_t)strtoul(argv[i] + 6, NULL, 10);
                 else if (starts_with(argv[i], "in_flight="))
                         c.in_flight_max = (uint32_t)strtoul(argv[i] + 10, NULL, 10);
+                else if (streq(argv[i], "uring"))
+                        c.choices |= FUSE_OVER_IO_URING;
                 else if (streq(argv[i], "explicit"))
                         c.choices ^= FUSE_AUTO_INVAL_DATA | FUSE_EXPLICIT_INVAL_DATA;
                 else

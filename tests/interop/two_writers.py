@@ -5,6 +5,7 @@ appends   two processes per mount append lines under fcntl locks, each through a
           is there once, whole
 counter   they read, add one and write under a lock, through descriptors opened once: no addition is lost
 sqlite    they insert rows in transactions of their own: every commit is there, the database is whole
+open      what one has open the other removes, or renames something over it: it stays, to the last byte
 renames   they rename files over each other and make the same names: nobody sees an error that POSIX does not allow
 """
 import errno, fcntl, os, sqlite3, subprocess, sys
@@ -95,17 +96,6 @@ def sqlite(mount, worker):
 ALLOWED = {errno.ENOENT, errno.EEXIST}
 
 
-def read_found(name):
-    """A file that another mount replaces while it is opened or read here may be gone: Stale file handle (docs/guide/mount.md)."""
-    for last in (False, False, False, True):
-        try:
-            with open(name) as f:
-                return f.read()
-        except OSError as e:
-            if last or e.errno != errno.ESTALE:
-                raise
-
-
 def renames(mount, worker):
     for i in range(COUNT):
         name = f'{mount}/shared{i % 5}'
@@ -113,7 +103,10 @@ def renames(mount, worker):
             with open(f'{mount}/own{worker}', 'w') as f:
                 f.write(f'{worker} {i}\n')
             os.rename(f'{mount}/own{worker}', name)
-            text = read_found(name)
+            with open(name) as f:
+                text = f.read()
+                size = os.fstat(f.fileno()).st_size
+            assert size >= len(text), f'{size} {text}'
             assert text == '' or text.endswith('\n'), text
             if i % 3 == 0:
                 os.unlink(name)
@@ -123,6 +116,38 @@ def renames(mount, worker):
         except OSError as e:
             if e.errno not in ALLOWED:
                 raise RuntimeError(f'step {i}: {e}')
+    return ''
+
+
+def read_through(fd, size, byte):
+    """all of it, from the bricks where the kernel can be made to forget its pages"""
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    assert os.fstat(fd).st_size == size, os.fstat(fd)
+    text = b''
+    while piece := os.pread(fd, 65536, len(text)):
+        text += piece
+    assert text == byte * size, (len(text), size)
+
+
+def stay_open():
+    for i, size in enumerate((0, 10, 4096, 65536, 65537, 300000) * (COUNT // 20)):
+        name, other = f'{A}/stay{size}', f'{B}/stay{size}'
+        with open(other, 'wb') as f:
+            f.write(b'a' * size)
+        with open(name, 'rb') as f: # its pages are here now, or not
+            f.read() if i % 2 else None
+        held = [os.open(name, flags) for flags in (os.O_RDONLY, os.O_RDWR, os.O_RDONLY)]
+        if i % 3:
+            with open(f'{B}/stay.new', 'wb') as f:
+                f.write(b'b' * 7)
+            os.rename(f'{B}/stay.new', other)
+        else:
+            os.unlink(other)
+        for _ in range(2):
+            for fd in held:
+                read_through(fd, size, b'a')
+        for fd in held:
+            os.close(fd)
     return ''
 
 
@@ -169,6 +194,7 @@ def check_db():
 
 
 result('sqlite', together(sqlite) or guarded(check_db))
+result('open files stay', guarded(stay_open))
 result('renames and exclusive names', together(renames))
 
 

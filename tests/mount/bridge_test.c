@@ -89,6 +89,9 @@ SCENARIO(race)
         fake_make(k->fake, "d", S_IFDIR | 0700, NULL);
         in.flags = O_CREAT | O_RDWR;
         assert_int_equal(ASK(k, FUSE_CREATE, FUSE_ROOT_ID, PART(in), TEXT("d")), -EISDIR);
+        fake_fail_next(k->fake, FOP_CREATE, -EEXIST); /* and what was there is removed before it can be opened */
+        (void)create(k, "g", O_RDWR, &node);
+        assert_int_equal(last_entry(k).attr.size, 0);
 }
 
 SCENARIO(rename)
@@ -581,6 +584,13 @@ static void check_read(struct kernel *k, uint64_t node, uint64_t fh, uint64_t of
         assert_memory_equal(k->d->message, expected, n);
 }
 
+/* Waits until bricks were asked N times to open something. */
+static void opened_late(struct kernel *k, unsigned n)
+{
+        while (fake_count(k->fake, FOP_OPEN) < n)
+                fibre_sleep(k->self, NS_PER_MSEC);
+}
+
 /* open + read + close of a small file: one message, and what another client wrote is seen. */
 SCENARIO(small)
 {
@@ -603,8 +613,9 @@ SCENARIO(small)
         assert_non_null(noticed(k, FUSE_NOTIFY_INVAL_INODE, node, NULL)); /* its size is not what the kernel believes */
         check_read(k, node, fh, 0, "three");
         assert_int_equal(fake_count(k->fake, FOP_OPEN), 0);
-        check_read(k, node, fh, 0, "three"); /* once more: the bricks open it now */
-        assert_int_equal(fake_count(k->fake, FOP_OPEN), 1);
+        opened_late(k, 1); /* it is open still */
+        check_read(k, node, fh, 0, "three"); /* once more: read there */
+        assert_int_equal(fake_count(k->fake, FOP_READ), 4);
         assert_int_equal(release(k, FUSE_RELEASE, node, fh), 0);
 }
 
@@ -682,15 +693,96 @@ SCENARIO(cached)
         (void)open_file(k, node, O_RDONLY, &flags);
         assert_int_equal(flags, FOPEN_KEEP_CACHE);
         assert_int_equal(fake_count(k->fake, FOP_STAT), 1);
-        assert_int_equal(asked(k), 1);
+        assert_int_equal(fake_count(k->fake, FOP_OPEN), 1);
+        assert_int_equal(asked(k), 2);
         text[0] = 'y';
         fake_write(k->fake, "f", text);
         (void)open_file(k, node, O_RDONLY, &flags);
         assert_int_equal(flags, 0);
-        assert_int_equal(fake_count(k->fake, FOP_OPEN), 1);
+        assert_int_equal(fake_count(k->fake, FOP_OPEN), 2);
+        /* opened before it was removed elsewhere: it stays */
+        uint64_t fh = open_file(k, node, O_RDONLY, NULL);
+        fake_remove(k->fake, "f");
+        struct fuse_read_in in = {.fh = fh, .offset = 99 * KIB, .size = 4096};
+        assert_int_equal(ASK(k, FUSE_READ, node, PART(in)), 0);
+        struct fuse_getattr_in attr = {0};
+        assert_int_equal(ASK(k, FUSE_GETATTR, node, PART(attr)), 0);
+        assert_int_equal(last_attr(k).nlink, 0);
 }
 
-/* While bricks tell of changes nobody is asked; when one of several goes away that ends. */
+/* A small file that another client removes before bricks have opened it is what was read of it; afterwards it is at the
+ * bricks. */
+SCENARIO(gone)
+{
+        struct fuse_getattr_in attr = {0};
+        fake_make(k->fake, "f", S_IFREG | 0600, "data");
+        uint64_t node = lookup(k, FUSE_ROOT_ID, "f");
+        uint64_t late = open_file(k, node, O_RDONLY, NULL);
+        opened_late(k, 1);
+        uint64_t fh = open_file(k, node, O_RDONLY, NULL);
+        fake_remove(k->fake, "f");
+        check_read(k, node, late, 0, "data");
+        for (int i = 0; i < 3; i++) {
+                check_read(k, node, fh, 0, "data");
+                check_read(k, node, fh, 2, "ta");
+                check_read(k, node, fh, 4, "");
+                assert_int_equal(ASK(k, FUSE_GETATTR, node, PART(attr)), 0);
+                assert_int_equal(last_attr(k).nlink, 0);
+                opened_late(k, 2); /* in vain */
+        }
+        assert_int_equal(release(k, FUSE_RELEASE, node, late), 0);
+        assert_int_equal(ASK(k, FUSE_GETATTR, node, PART(attr)), 0);
+        assert_int_equal(last_attr(k).size, 4);
+        check_read(k, node, fh, 0, "data");
+        assert_int_equal(release(k, FUSE_RELEASE, node, fh), 0);
+        assert_int_equal(ASK(k, FUSE_GETATTR, node, PART(attr)), -ESTALE);
+}
+
+/* The same with a change in between: what is left is the file as it was when it was opened. */
+SCENARIO(gone_changed)
+{
+        struct iatt stat;
+        fake_make(k->fake, "f", S_IFREG | 0600, "old");
+        uint64_t node = lookup(k, FUSE_ROOT_ID, "f"), fh = open_file(k, node, O_RDONLY, NULL);
+        assert_true(fake_stat(k->fake, "f", &stat));
+        tell_event(k, SUBVOLUME_INVALIDATE, stat.gfid, 0x18);
+        fake_remove(k->fake, "f");
+        check_read(k, node, fh, 0, "old");
+        check_read(k, node, fh, 0, "old");
+}
+
+/* The kernel tries an open that finds its object gone once more, from the look-up: that finds what stays. */
+SCENARIO(replaced_again)
+{
+        struct fuse_open_in in = {.flags = O_RDWR};
+        fake_make(k->fake, "f", S_IFREG | 0600, "1");
+        uint64_t node = lookup(k, FUSE_ROOT_ID, "f");
+        fake_remove(k->fake, "f");
+        assert_int_equal(ASK(k, FUSE_OPEN, node, PART(in)), -ESTALE);
+        assert_int_equal(ASK(k, FUSE_LOOKUP, FUSE_ROOT_ID, TEXT("f")), -ENOENT);
+        fake_make(k->fake, "f", S_IFREG | 0600, "22");
+        fake_reset_counts(k->fake);
+        node = lookup(k, FUSE_ROOT_ID, "f");
+        assert_int_equal(fake_count(k->fake, FOP_OPEN), 1);
+        assert_int_equal(lookup(k, FUSE_ROOT_ID, "f"), node);
+        fake_remove(k->fake, "f");
+        fake_make(k->fake, "f", S_IFREG | 0600, "333");
+        uint64_t fh = open_file(k, node, O_RDWR, NULL);
+        assert_int_equal(fake_count(k->fake, FOP_OPEN), 1);
+        check_read(k, node, fh, 0, "22");
+        /* and while it looks it up */
+        node = lookup(k, FUSE_ROOT_ID, "f");
+        fake_fail_next(k->fake, FOP_OPEN, -ENOENT);
+        assert_int_equal(ASK(k, FUSE_OPEN, node, PART(in)), -ESTALE);
+        fake_fail_next(k->fake, FOP_OPEN, -ENOENT);
+        fake_reset_counts(k->fake);
+        (void)lookup(k, FUSE_ROOT_ID, "f");
+        assert_int_equal(fake_count(k->fake, FOP_OPEN), 2);
+        assert_int_equal(fake_count(k->fake, FOP_LOOKUP), 2);
+        /* nobody comes for it: it is closed at the end */
+}
+
+/* While bricks tell of changes the kernel's pages are kept; when one of several goes away that ends. */
 static void told_scenario(struct kernel *k)
 {
         uint32_t flags;
@@ -701,7 +793,7 @@ static void told_scenario(struct kernel *k)
         fake_reset_counts(k->fake);
         (void)open_file(k, node, O_RDONLY, &flags);
         assert_int_equal(flags, FOPEN_KEEP_CACHE);
-        assert_int_equal(asked(k), 0);
+        assert_int_equal(asked(k), 1);
         tell_event(k, SUBVOLUME_INVALIDATE, gfid, 0x18);
         (void)lookup(k, FUSE_ROOT_ID, "f");
         fake_reset_counts(k->fake);
@@ -830,6 +922,7 @@ int main(void)
                 cmocka_unit_test(test_statfs),  cmocka_unit_test(test_credentials), cmocka_unit_test(test_errors),
                 cmocka_unit_test(test_small),   cmocka_unit_test(test_stale),       cmocka_unit_test(test_belated),
                 cmocka_unit_test(test_cached),  cmocka_unit_test(test_told),
+                cmocka_unit_test(test_gone),    cmocka_unit_test(test_gone_changed), cmocka_unit_test(test_replaced_again),
                 cmocka_unit_test(test_kept),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -445,15 +445,16 @@ OPERATION(ACCESS, access)
 static int do_open(struct fake_volume *f, struct request *r, const struct open_fop_req *req, struct open_fop_rep *rep)
 {
         assert(r->file && !(req->flags & (O_CREAT | O_EXCL | O_TRUNC)));
-        return object_find(f, &req->gfid) ? 0 : -ESTALE;
+        const struct object *o = object_find(f, &req->gfid);
+        return o ? o->stat.nlink > 0 ? 0 : -ENOENT : -ESTALE;
 }
 OPERATION(OPEN, open)
 
 static int do_read(struct fake_volume *f, struct request *r, const struct read_fop_req *req, struct read_fop_rep *rep)
 {
         struct object *o = object_find(f, &req->gfid);
-        if (!o)
-                return -ESTALE;
+        if (!o || (o->stat.nlink == 0 && !r->file))
+                return o ? -ENOENT : -ESTALE;
         uint64_t n = req->offset < o->stat.size ? MIN((uint64_t)req->size, o->stat.size - req->offset) : 0;
         char *copy = arena_strndup(r->arena, o->data + (n ? req->offset : 0), n);
         rep->data = (struct slice){(uint8_t *)copy, (uint32_t)n};

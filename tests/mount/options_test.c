@@ -109,6 +109,7 @@ static void test_bad_words(void **state)
                 {"mount.glusterfs h:/v /mnt -o attribute-timeout=-1", "number of seconds", -EINVAL},
                 {"mount.glusterfs h:/v /mnt -o attribute-timeout=nan", "number of seconds", -EINVAL},
                 {"mount.glusterfs h:/v /mnt -o lru-limit=-1", "whole number", -EINVAL},
+                {"mount.glusterfs h:/v /mnt -o fuse-minor=30", "from 31 on", -EINVAL},
                 {"mount.glusterfs h:/v /mnt -o direct-io-mode=maybe", "on, off or auto", -EINVAL},
                 {"mount.glusterfs h:/v /mnt -o transport=rdma", "not supported", -EINVAL},
                 {"mount.glusterfs h:/v /mnt -o worm", "worm", -EOPNOTSUPP},
@@ -154,6 +155,7 @@ static const char *value_for(const char *name)
                 {"direct-io-mode", "auto"},  {"use-readdirp", "no"},
                 {"auto-invalidation", "no"}, {"root-squash", "yes"},
                 {"no-root-squash", "no"},    {"fuse-mountopts", "nodev,context=x"},
+                {"fuse-minor", "31"},
         };
         for (size_t i = 0; i < ELEMENTSOF(special); i++)
                 if (streq(name, special[i].name))
@@ -222,7 +224,7 @@ static void test_values(void **state)
                 "ro,acl,log-level=ERROR,log-file=/l,attribute-timeout=2.5,entry-timeout=0,negative-timeout=10,"
                 "backup-volfile-servers=h:b:[::1],fetch-attempts=3,direct-io-mode=enable,nodev,nosuid,noatime,atime,"
                 "xlator-option=*dht.x=y,xlator-option=a.b=c,auto_unmount,_netdev,x-systemd.automount,"
-                "context=\"u:o:t:s0:c1,c2\",lru-limit=7,no-root-squash=yes -n"));
+                "context=\"u:o:t:s0:c1,c2\",lru-limit=7,fuse-minor=36,no-root-squash=yes -n"));
         assert_true(p.o.read_only && p.o.acl && p.o.auto_unmount);
         assert_int_equal(p.o.log_level, LOG_LEVEL_ERROR);
         assert_string_equal(p.o.log_file, "/l");

@@ -205,7 +205,7 @@ BEHIND(waiting)
         uint64_t node, fh = create(k, "f", O_RDWR, &node), other = open_file(k, node, O_RDONLY, NULL);
         struct fuse_file_lock read = {.end = INT64_MAX, .type = F_RDLCK}, none = {.end = INT64_MAX, .type = F_UNLCK};
         const struct waiting all[] = {
-                {FUSE_GETATTR, FOP_STAT, sizeof(struct fuse_getattr_in)},
+                {FUSE_GETATTR, FOP_FSTAT, sizeof(struct fuse_getattr_in)},
                 {FUSE_SETATTR, FOP_TRUNCATE, sizeof(struct fuse_setattr_in),
                  .setattr = {.valid = FATTR_SIZE, .size = 9}},
                 {FUSE_SETATTR, FOP_SETATTR, sizeof(struct fuse_setattr_in), .setattr = {.valid = FATTR_MTIME}},
