@@ -1,5 +1,6 @@
-/* Chains of operations (chain.h): each step goes through the dispatcher as a call of its own would, with its own caller,
- * checks and counts; what is special is only that the answers are collected, and that the first failure ends it.
+/* Chains of operations (chain.h): each step goes through the dispatcher as a call of its own would, with its own
+ * caller, checks and counts; what is special is only that the answers are collected, and that the first failure ends
+ * it.
  *
  * All steps are decoded and compared with the table before the first is performed. A step that waits for a lock leaves
  * a copy of the rest with its lock (`struct chain_wait`): whoever grants the lock hands that to the session, which goes
@@ -53,7 +54,8 @@ struct chain_wait {
         uint8_t bytes[]; /* both */
 };
 
-/* ---- what drivers ask ---------------------------------------------------------------------------------------------- */
+/* ---- what drivers ask ----------------------------------------------------------------------------------------------
+ */
 
 static uint32_t first_fop(const struct rpc_call *call)
 {
@@ -73,7 +75,8 @@ uint32_t chain_answer_size(const struct rpc_call *call)
         return fop == FOP_LOOKUP || fop == FOP_OPEN || fop == FOP_READ ? (uint32_t)CHAIN_READ_MAX : 0;
 }
 
-/* ---- decoding ------------------------------------------------------------------------------------------------------ */
+/* ---- decoding ------------------------------------------------------------------------------------------------------
+ */
 
 static int decode_cred(struct chain_run *run, struct slice bytes, const struct rpc_cred **ret)
 {
@@ -131,7 +134,8 @@ static int decode(struct chain_run *run)
         return r < 0 ? r : chain_check(members, run->count);
 }
 
-/* ---- answering ----------------------------------------------------------------------------------------------------- */
+/* ---- answering -----------------------------------------------------------------------------------------------------
+ */
 
 static void send_refusal(const struct chain_run *run, int error)
 {
@@ -190,7 +194,8 @@ static bool step_over(struct chain_run *run, struct op *op, const struct step *s
         return true;
 }
 
-/* ---- performing ---------------------------------------------------------------------------------------------------- */
+/* ---- performing ----------------------------------------------------------------------------------------------------
+ */
 
 static struct op op_of(struct chain_run *run, const struct step *s)
 {
@@ -281,7 +286,8 @@ void chain_serve(struct session *s, const struct rpc_call *call, struct arena *a
                 dispatch_send_status(s, call->xid, RPC_PROC_UNAVAIL);
 }
 
-/* ---- waiting ------------------------------------------------------------------------------------------------------- */
+/* ---- waiting -------------------------------------------------------------------------------------------------------
+ */
 
 static size_t wait_size(const struct chain_wait *w)
 {

@@ -1,7 +1,7 @@
 /* Telling clients about the index (index_watch.h).
  *
- * Each watch remembers what its client was told. The list, what was told and the order of messages are under one mutex, a
- * leaf but for the connection's own; sending does not block. Any thread.
+ * Each watch remembers what its client was told. The list, what was told and the order of messages are under one mutex,
+ * a leaf but for the connection's own; sending does not block. Any thread.
  */
 #include "brick/index_watch.h"
 
@@ -26,7 +26,8 @@ static bool is_known(const struct index *x, bool *ret_pending)
 
 static void encode(struct buf *b, bool pending)
 {
-        const struct rpc_call call = {.xid = 1, .prog = CHAIN_PROGRAM, .vers = CHAIN_VERSION, .proc = CHAIN_INDEX_CHANGED};
+        const struct rpc_call call = {
+                .xid = 1, .prog = CHAIN_PROGRAM, .vers = CHAIN_VERSION, .proc = CHAIN_INDEX_CHANGED};
         const struct chain_index_cbk message = {.pending = pending};
         size_t begin = record_begin(b);
         rpc_call_encode(b, &call);

@@ -1,4 +1,5 @@
-/* Clients that are told when the index of pending work gets its first entry and loses its last (docs/formats/chain.md). */
+/* Clients that are told when the index of pending work gets its first entry and loses its last (docs/formats/chain.md).
+ */
 #pragma once
 
 #include "brick/internal.h"
@@ -7,6 +8,6 @@
 int index_watch_begin(struct session *s, bool *ret_pending);
 void index_watch_gone(struct session *s);
 
-/* What is known of the index has changed: tells those who do not know. Before whoever changed it is answered, so that who
- * hears of a change that some copies missed is not the last to hear that something is pending. */
+/* What is known of the index has changed: tells those who do not know. Before whoever changed it is answered, so that
+ * who hears of a change that some copies missed is not the last to hear that something is pending. */
 void index_watch_tell(struct brick *b);

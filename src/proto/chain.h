@@ -34,8 +34,8 @@ enum { CHAIN_INDEX_CHANGED = 1 };
 #define MSG_CHAIN_INDEX_CBK(F) F(u32, pending, 0)
 #define MSG_CHAIN_ANSWER(F) F(u32, fop, 0) F(opaque, reply, CHAIN_ANSWERS_BYTES)
 
-/* name of the struct, fields. A refused chain has op_ret -1: none of it was performed. A step's `cred` is empty (that of
- * the message), or one as in the header of a call. */
+/* name of the struct, fields. A refused chain has op_ret -1: none of it was performed. A step's `cred` is empty (that
+ * of the message), or one as in the header of a call. */
 #define CHAIN_MESSAGES(M)                                                                                              \
         M(chain_req, MSG_CHAIN_REQ)                                                                                    \
         M(chain_rep, MSG_CHAIN_REP)                                                                                    \

@@ -22,7 +22,8 @@ static int teardown(void **state)
         return 0;
 }
 
-/* ---- steps ---------------------------------------------------------------------------------------------------------- */
+/* ---- steps ----------------------------------------------------------------------------------------------------------
+ */
 
 static struct inodelk_fop_req lock_req(const struct gfid *g, int cmd, uint32_t type)
 {
@@ -42,7 +43,8 @@ static struct xattrop_fop_req mark_req(struct client *c, const struct gfid *g)
 static int counter(struct harness *h, const char *name)
 {
         uint8_t value[12];
-        ssize_t n = disk_getxattr(h->disk, AT_FDCWD, on_disk(h, "%s", name), "trusted.afr.vol-client-0", value, sizeof value);
+        ssize_t n = disk_getxattr(h->disk, AT_FDCWD, on_disk(h, "%s", name), "trusted.afr.vol-client-0", value,
+                                  sizeof value);
         return n == (ssize_t)sizeof value ? value[3] : 0;
 }
 
@@ -53,7 +55,8 @@ static uint32_t held(struct harness *h)
         return s.locks;
 }
 
-/* ---- going well ----------------------------------------------------------------------------------------------------- */
+/* ---- going well -----------------------------------------------------------------------------------------------------
+ */
 
 static void lock_and_mark_mark_and_unlock(void **state)
 {
@@ -119,9 +122,8 @@ static void a_name_is_looked_up_opened_and_read(void **state)
         struct lookup_fop_rep found;
         struct open_fop_rep opened;
         struct read_fop_rep got;
-        struct chain_call calls[] = {{FOP_LOOKUP, &look, .rep = &found},
-                                     {FOP_OPEN, &open, .rep = &opened},
-                                     {FOP_READ, &read, .rep = &got}};
+        struct chain_call calls[] = {
+                {FOP_LOOKUP, &look, .rep = &found}, {FOP_OPEN, &open, .rep = &opened}, {FOP_READ, &read, .rep = &got}};
         assert_int_equal(client_chain(c, calls, 3), 3);
         assert_true(gfid_equal(&found.prestat.gfid, &g));
         assert_int_equal(got.op_ret, 5);
@@ -190,7 +192,8 @@ static void steps_have_callers_of_their_own(void **state)
         client_close(c);
 }
 
-/* ---- failing, waiting ----------------------------------------------------------------------------------------------- */
+/* ---- failing, waiting -----------------------------------------------------------------------------------------------
+ */
 
 static void the_first_failure_ends_it(void **state)
 {
@@ -326,7 +329,8 @@ static void chains_that_wait_are_bounded(void **state)
         client_close(a);
 }
 
-/* ---- what is not allowed -------------------------------------------------------------------------------------------- */
+/* ---- what is not allowed --------------------------------------------------------------------------------------------
+ */
 
 static void other_sequences_are_refused_as_a_whole(void **state)
 {
@@ -336,7 +340,8 @@ static void other_sequences_are_refused_as_a_whole(void **state)
         struct entrylk_fop_req lock = {
                 .gfid = root, .type = 1, .namelen = 1, .name = STR("a"), .volume = STR(DOMAIN), .xdata = DICT_NULL};
         struct unlink_fop_req unlink = {.pargfid = root, .bname = STR("a"), .xdata = DICT_NULL};
-        struct write_fop_req write = {.gfid = g, .fd = FD_ANONYMOUS, .size = 1, .xdata = DICT_NULL, .data = {(const uint8_t *)"x", 1}};
+        struct write_fop_req write = {
+                .gfid = g, .fd = FD_ANONYMOUS, .size = 1, .xdata = DICT_NULL, .data = {(const uint8_t *)"x", 1}};
         struct inodelk_fop_req take = lock_req(&g, LK_TRY, LK_WRITE);
         uint8_t rep[MSG_SIZE_MAX];
         as_owner(c, "me");
@@ -368,11 +373,13 @@ static void cut_short(void **state)
                 b.len = 0;
                 msg_encode(&chain_req_desc, &req, &b);
                 for (uint32_t cut = 0; cut < 3; cut++)
-                        assert_int_equal(client_chain_raw(c, CHAIN_PERFORM, (struct slice){b.data, (uint32_t)b.len - cut * 2}),
-                                         CLIENT_REJECTED(RPC_GARBAGE_ARGS));
+                        assert_int_equal(
+                                client_chain_raw(c, CHAIN_PERFORM, (struct slice){b.data, (uint32_t)b.len - cut * 2}),
+                                CLIENT_REJECTED(RPC_GARBAGE_ARGS));
         }
         assert_int_equal(held(h), 0);
-        assert_int_equal(client_chain_raw(c, 77, (struct slice){b.data, (uint32_t)b.len}), CLIENT_REJECTED(RPC_PROC_UNAVAIL));
+        assert_int_equal(client_chain_raw(c, 77, (struct slice){b.data, (uint32_t)b.len}),
+                         CLIENT_REJECTED(RPC_PROC_UNAVAIL));
         buf_done(&steps);
         buf_done(&b);
         client_close(c);
@@ -389,8 +396,12 @@ static void hostile_parts(void **state)
                 uint32_t cred_len;
                 int expected;
         } rows[] = {
-                {1, 0, "", 0, 0},          {1, 57, "", 0, 0},         {1, UINT32_MAX, "", 0, 0}, /* refused: an answer */
-                {1, FOP_PUT, "", 0, 0},    {0, FOP_LOOKUP, "", 0, 0}, {9, FOP_LOOKUP, "", 0, 0},
+                {1, 0, "", 0, 0},
+                {1, 57, "", 0, 0},
+                {1, UINT32_MAX, "", 0, 0}, /* refused: an answer */
+                {1, FOP_PUT, "", 0, 0},
+                {0, FOP_LOOKUP, "", 0, 0},
+                {9, FOP_LOOKUP, "", 0, 0},
                 {1, FOP_LOOKUP, "\0\5\xf3\x98", 4, CLIENT_REJECTED(RPC_GARBAGE_ARGS)},
                 {1, FOP_LOOKUP, "\0\0\0\0\0\0\0\0", 8, CLIENT_REJECTED(RPC_GARBAGE_ARGS)},
                 {1, FOP_LOOKUP, "x", 1, CLIENT_REJECTED(RPC_GARBAGE_ARGS)},
@@ -404,14 +415,16 @@ static void hostile_parts(void **state)
                 chain_append(&steps, &lookup_fop_req_desc, &look);
                 const struct chain_req req = {.count = rows[i].count, .steps = {steps.data, (uint32_t)steps.len}};
                 msg_encode(&chain_req_desc, &req, &b);
-                assert_int_equal(client_chain_raw(c, CHAIN_PERFORM, (struct slice){b.data, (uint32_t)b.len}), rows[i].expected);
+                assert_int_equal(client_chain_raw(c, CHAIN_PERFORM, (struct slice){b.data, (uint32_t)b.len}),
+                                 rows[i].expected);
                 buf_done(&steps);
                 buf_done(&b);
         }
         client_close(c);
 }
 
-/* ---- the index of pending work --------------------------------------------------------------------------------------- */
+/* ---- the index of pending work
+ * --------------------------------------------------------------------------------------- */
 
 /* 0: nothing pending, 1: something is. */
 static int watch(struct client *c)

@@ -150,8 +150,8 @@ static void everything_else_is_refused(void **state)
                 "lw", "lxw", "ed", "exd", "la", "lxa", "edv", "lau",     /* with the lock that protects them */
                 "wxu", "du", "dv", "au",                                 /* with what ends their transaction */
                 "lu", "lxu", "ul", "xl", "xe", "nl", "nx", "sl",         /* locks and unlocks, out of order */
-                "ck", "ckx", "clz", "Clx", "cnl", "cx", "cen", "elc", "lc", "ec", "cc", "clu", /* not the new object's */
-                "or", "o",  "r",  "pr", "nR", "nB", "B",  "nt", "non", "noo", "rn", "pRR",        /* left open, too large */
+                "ck", "ckx", "clz", "Clx", "cnl", "cx", "cen", "elc", "lc", "ec", "cc", "clu", /* not the new one's */
+                "or", "o", "r", "pr", "nR", "nB", "B", "nt", "non", "noo", "rn", "pRR", /* left open, too large */
                 "lllllx", "xxxxxu", "uuuuu", "xxxxuuuuu",                /* too many */
         };
         (void)state;
@@ -176,7 +176,7 @@ static void no_change_travels_with_its_lock(void **state)
                         }
 }
 
-/* ---- the messages ------------------------------------------------------------------------------------------------- */
+/* ---- the messages ----------------------------------------------------------------------------------------------- */
 
 static void put_step(struct buf *b, char letter, struct slice cred)
 {
@@ -221,7 +221,11 @@ static void parts_are_padded(void **state)
         for (uint32_t len = 0; len < 9; len++) {
                 struct buf b = BUF_INIT(4 * KIB);
                 const struct read_fop_rep rep = {
-                        .op_ret = (int32_t)len, .size = len, .xdata = DICT_NULL, .data = {(const uint8_t *)"12345678", len}};
+                        .op_ret = (int32_t)len,
+                        .size = len,
+                        .xdata = DICT_NULL,
+                        .data = {(const uint8_t *)"12345678", len},
+                };
                 for (int k = 0; k < 2; k++) {
                         xdr_write_u32(&b, FOP_READ);
                         chain_append(&b, &read_fop_rep_desc, &rep);

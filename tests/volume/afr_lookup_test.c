@@ -56,7 +56,7 @@ static void a_name_that_is_replaced_is_always_there(void **state)
         }
 }
 
-/* ---- one copy ----------------------------------------------------------------------------------------------------- */
+/* ---- one copy --------------------------------------------------------------------------------------------------- */
 
 #define NAMES 12
 
@@ -292,7 +292,8 @@ static void a_copy_that_another_client_blamed_is_not_believed(void **state)
                 struct known k = {0};
                 struct deed d = {0};
                 (void)snprintf(options, sizeof options, "    option read-subvolume-index %u\n", brick);
-                world_open(&w, &(struct world_config){.layout = WORLD_REP3, .clients = 2, .seed = 4 + brick, .replicate_options = options});
+                world_open(&w, &(struct world_config){.layout = WORLD_REP3, .clients = 2, .seed = 4 + brick,
+                                                      .replicate_options = options});
                 world_run(&w, 0, make_all, NULL);
                 world_run(&w, 1, get_to_know, &k);
                 world_run(&w, 0, get_to_know, &d.known);
@@ -357,7 +358,8 @@ static void an_open_file_is_read_where_it_is_up_to_date(void **state)
         struct reading r = {0};
         struct deed d = {0};
         (void)state;
-        world_open(&w, &(struct world_config){.layout = WORLD_REP3, .clients = 2, .seed = 8, .replicate_options = "    option read-subvolume-index 1\n"});
+        world_open(&w, &(struct world_config){.layout = WORLD_REP3, .clients = 2, .seed = 8,
+                                              .replicate_options = "    option read-subvolume-index 1\n"});
         world_run(&w, 0, make_all, NULL);
         world_run(&w, 1, get_to_know, &r.known);
         world_run(&w, 0, get_to_know, &d.known);

@@ -21,7 +21,8 @@ static struct subvolume *leaf(struct world_client *c)
 
 static struct inodelk_fop_req lock_req(const struct gfid *g, uint32_t cmd, uint32_t type)
 {
-        return (struct inodelk_fop_req){.gfid = *g, .cmd = cmd, .type = type, .volume = STR(DOMAIN), .xdata = DICT_NULL};
+        return (struct inodelk_fop_req){
+                .gfid = *g, .cmd = cmd, .type = type, .volume = STR(DOMAIN), .xdata = DICT_NULL};
 }
 
 static struct xattrop_fop_req mark_req(struct arena *a, const struct gfid *g)
@@ -46,7 +47,8 @@ static struct request owned(struct world_client *c, struct arena *a, uint8_t own
         return r;
 }
 
-/* ---- looking up, opening, reading ------------------------------------------------------------------------------------ */
+/* ---- looking up, opening, reading
+ * ------------------------------------------------------------------------------------ */
 
 struct reading {
         const char *name;
@@ -68,7 +70,11 @@ static void make_a_file(struct fibre *self, struct world_client *c, void *arg)
                                         .bname = STR("file"),
                                         .xdata = world_gfid_req(&a, gfid)};
         struct create_fop_rep created;
-        struct write_fop_req write = {.gfid = *gfid, .fd = FD_ANONYMOUS, .size = 5, .xdata = DICT_NULL, .data = {(const uint8_t *)"hello", 5}};
+        struct write_fop_req write = {.gfid = *gfid,
+                                      .fd = FD_ANONYMOUS,
+                                      .size = 5,
+                                      .xdata = DICT_NULL,
+                                      .data = {(const uint8_t *)"hello", 5}};
         struct write_fop_rep written;
         assert_int_equal(subvolume_create(self, leaf(c), &r, &create, &created), 0);
         assert_int_equal(subvolume_write(self, leaf(c), &r, &write, &written), 5);
@@ -85,11 +91,14 @@ static void read_a_name(struct fibre *self, struct world_client *c, void *arg)
         on_file.file = f;
         struct lookup_fop_req look = {.pargfid = root, .bname = str_of(t->name), .xdata = DICT_NULL};
         struct open_fop_req open = {.xdata = DICT_NULL};
-        struct read_fop_req read = {.size = 8, .xdata = DICT_NULL}, all = {.gfid = t->gfid, .size = 8, .xdata = DICT_NULL};
+        struct read_fop_req read = {.size = 8, .xdata = DICT_NULL},
+                            all = {.gfid = t->gfid, .size = 8, .xdata = DICT_NULL};
         struct lookup_fop_rep found;
         struct open_fop_rep opened;
         struct read_fop_rep got;
-        struct chain_step steps[] = {{FOP_LOOKUP, &r, &look, &found}, {FOP_OPEN, &on_file, &open, &opened}, {FOP_READ, &on_file, &read, &got}};
+        struct chain_step steps[] = {{FOP_LOOKUP, &r, &look, &found},
+                                     {FOP_OPEN, &on_file, &open, &opened},
+                                     {FOP_READ, &on_file, &read, &got}};
         subvolume_chain(self, leaf(c), steps, 3);
         for (int k = 0; k < 3; k++)
                 t->results[k] = steps[k].result;
@@ -147,7 +156,10 @@ static void a_brick_that_does_not_know_chains_gets_single_calls(void **state)
 static void chains_can_be_turned_off(void **state)
 {
         (void)state;
-        reading_takes(&(struct world_config){.layout = WORLD_ONE, .seed = 1, .client_options = "    option mortar.chain off\n"}, 3);
+        reading_takes(&(struct world_config){.layout = WORLD_ONE,
+                                             .seed = 1,
+                                             .client_options = "    option mortar.chain off\n"},
+                      3);
 }
 
 /* The brick's process is replaced by one that does not know chains. */
@@ -167,7 +179,8 @@ static void what_a_brick_knows_is_asked_again(void **state)
         world_close(&w);
 }
 
-/* ---- locks ------------------------------------------------------------------------------------------------------------ */
+/* ---- locks
+ * ------------------------------------------------------------------------------------------------------------ */
 
 struct locking {
         struct gfid gfid;
@@ -254,7 +267,8 @@ static void a_lost_answer_is_that_of_all_steps(void **state)
         struct world w;
         struct locking one = {.owner = 1}, two = {.owner = 2};
         (void)state;
-        world_open(&w, &(struct world_config){.layout = WORLD_ONE, .clients = 2, .seed = 3, .outage_wait = 30 * NS_PER_SEC});
+        world_open(&w, &(struct world_config){
+                               .layout = WORLD_ONE, .clients = 2, .seed = 3, .outage_wait = 30 * NS_PER_SEC});
         world_run(&w, 0, make_a_file, &one.gfid);
         two.gfid = one.gfid;
         world_run(&w, 0, lock_and_mark, &one);
@@ -285,7 +299,8 @@ static void reading_survives_a_restart(void **state)
         struct world w;
         struct reading t = {.name = "file"};
         (void)state;
-        world_open(&w, &(struct world_config){.layout = WORLD_ONE, .clients = 2, .seed = 3, .outage_wait = 30 * NS_PER_SEC});
+        world_open(&w, &(struct world_config){
+                               .layout = WORLD_ONE, .clients = 2, .seed = 3, .outage_wait = 30 * NS_PER_SEC});
         world_run(&w, 0, make_a_file, &t.gfid);
         sim_link_set(w.sim, w.clients[0].node, w.bricks[0].node,
                      &(struct sim_link){.delay_min = 10 * NS_PER_MSEC, .delay_max = 10 * NS_PER_MSEC});
