@@ -193,24 +193,37 @@ static void loan_arrived(struct remote *m, const struct local_loan *loan, int fd
                 remote_local_drop(l->oldest);
 }
 
+/* The descriptor of MSG, if it has just one. Others, for which there may have been room as well, are closed. */
+static int only_descriptor(struct msghdr *msg)
+{
+        const struct cmsghdr *h = CMSG_FIRSTHDR(msg);
+        int fds[2];
+        if (!h || h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS || h->cmsg_len < CMSG_LEN(0))
+                return -EBADMSG;
+        size_t n = MIN((h->cmsg_len - CMSG_LEN(0)) / sizeof fds[0], ELEMENTSOF(fds));
+        memcpy(fds, CMSG_DATA(h), n * sizeof fds[0]);
+        if (n == 1)
+                return fds[0];
+        while (n > 0)
+                close_fd(fds[--n]);
+        return -EBADMSG;
+}
+
 /* One message: its descriptor, or -errno. */
 static int loan_receive(int socket, struct local_loan *loan)
 {
         union {
                 struct cmsghdr header;
-                char room[CMSG_SPACE(sizeof(int))];
+                char room[CMSG_SPACE(sizeof(int))]; /* which is room for two */
         } control;
         struct iovec iov = {loan, sizeof *loan};
         struct msghdr msg = {
                 .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof control.room};
-        int fd = -EBADMSG;
         ssize_t n = recvmsg(socket, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
         if (n < 0)
                 return -errno;
-        struct cmsghdr *h = CMSG_FIRSTHDR(&msg);
-        if (h && h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_RIGHTS && h->cmsg_len == CMSG_LEN(sizeof fd))
-                memcpy(&fd, CMSG_DATA(h), sizeof fd);
-        if (n == (ssize_t)sizeof *loan && fd >= 0)
+        int fd = only_descriptor(&msg);
+        if (fd < 0 || n == (ssize_t)sizeof *loan)
                 return fd;
         close_fd(fd);
         return -EBADMSG;
