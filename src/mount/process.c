@@ -427,6 +427,8 @@ static void write_figures(const struct mount_process *p)
                 b.nodes, b.files, (unsigned long long)b.evictions, (unsigned long long)b.invalidations,
                 (unsigned long long)f.requests, f.in_flight, f.in_flight_peak, f.waiting, (unsigned long long)f.errors,
                 (unsigned long long)f.notifications, (unsigned long long)f.notifications_dropped);
+        if (p->volume)
+                volume_report(p->volume);
 }
 
 static void on_termination(struct mount_process *p)

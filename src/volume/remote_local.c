@@ -115,8 +115,9 @@ void remote_local_report(const struct remote *m)
 {
         const struct remote_local *l = &m->local;
         if (l->reads > 0)
-                log_info(m->base.name, "%llu reads of %llu bytes in all went past brick %s:%s.", (unsigned long long)l->reads,
-                         (unsigned long long)l->bytes, m->options.host, m->options.path);
+                log_notice(m->base.name, "%llu reads of %llu bytes in all went past brick %s:%s; it lends %u files now.",
+                           (unsigned long long)l->reads, (unsigned long long)l->bytes, m->options.host, m->options.path,
+                           l->n);
 }
 
 /* ---- loans ------------------------------------------------------------------------------------------------------- */

@@ -50,6 +50,9 @@ struct volume *volume_close(struct fibre *self, struct volume *vol);
 void volume_wait_change(struct fibre *self, struct volume *vol, uint64_t timeout);
 void volume_poke(struct volume *vol);
 
+/* Figures for the log. */
+void volume_report(const struct volume *vol);
+
 struct subvolume *volume_top(struct volume *vol);
 struct loop *volume_loop(const struct volume *vol);
 const struct volume_config *volume_configuration(const struct volume *vol);
