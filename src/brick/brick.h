@@ -15,6 +15,7 @@
 struct brick;
 struct session;
 struct parked_call;
+struct local_loan;
 
 struct brick_config {
         const char *path;        /* absolute; also the remote-subvolume name */
@@ -82,6 +83,9 @@ struct session_config {
          * session_resume() is called soon on a thread that may block, before the session is closed. Any thread; must not
          * block, nor call session_resume() itself. False: the connection is over. NULL: nothing is ever parked. */
         bool (*resume)(void *conn, struct parked_call *p);
+        /* Gives the client the descriptor FD, which stays the caller's, if it is on this machine and wants such. Any thread;
+         * must not block. NULL: nothing is ever lent. */
+        void (*lend)(void *conn, const struct local_loan *loan, int fd);
         void *conn;
 };
 

@@ -5,7 +5,6 @@
 #include "brick/names.h"
 
 #define VALUE_MAX 512
-#define MDATA_VERSION 1
 
 static bool is_mdata(const uint8_t *v, size_t len)
 {

@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 
 #include "brick/lane.h"
+#include "brick/lender.h"
 #include "brick/transport.h"
 #include "brick/unread.h"
 #include "proto/handshake.h"
@@ -96,6 +97,7 @@ static void conn_free(struct conn *c)
         session_close(atomic_load(&c->session));
         if (c->export) /* before its descriptor is closed: the control loop shuts down what is in the export's list */
                 export_remove_conn(c->export, c);
+        lender_forget(c);
         stream_free(c->stream);
         if (c->own_fd)
                 close_fd(c->fd);

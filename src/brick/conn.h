@@ -24,6 +24,7 @@ struct process;
 struct export;
 struct lane;
 struct tls_session;
+struct borrower;
 
 #define CONN_OUTPUT_HIGH (16 * MIB) /* unsent bytes at which reading stops */
 #define CONN_OUTPUT_MAX (128 * MIB) /* … at which the connection is given up */
@@ -60,6 +61,7 @@ struct conn {
         _Atomic(struct session *) session;
         bool trusted;
         char *subdir;
+        struct borrower *borrower; /* NULL: is lent nothing (lender.h) */
 
         atomic_uint refs;
         atomic_uint outstanding; /* requests that run beside the leader or wait */

@@ -14,6 +14,7 @@
 #include "brick/doorman.h"
 #include "brick/drain.h"
 #include "brick/lane.h"
+#include "brick/lender.h"
 #include "brick/transport.h"
 #include "proto/handshake.h"
 
@@ -486,6 +487,13 @@ static void export_check_clients(struct export *x)
         pthread_mutex_unlock(&x->lock);
 }
 
+/* What was lent is not to be read any more, or not as it was said then. */
+static bool lending_changes(const struct export_config *a, const struct export_config *b)
+{
+        return a->tls != b->tls || a->options.ctime != b->options.ctime ||
+               a->options.mandatory_locking != b->options.mandatory_locking;
+}
+
 static void reconfigure_done(void *arg)
 {
         struct export_task *t = arg;
@@ -493,6 +501,8 @@ static void reconfigure_done(void *arg)
         if (t->result == 0)
                 t->result = tls_begin(t);
         if (t->result == 0) {
+                if (lending_changes(&x->config, &t->config))
+                        lender_revoke(x);
                 x->config = t->config;
                 atomic_store(&x->outstanding_limit, t->config.options.outstanding_limit);
                 export_check_clients(x);

@@ -11,9 +11,12 @@
 
 #include "base/log.h"
 #include "brick/doorman.h"
+#include "brick/lender.h"
 #include "brick/server.h"
 #include "brick/transport.h"
 #include "proto/chain.h"
+#include "proto/fop.h"
+#include "proto/local_read.h"
 
 #define LAST_RESERVED_PORT 1023
 #define OP_VERSION_UNKNOWN 1u
@@ -22,6 +25,7 @@
 
 struct setvolume {
         const char *subvolume, *client_uid, *volume_id, *subdir, *username, *password, *process_name, *client_version;
+        bool borrows; /* wants to be lent files */
         int64_t fops_version, mgmt_version, op_version;
 };
 
@@ -67,6 +71,7 @@ static void setvolume_read(const struct dict *d, struct arena *a, struct setvolu
                 .fops_version = number_of(d, "fops-version", 0),
                 .mgmt_version = number_of(d, "mgmt-version", 0),
                 .op_version = number_of(d, "opversion", OP_VERSION_UNKNOWN),
+                .borrows = dict_has(d, LOCAL_READ_ASK),
         };
 }
 
@@ -185,6 +190,8 @@ static void answer_welcome(struct conn *c, uint32_t xid, struct arena *a)
                 r = dict_add_str(&rep.dict, a, "volume-id", gfid_format(brick_volume_id(c->export->brick), id));
         if (r == 0)
                 r = dict_add_str(&rep.dict, a, "child_up", "1");
+        if (r == 0)
+                r = lender_tell(c, &rep.dict, a);
         if (r < 0)
                 conn_shutdown(c);
         else
@@ -257,6 +264,8 @@ static void setvolume_first(struct conn *c, uint32_t xid, const struct setvolume
                 conn_reply(c, xid, RPC_DENIED_AUTH, NULL, NULL);
                 return;
         }
+        if (v->borrows && !x->config.tls)
+                lender_invite(c);
         c->welcome = welcome_new(xid, v, trusted);
         c->trusted = trusted;
         c->subdir = copy_of(v->subdir);

@@ -14,6 +14,7 @@
 #include "brick/brick.h"
 #include "brick/meter.h"
 #include "brick/xdata.h"
+#include "proto/disk_attr.h"
 #include "proto/fop.h"
 
 /* ---- inodes (inode.c) ---------------------------------------------------------------------------------------------- */
@@ -127,6 +128,7 @@ struct session {
         struct gfid subdir_root; /* null: whole volume */
         void (*send)(void *conn, const struct iovec *iov, int n);
         bool (*resume)(void *conn, struct parked_call *p);
+        void (*lend)(void *conn, const struct local_loan *loan, int fd);
         void *conn;
         pthread_mutex_t lock; /* the fd table */
         struct open_fd **fds;
@@ -293,8 +295,6 @@ int handle_open_dir(struct brick *b, struct inode *dir, int *ret_fd);
 
 /* The iatt of O for this session's client, times from mdata when there is one; root and sub-directory rules applied. */
 int attr_iatt(struct op *op, struct object *o, struct iatt *ret);
-/* What a stat alone says, as the object GFID. */
-void attr_of_stat(const struct stat *st, const struct gfid *gfid, struct iatt *ret);
 /* The same for an open descriptor. Fills *ret_st too if not NULL. */
 int attr_iatt_fd(struct op *op, const struct io_fd *io, struct iatt *ret, struct stat *ret_st);
 /* Updates the mdata of an object by the request's time for the flags in WHICH (TIMES_CTIME|…, already selected from the
@@ -306,9 +306,6 @@ uint32_t attr_parent_times(const struct op *op); /* for a parent, shifted down t
 int attr_set_times(struct op *op, struct inode *inode, const struct place *at, const struct iatt *want, int valid);
 /* set-ctime-mdata / trusted.glusterfs.mdata from a client: merged (brick.md §4.5). */
 int attr_merge_mdata(struct op *op, struct inode *inode, const struct place *at, const struct mdata *m, bool create);
-#define MDATA_SIZE 57
-int mdata_parse(const void *data, size_t len, struct mdata *ret);
-void mdata_format(const struct mdata *m, uint8_t buf[static MDATA_SIZE]);
 struct gfid attr_gfid_from_client(const struct op *op, const struct gfid *g); /* sub-directory root mapping, inbound */
 
 /* ---- xattr snapshots (xattr.c) ---------------------------------------------------------------------------------------------- */

@@ -6,6 +6,7 @@
  */
 #include "brick/io.h"
 #include "brick/cache.h"
+#include "brick/local_read.h"
 #include "brick/mandatory.h"
 #include "brick/names.h"
 
@@ -122,6 +123,8 @@ int fop_read(struct op *op, const struct read_fop_req *req, struct read_fop_rep 
         r = mandatory_check(op, &io, false, req->offset, req->size);
         if (r == 0)
                 r = read_open(op, &io, req, rep);
+        if (r == 0)
+                local_read_lend(op, &io);
         io_fd_done(op->brick, &io);
         return r;
 }

@@ -21,6 +21,7 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "brick/lender.h"
 #include "brick/transport.h"
 #include "brick/unread.h"
 #include "proto/chain.h"
@@ -413,6 +414,7 @@ static void welcome_run(struct worker *w, struct conn *c, struct welcome *asked)
                 .op_version = welcome->op_version,
                 .send = conn_send,
                 .resume = conn_resume_call,
+                .lend = lender_lend,
                 .conn = c,
         };
         struct session *s = NULL;

@@ -2,12 +2,12 @@
  */
 #pragma once
 
-#include "base/util.h"
+#include "proto/disk_attr.h"
 
 #define XATTR_STORED_NAME_MAX 255
 #define XATTR_GFID "trusted.gfid"
 #define XATTR_VOLUME_ID "trusted.glusterfs.volume-id"
-#define XATTR_MDATA "trusted.glusterfs.mdata"
+#define XATTR_MDATA MDATA_NAME
 #define XATTR_GFID2PATH "trusted.gfid2path."
 #define XATTR_BAD_FILE "trusted.bit-rot.bad-file"
 #define XATTR_PROTECT_WRITES "trusted.glusterfs.protect.writes"

@@ -16,6 +16,7 @@
 #include "brick/doorman.h"
 #include "brick/drain.h"
 #include "brick/lane.h"
+#include "brick/lender.h"
 #include "brick/unread.h"
 
 #define STOP_SECONDS 10
@@ -241,6 +242,14 @@ static void make_uuid(struct process *p)
         (void)snprintf(p->uuid, sizeof p->uuid, "%s", gfid_format(&id, text));
 }
 
+static void start_lending(struct process *p)
+{
+        int r = lender_new(p, p->config->control, &p->lender);
+        if (r < 0)
+                log_warning("process", "Clients on this machine will not read by themselves, which would be faster: the socket "
+                            "for them, in a directory beside %s, cannot be made: %s.", p->config->control, strerror(-r));
+}
+
 static int process_start(struct process *p)
 {
         const struct process_config *c = p->config;
@@ -268,6 +277,8 @@ static int process_start(struct process *p)
                 if (r < 0)
                         log_error("process", "Cannot serve the control socket %s: %s.", c->control, strerror(-r));
         }
+        if (r == 0 && c->control)
+                start_lending(p);
         for (size_t i = 0; r == 0 && i < c->volfile_count; i++)
                 r = attach_file(p, c->volfiles[i]);
         return r;
@@ -278,6 +289,7 @@ static void process_done(struct process *p)
         timer_stop(&p->stop_timer);
         timer_stop(&p->unread_timer);
         p->control = rpc_server_free(p->control);
+        p->lender = lender_free(p->lender);
         p->listener = listener_free(p->loop, p->listener);
         greeter_close_all(p);
         p->maintenance = maintenance_free(p->maintenance);

@@ -23,6 +23,7 @@
 struct watchdog;
 struct maintenance;
 struct doorman;
+struct lender;
 
 /* ---- a served brick (export.c) --------------------------------------------------------------------------------------
  */
@@ -162,6 +163,7 @@ struct process {
         unsigned lanes_per_brick;
         struct watchdog *watchdog;
         struct maintenance *maintenance;
+        struct lender *lender;   /* NULL: files are not lent (lender.h) */
         struct doorman *doorman; /* NULL: no brick has had TLS on */
         atomic_uint live_exports, live_tasks;
         unsigned attaching; /* of the command line */

@@ -120,6 +120,7 @@ int session_open(struct brick *b, const struct session_config *config, struct se
         s->op_version = config->op_version;
         s->send = config->send;
         s->resume = config->resume;
+        s->lend = config->lend;
         s->conn = config->conn;
         s->client_uid = strdup(config->client_uid);
         if (!s->client_uid)

@@ -67,6 +67,7 @@
         K(marker_skip, flag, "glusters.marker.dont-account")                                                           \
         K(cloud_status, flag, "trusted.glusterfs.cs.status")                                                           \
         K(cloud_repair, flag, "trusted.glusterfs.cs.repair")                                                           \
+        K(lend, number, "mortar.lend")                                                                                 \
         K(rename_op, bytes, "changelog.rename-op")
 
 struct xdata_flag {

@@ -105,6 +105,8 @@ static const struct row rows[] = {
          "time for the volume to answer before mounting fails (default: 30)"},
         {"outage-wait", NULL, 0, O | W, SECONDS, AT(outage_wait), "SECONDS",
          "how long operations wait for bricks that are away, 0: not at all (default: 30)"},
+        {"local-reads", NULL, 0, O | W, YESNO, AT(local_reads), "yes|no",
+         "files of bricks on this machine are read past them (default: yes)"},
         /* the log */
         {"log-level", NULL, 'L', O | W, CALL, 0, "LEVEL",
          "ERROR, WARNING, INFO, DEBUG or NONE (default: INFO)", set_log_level},
@@ -895,6 +897,7 @@ int mount_options_parse(int argc, char **argv, struct mount_options *ret, struct
                 .mount_timeout = DEFAULT_MOUNT_TIMEOUT,
                 .outage_wait = DEFAULT_OUTAGE_WAIT,
                 .readdirp = true,
+                .local_reads = true,
                 .auto_invalidation = true,
                 .lru_limit = DEFAULT_LRU_LIMIT,
                 .background = DEFAULT_BACKGROUND,

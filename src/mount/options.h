@@ -65,7 +65,7 @@ struct mount_options {
         int32_t client_pid; /* 0, or one of PID_* */
         enum mount_direct_io direct_io;
         uint64_t attribute_timeout, entry_timeout, negative_timeout, gid_timeout, mount_timeout, outage_wait;
-        bool readdirp, keep_cache, auto_invalidation, io_uring;
+        bool readdirp, local_reads, keep_cache, auto_invalidation, io_uring;
         uint32_t lru_limit, background, congestion;
         uint32_t fuse_minor; /* 0: what both sides know */
         int32_t oom_score;

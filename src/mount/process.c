@@ -271,6 +271,7 @@ static int open_volume(struct fibre *self, struct mount_process *p, struct error
                                        .pid = p->o->client_pid,
                                        .outage_wait = p->o->outage_wait,
                                        .management_tls = p->secure.on ? &p->secure.source : NULL,
+                                       .no_local_reads = !p->o->local_reads,
                                        .management_port = (uint16_t)p->o->server_port,
                                        .on_event = bridge_event,
                                        .arg = p->bridge};
@@ -429,6 +430,8 @@ static void write_figures(const struct mount_process *p)
                 b.nodes, b.files, (unsigned long long)b.evictions, (unsigned long long)b.invalidations,
                 (unsigned long long)f.requests, f.in_flight, f.in_flight_peak, f.waiting, (unsigned long long)f.errors,
                 (unsigned long long)f.notifications, (unsigned long long)f.notifications_dropped);
+        if (p->volume)
+                volume_report(p->volume);
 }
 
 static void on_termination(struct mount_process *p)

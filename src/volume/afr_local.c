@@ -1,5 +1,6 @@
 /* Finds the copy that lies on this machine, for choose-local (replicate.md §5.5): bricks tell their host's name in the
- * path that they give for the root.
+ * path that they give for the root. Bricks that lend their files are on this machine for certain, and come first
+ * (afr_read.c).
  */
 #include "volume/afr.h"
 

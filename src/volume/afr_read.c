@@ -25,13 +25,25 @@ static unsigned by_hash(const struct afr *a, const struct gfid *gfid, const stru
         return afr_hash(data, a->options.read_hash_mode == 2 ? 20 : 16) % a->n;
 }
 
+/* The one on this machine: first of all one that can be read without asking its brick. */
+static unsigned nearest(const struct afr *a, afr_set among)
+{
+        AFR_EACH(i, among)
+        {
+                if (a->base.children[i]->near)
+                        return i;
+        }
+        return a->local != AFR_NO_CHILD && (among & AFR_BIT(a->local)) ? a->local : AFR_NO_CHILD;
+}
+
 static unsigned prefer(const struct afr *a, struct vnode *i, const struct rpc_cred *cred, afr_set among)
 {
         const struct afr_options *o = &a->options;
         if (o->read_child >= 0 && (among & AFR_BIT((unsigned)o->read_child)))
                 return (unsigned)o->read_child;
-        if (o->choose_local && a->local != AFR_NO_CHILD && (among & AFR_BIT(a->local)))
-                return a->local;
+        unsigned near = o->choose_local ? nearest(a, among) : AFR_NO_CHILD;
+        if (near != AFR_NO_CHILD)
+                return near;
         if (o->read_hash_mode >= 3)
                 return least_busy(a, among);
         unsigned hashed = o->read_hash_mode == 0 ? 0 : by_hash(a, &i->gfid, cred);

@@ -108,6 +108,8 @@ static int read_options(const struct volfile_section *s, struct remote_options *
         if (r == 0)
                 r = read_bool(s, "mortar.chain", true, &o.chain, err);
         if (r == 0)
+                r = read_bool(s, "local-reads", true, &o.local_reads, err);
+        if (r == 0)
                 r = read_tls(s, &o, err);
         if (r == 0)
                 *ret = o;
@@ -166,6 +168,8 @@ static int remote_reconfigure(struct subvolume *v, const struct volfile_section 
         o.host = m->options.host;
         o.path = m->options.path;
         m->options = o;
+        if (!o.local_reads)
+                remote_local_end(m);
         if (again)
                 remote_disconnect(m, -ECONNRESET);
         return 0;
@@ -175,6 +179,7 @@ static void remote_free(struct subvolume *v)
 {
         struct remote *m = remote_of(v);
         tls_source_done(&m->tls);
+        remote_local_end(m);
         free(m);
 }
 
@@ -198,6 +203,7 @@ int remote_build(struct volume *vol, const struct volfile_section *section, stru
         m->base.ops = &remote_ops;
         m->section = section;
         m->turns_tail = &m->turns;
+        remote_local_init(m);
         int r = read_options(section, &m->options, err);
         if (r == 0)
                 r = load_tls(&m->options, m, err);
@@ -239,6 +245,7 @@ void remote_stop(struct fibre *self, struct subvolume *v)
         remote_wake(m);
         while (m->running)
                 fibre_sleep(self, STOP_INTERVAL);
+        remote_local_report(m);
 }
 
 const char *remote_reason(const struct subvolume *v)

@@ -8,6 +8,7 @@
  * remote_fd.c    open files: their numbers at the brick, opened again, with their locks, when the connection is back
  * remote_lock.c  POSIX locks that are held, for asking again
  * remote_told.c  what the brick tells without having been asked
+ * remote_local.c files that the brick, being on this machine, lends for reading
  *
  * Invariants: `base.up` is true exactly while operations are sent: the handshake is done, files are open again and the
  * brick says that its storage works. A descriptor number is good only in the session (connection) that it is from.
@@ -17,6 +18,7 @@
 
 #include "rpc/client.h"
 #include "rpc/tls_stream.h"
+#include "volume/remote_local.h"
 #include "volume/state.h"
 
 #define REMOTE_IN_FLIGHT_MAX 256 /* requests at one brick without an answer, locks not counted: they wait for others   \
@@ -33,7 +35,7 @@ struct remote_options {
         uint16_t port;                        /* 0: ask the management daemon */
         int family;                           /* AF_* of host names */
         uint64_t ping_timeout, frame_timeout; /* ns */
-        bool send_gids, strict_locks, filter_direct, bind_insecure;
+        bool send_gids, strict_locks, filter_direct, bind_insecure, local_reads;
         bool chain; /* several operations in one message, where the brick understands that */
         bool tls;
         struct tls_settings tls_settings;
@@ -57,6 +59,7 @@ struct remote_fd {
         struct fibre_mutex opening;
         struct remote_lock *locks; /* POSIX locks held through it */
         bool locks_unknown;        /* there were more than could be remembered */
+        struct remote_loan loan;
 };
 
 /* Waits for its turn. */
@@ -90,6 +93,7 @@ struct remote {
         struct fibre_event *pause; /* that it waits for */
 
         struct remote_fd *fds;
+        struct remote_local local;
         unsigned in_flight;
         struct remote_turn *turns, **turns_tail;
 };

@@ -247,6 +247,17 @@ static int call_interruptible(struct fibre *self, struct remote *m, struct reque
         return result;
 }
 
+/* May bring the file itself along, for the next ones. */
+static int call_read(struct fibre *self, struct remote *m, struct request *r, struct read_fop_req *req,
+                     struct read_fop_rep *rep)
+{
+        struct remote_asking asking;
+        remote_local_ask(m, r, req, &asking);
+        int result = remote_send(self, m, FOP_READ, &r->cred, req, rep, r->arena, r->cancel ? &r->cancel->done : NULL);
+        remote_local_asked(m, &asking, result == 0 && rep->op_ret >= 0);
+        return result;
+}
+
 /* On the connection there is. 0: the brick has answered. */
 static int call_once(struct fibre *self, struct remote *m, enum fop fop, struct request *r, void *req, void *rep)
 {
@@ -259,6 +270,8 @@ static int call_once(struct fibre *self, struct remote *m, enum fop fop, struct 
         uint64_t session = m->session;
         if (fop == FOP_LK && r->cancel && ((struct lk_fop_req *)req)->cmd == LK_COMMAND_WAIT)
                 result = call_interruptible(self, m, r, req, rep);
+        else if (fop == FOP_READ)
+                result = call_read(self, m, r, req, rep);
         else
                 result = remote_send(self, m, fop, &r->cred, req, rep, r->arena,
                                      r->cancel && rule->reads ? &r->cancel->done : NULL);
@@ -346,6 +359,8 @@ int remote_call(struct fibre *self, struct remote *m, enum fop fop, struct reque
         _Alignas(max_align_t) uint8_t copy[MSG_SIZE_MAX];
         uint64_t deadline = outage_deadline(&m->base), instances;
         int result;
+        if (fop == FOP_READ && remote_local_read(m, r, req, rep, &result))
+                return result;
         memcpy(copy, req, d->req->size);
         translate_offset(m, fop, copy);
         if (m->options.filter_direct)

@@ -39,6 +39,7 @@ static struct remote_fd *fd_new(struct remote *m, const struct gfid *gfid)
         fd->remote = m;
         fd->gfid = *gfid;
         fd->refs = 1;
+        fd->loan.fd = -EBADF;
         fd->next = m->fds;
         fd->at = &m->fds;
         if (fd->next)
@@ -74,6 +75,7 @@ void remote_fd_opened(struct remote *m, struct vfile *f, const struct gfid *gfid
                 return;
         }
         *vfile_slot(f, &m->base) = fd;
+        remote_local_drop(fd);
         number_release(m, &fd->gfid, fd->directory, fd->number, fd->session); /* opened a second time */
         fd->gfid = *gfid;
         fd->flags = flags & ~OPENED_ONCE;
@@ -89,6 +91,7 @@ void remote_fd_release(struct subvolume *v, struct vfile *f, void *slot)
         (void)f;
         number_release(remote_of(v), &fd->gfid, fd->directory, fd->number, fd->session);
         remote_locks_forget(fd);
+        remote_local_drop(fd);
         fd_unlist(fd);
         fd->released = true;
         fd_unref(fd);
@@ -140,6 +143,7 @@ static int fd_reopen_locked(struct fibre *self, struct remote *m, struct remote_
         }
         fd->number = number;
         fd->session = session;
+        remote_local_drop(fd);
         return remote_locks_regain(self, m, fd) == -ENOTCONN ? -ENOTCONN : 0;
 }
 

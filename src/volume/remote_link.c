@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "proto/chain.h"
 #include "proto/handshake.h"
+#include "proto/local_read.h"
 #include "volume/resolve.h"
 #include "volume/secure.h"
 
@@ -69,6 +70,7 @@ static int fail(struct remote *m, struct error *err, int error, const char *form
 static void forget_client(struct remote *m)
 {
         m->client = rpc_client_free(m->client);
+        remote_local_end(m);
         m->settled = false;
         m->storage_up = false;
         remote_update_up(m);
@@ -303,6 +305,7 @@ static int introduce(struct remote *m, struct arena *arena, struct dict *ret)
         say(&i, "fops-version", "1298437");
         say(&i, "subdir-mount", config->subdir);
         say(&i, "volume-id", *m->volume_id ? m->volume_id : NULL);
+        say(&i, LOCAL_READ_ASK, remote_local_wanted(m) ? "1" : NULL);
         for (size_t k = 0; k < m->section->n_options; k++)
                 say(&i, m->section->options[k].key, m->section->options[k].value);
         return i.error;
@@ -349,6 +352,8 @@ static int read_welcome(struct remote *m, const struct setvolume_rep *rep, struc
         m->refused = false;
         m->storage_up = !streq(text_in(&rep->dict, a, "child_up", "1"), "0");
         m->session++;
+        remote_local_begin(m, text_in(&rep->dict, a, LOCAL_READ_SOCKET, NULL),
+                           text_in(&rep->dict, a, LOCAL_READ_TOKEN, NULL));
         return 0;
 }
 

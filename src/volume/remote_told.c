@@ -28,6 +28,7 @@ static void told_invalidation(struct remote *m, struct xdr_reader *in, struct ar
         struct gfid gfid;
         if (msg_decode(&cache_invalidation_cbk_desc, in, a, &c) < 0 || gfid_parse(c.gfid.s, c.gfid.len, &gfid) < 0)
                 return;
+        remote_local_expire(m, &gfid);
         tell_changed(m, &gfid, c.flags, stat_if_any(&c.stat));
         if (stat_if_any(&c.parent_stat))
                 tell_changed(m, &c.parent_stat.gfid, c.flags, &c.parent_stat);
@@ -38,10 +39,11 @@ static void told_invalidation(struct remote *m, struct xdr_reader *in, struct ar
 static void told_inode_contention(struct remote *m, struct xdr_reader *in, struct arena *a)
 {
         struct inodelk_contention_cbk c;
-        if (msg_decode(&inodelk_contention_cbk_desc, in, a, &c) == 0)
-                subvolume_tell(&m->base, &(struct subvolume_event){.kind = SUBVOLUME_INODELK_CONTENTION,
-                                                                   .gfid = c.gfid,
-                                                                   .domain = c.domain});
+        if (msg_decode(&inodelk_contention_cbk_desc, in, a, &c) < 0)
+                return;
+        remote_local_expire(m, &c.gfid);
+        subvolume_tell(&m->base, &(struct subvolume_event){
+                                         .kind = SUBVOLUME_INODELK_CONTENTION, .gfid = c.gfid, .domain = c.domain});
 }
 
 static void told_entry_contention(struct remote *m, struct xdr_reader *in, struct arena *a)

@@ -126,6 +126,7 @@ struct subvolume {
         unsigned n_children;
         unsigned slot;                 /* number in the graph: index of its slots in inodes and files */
         unsigned leaf_first, n_leaves; /* protocol clients below it, in volfile order (distribute.md §9) */
+        bool near;                     /* a brick on this machine, which lends its files for reading */
         bool up;                       /* it can serve: its layer decides (a brick: connected; a replica set: quorum) */
         bool chains;                   /* a chain is one message here, as long as it is up */
         uint32_t generation;           /* grows with every change of a child's state */

@@ -233,6 +233,13 @@ struct volume *volume_close(struct fibre *self, struct volume *vol)
         return volume_free(vol);
 }
 
+void volume_report(const struct volume *vol)
+{
+        for (unsigned s = 0; s < vol->n_slots; s++)
+                if (vol->by_slot[s]->n_children == 0)
+                        remote_local_report(CONTAINER_OF(vol->by_slot[s], const struct remote, base));
+}
+
 struct subvolume *volume_top(struct volume *vol)
 {
         return vol->top;

@@ -27,6 +27,7 @@ struct volume_config {
         uint64_t outage_wait;  /* ns that operations wait for bricks to come back; 0: not at all */
         struct tls_source *management_tls; /* for asking which port a brick has; NULL: plain. Outlives the volume */
         uint16_t management_port;          /* of the daemons that know; 0: 24007 */
+        bool no_local_reads;               /* whatever the volfile says: every READ is sent to a brick */
         /* Something the layers did not handle themselves: invalidations, the whole volume up or down. May be NULL. */
         void (*on_event)(struct volume *vol, const struct subvolume_event *e, void *arg);
         void *arg;
@@ -48,6 +49,9 @@ struct volume *volume_close(struct fibre *self, struct volume *vol);
 /* Waits until some sub-volume comes or goes, or somebody says volume_poke(), at most TIMEOUT ns. May return early. */
 void volume_wait_change(struct fibre *self, struct volume *vol, uint64_t timeout);
 void volume_poke(struct volume *vol);
+
+/* Figures for the log. */
+void volume_report(const struct volume *vol);
 
 struct subvolume *volume_top(struct volume *vol);
 struct loop *volume_loop(const struct volume *vol);

@@ -148,6 +148,11 @@ def test_both_kinds(p):
     assert (ret, errno) == (-1, EINVAL) and "server.ssl is off" in d["ERROR"], d
     assert p.client(plain).stat()[0] == 0
     assert p.client(secret, tls=context()).stat()[0] == 0
+    asks = {"process-uuid": "kinds", "fops-version": FOP, "mortar-local-reads": "1"}
+    ret, errno, d = p.client(tls=context()).setvolume(dict(asks, **{"remote-subvolume": secret.path}))
+    assert ret == 0 and "mortar-local-token" not in d, d  # files of a volume with TLS are not lent
+    ret, errno, d = p.client().setvolume(dict(asks, **{"remote-subvolume": plain.path}))
+    assert ret == 0 and "mortar-local-token" in d, d
     says(p, "does not speak TLS, and server.ssl is on")
     says(p, "speaks TLS, and server.ssl is off")
 

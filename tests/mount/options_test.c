@@ -153,6 +153,7 @@ static const char *value_for(const char *name)
                 {"transport", "tcp"},        {"log-level", "INFO"},
                 {"subdir-mount", "/d"},      {"client-pid", "-1"},
                 {"direct-io-mode", "auto"},  {"use-readdirp", "no"},
+                {"local-reads", "no"},
                 {"auto-invalidation", "no"}, {"root-squash", "yes"},
                 {"no-root-squash", "no"},    {"fuse-mountopts", "nodev,context=x"},
                 {"fuse-minor", "31"},
