@@ -1,13 +1,14 @@
 #!/bin/bash
 # Our mount beside Debian's on one volume, the same files and directories: mixed_clients.sh [LAYOUT:SERVER]…
-#   LAYOUT one dist2 rep3; SERVER ours stock. The stock client is mounted as docs/guide/mount.md says for that: its caches are off, since
+#   LAYOUT one dist2 rep3; SERVER ours stock; --cell auto: one cell, chosen by the commit; all of them in TIER full. The stock client is mounted as docs/guide/mount.md says for that: its caches are off, since
 #   with them it loses locked appends and SQLite commits even beside another stock mount.
 # STOCK_MOUNT, STOCK_SETTINGS: other options of the stock mount and of the volume, to see what each is for. PEER=ours|stock: instead of
 # Debian's client a second one of ours; instead of ours a second one of Debian's.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 T=$ROOT/tests/interop
-[ $# -gt 0 ] || set -- one:ours rep3:ours rep3:stock
-case ${TIER:-check} in full) COUNT=200 GIT=12 ;; *) COUNT=40 GIT=4 ;; esac
+. "$T/nodes.sh" # cell_of
+case "${1:-}" in "" | --cell) set -- $(cell_of rep3:ours rep3:stock one:ours one:stock) ;; esac
+case ${TIER:-check} in full) COUNT=60 GIT=8 ;; *) COUNT=12 GIT=2 ;; esac
 COUNT=${MIXED_COUNT:-$COUNT}
 STOCK_MOUNT=${STOCK_MOUNT---entry-timeout=0 --attribute-timeout=0 --direct-io-mode=enable}
 STOCK_SETTINGS=${STOCK_SETTINGS-performance.quick-read performance.io-cache performance.read-ahead performance.stat-prefetch performance.write-behind performance.open-behind performance.readdir-ahead}
@@ -39,7 +40,7 @@ cell() { # LAYOUT SERVER
         if [ "${PEER:-}" = stock ]; then mount_stock "$v" "$a" $STOCK_MOUNT; else mount_ours "$v" "$a"; fi || { fail "$v: our mount"; return; }
         mount_peer "$v" "$b" || { fail "$v: the stock mount"; return; }
         for test in "two_writers.py $a $b $COUNT" "two_programs.py $a $b $GIT $COUNT"; do
-                timeout 240 python3 $T/$test | sed "s/^\(not \)\?ok /&$v: /"
+                timeout 240 python3 $T/$test | sed -u "s/^\(not \)\?ok /&$v: /"
                 [ "${PIPESTATUS[0]}" = 0 ] || bad=1
         done
         [ $bad = 0 ] || fail "$v: programs on both mounts"
