@@ -34,7 +34,7 @@ void stat_from(const struct iatt *from, struct stat *ret)
         };
 }
 
-/* ---- reading ------------------------------------------------------------------------------------------------------- */
+/* ---- reading ---------------------------------------------------------------------------------------------------- */
 
 static ssize_t stat_place(struct job *j, struct place *p)
 {
@@ -107,7 +107,7 @@ ssize_t op_statvfs(struct job *j)
         return place_do_there(j, true, statvfs_place);
 }
 
-/* ---- changing ------------------------------------------------------------------------------------------------------ */
+/* ---- changing --------------------------------------------------------------------------------------------------- */
 
 static ssize_t set_attributes(struct job *j, const struct vnode *i, const struct iatt *wanted, int32_t valid,
                               struct iatt *ret_after)

@@ -1,7 +1,8 @@
 /* Inside the library: what calls work on, and how a call travels.
  *
  *      mortar.c      the public functions: each fills in a job and has it done
- *      volume.c      a volume's life: its thread, opening, reloading, closing          job.c     from the caller's thread to a fibre
+ *      volume.c      a volume's life: its thread, opening, reloading, closing          job.c     from the caller's
+ * thread to a fibre
  *      path.c        paths to objects        name.c  making, removing, renaming        attr.c    attributes, sizes
  *      file.c        open files, data, locks dir.c   directories                       xattr.c   extended attributes
  *
@@ -81,7 +82,7 @@ struct job {
         struct job *next;
 };
 
-/* ---- job.c -------------------------------------------------------------------------------------------------------- */
+/* ---- job.c ------------------------------------------------------------------------------------------------------ */
 
 /* Does J on the volume's thread and waits. Any thread but that one. */
 ssize_t job_run(struct mortar_volume *vol, struct job *j);
@@ -95,7 +96,7 @@ void job_set_owner(struct job *j, uint64_t owner);
 /* The job's request as root. */
 struct request job_as_root(struct job *j, enum fop fop);
 
-/* ---- path.c ------------------------------------------------------------------------------------------------------- */
+/* ---- path.c ----------------------------------------------------------------------------------------------------- */
 
 /* What a path means. */
 struct place {
@@ -118,7 +119,7 @@ ssize_t place_do_there(struct job *j, bool follow, ssize_t (*fn)(struct job *j, 
 int client_open(struct fibre *self, struct client *s, struct error *err);
 void client_close(struct client *s);
 
-/* ---- operations: what each uses ----------------------------------------------------------------------------------- */
+/* ---- operations: what each uses --------------------------------------------------------------------------------- */
 
 ssize_t op_stat(struct job *j);     /* path; ret: struct stat */
 ssize_t op_lstat(struct job *j);
@@ -163,14 +164,14 @@ ssize_t op_dir_fetch(struct job *j); /* dir: the entries that come next */
 ssize_t op_dir_sync(struct job *j);
 ssize_t op_dir_close(struct job *j); /* dir, which is freed */
 
-/* ---- attr.c ------------------------------------------------------------------------------------------------------- */
+/* ---- attr.c ----------------------------------------------------------------------------------------------------- */
 
 bool stat_is_usable(const struct iatt *stat);
 void stat_from(const struct iatt *from, struct stat *ret);
 /* Somebody without the right to keep them has changed I, whose mode now is STAT's: setuid and setgid bits go. */
 void attr_drop_privileges(struct job *j, struct vnode *i, const struct iatt *stat);
 
-/* ---- dir.c -------------------------------------------------------------------------------------------------------- */
+/* ---- dir.c ------------------------------------------------------------------------------------------------------ */
 
 /* 1: the next entry of those that were fetched; 0: the directory is at its end; -EAGAIN: op_dir_fetch() is needed. The
  * caller serialises. Any thread. */
@@ -181,7 +182,7 @@ const struct identity *dir_identity(const struct mortar_dir *dir);
 void dir_lock(struct mortar_dir *dir);
 void dir_unlock(struct mortar_dir *dir);
 
-/* ---- volume.c ----------------------------------------------------------------------------------------------------- */
+/* ---- volume.c --------------------------------------------------------------------------------------------------- */
 
 struct loop *volume_thread_loop(struct mortar_volume *vol);
 struct client *volume_client(struct mortar_volume *vol);

@@ -1,7 +1,7 @@
 /* Open directories: entries with attributes, fetched in batches and handed out one by one (client.h).
  *
- * dir_next() only looks at the batch, so most entries cost no visit to the volume's thread. The batch is changed under the
- * directory's mutex, which the public functions hold, by whoever fetches on their behalf.
+ * dir_next() only looks at the batch, so most entries cost no visit to the volume's thread. The batch is changed
+ * under the directory's mutex, which the public functions hold, by whoever fetches on their behalf.
  */
 #include <pthread.h>
 #include <stdlib.h>
@@ -72,7 +72,7 @@ int dir_next(struct mortar_dir *dir, struct mortar_entry *ret)
         return dir->end ? 0 : -EAGAIN;
 }
 
-/* ---- on the loop --------------------------------------------------------------------------------------------------- */
+/* ---- on the loop ------------------------------------------------------------------------------------------------ */
 
 /* What a call on the directory is about. */
 static void aim(struct job *j)

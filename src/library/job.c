@@ -8,7 +8,7 @@
 
 #define ARENA_MAX (8 * MIB)
 
-/* ---- the request -------------------------------------------------------------------------------------------------- */
+/* ---- the request ------------------------------------------------------------------------------------------------ */
 
 void job_set_owner(struct job *j, uint64_t owner)
 {
@@ -61,14 +61,20 @@ void job_perform(struct fibre *self, struct job *j)
         arena_done(&j->arena);
 }
 
-/* ---- threads ------------------------------------------------------------------------------------------------------ */
+/* ---- threads ---------------------------------------------------------------------------------------------------- */
 
 static void start(struct job *j);
+
+/* Who waits for a lock must not be in the way of who gives it back. */
+static bool is_counted(const struct job *j)
+{
+        return j->op != op_lock;
+}
 
 static void finish(struct job *j)
 {
         struct mortar_volume *vol = j->volume;
-        struct job *next = volume_dismiss(vol);
+        struct job *next = is_counted(j) ? volume_dismiss(vol) : NULL;
         if (next)
                 start(next);
         if (j->fn) {
@@ -92,7 +98,7 @@ static void start(struct job *j)
 {
         int r = fibre_start(volume_thread_loop(j->volume), "call", job_main, j);
         if (r < 0) {
-                j->result = r;
+                j->result = r == -EAGAIN ? -ENOMEM : r; /* there are too many */
                 finish(j);
         }
 }
@@ -100,7 +106,7 @@ static void start(struct job *j)
 static void arrived(void *arg)
 {
         struct job *j = arg;
-        if (volume_admit(j->volume, j))
+        if (!is_counted(j) || volume_admit(j->volume, j))
                 start(j);
 }
 

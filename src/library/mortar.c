@@ -11,7 +11,7 @@ const char *mortar_version_text(void)
         return MORTAR_VERSION;
 }
 
-/* ---- users ---------------------------------------------------------------------------------------------------------- */
+/* ---- users ------------------------------------------------------------------------------------------------------ */
 
 #define USER_GROUPS_MAX 93u /* what a message can tell (wire.md §1.5) */
 
@@ -45,7 +45,7 @@ void mortar_user_free(struct mortar_user *user)
         free(user);
 }
 
-/* ---- how a call is made ---------------------------------------------------------------------------------------------- */
+/* ---- how a call is made ----------------------------------------------------------------------------------------- */
 
 #define BY_USER(user, path_, operation, ...)                                                                           \
         job_run((user)->volume,                                                                                        \
@@ -53,7 +53,7 @@ void mortar_user_free(struct mortar_user *user)
 #define ON_FILE(file_, operation, ...)                                                                                 \
         job_run((file_)->volume, &(struct job){.op = (operation), .file = (file_), __VA_ARGS__})
 
-/* ---- names ------------------------------------------------------------------------------------------------------------ */
+/* ---- names ------------------------------------------------------------------------------------------------------ */
 
 int mortar_path_stat(struct mortar_user *user, const char *path, struct stat *ret_stat)
 {
@@ -141,7 +141,7 @@ int mortar_path_statvfs(struct mortar_user *user, const char *path, struct statv
         return (int)BY_USER(user, path, op_statvfs, .ret = ret);
 }
 
-/* ---- extended attributes ---------------------------------------------------------------------------------------------- */
+/* ---- extended attributes ---------------------------------------------------------------------------------------- */
 
 ssize_t mortar_path_getxattr(struct mortar_user *user, const char *path, const char *name, void *value, size_t size)
 {
@@ -156,7 +156,8 @@ ssize_t mortar_path_listxattr(struct mortar_user *user, const char *path, char *
 int mortar_path_setxattr(struct mortar_user *user, const char *path, const char *name, const void *value, size_t size,
                          int flags)
 {
-        return (int)BY_USER(user, path, op_setxattr, .name = name, .data = value, .size = size, .flags = (uint32_t)flags);
+        return (int)BY_USER(user, path, op_setxattr, .name = name, .data = value, .size = size,
+                            .flags = (uint32_t)flags);
 }
 
 int mortar_path_removexattr(struct mortar_user *user, const char *path, const char *name)
@@ -164,7 +165,7 @@ int mortar_path_removexattr(struct mortar_user *user, const char *path, const ch
         return (int)BY_USER(user, path, op_removexattr, .name = name);
 }
 
-/* ---- files ------------------------------------------------------------------------------------------------------------- */
+/* ---- files ------------------------------------------------------------------------------------------------------ */
 
 int mortar_file_open(struct mortar_user *user, const char *path, int flags, mode_t mode, struct mortar_file **ret_file)
 {
@@ -236,7 +237,7 @@ int mortar_file_getlock(struct mortar_file *file, struct flock *lock)
         return (int)ON_FILE(file, op_getlock, .lock = lock);
 }
 
-/* ---- without waiting ------------------------------------------------------------------------------------------------------ */
+/* ---- without waiting -------------------------------------------------------------------------------------------- */
 
 static int begin(const struct job *model)
 {
@@ -247,7 +248,8 @@ static int begin(const struct job *model)
         return job_begin(j->file->volume, j);
 }
 
-int mortar_file_pread_async(struct mortar_file *file, void *buf, size_t size, off_t offset, mortar_done_fn done, void *arg)
+int mortar_file_pread_async(struct mortar_file *file, void *buf, size_t size, off_t offset, mortar_done_fn done,
+                            void *arg)
 {
         return begin(&(struct job){.op = op_pread,
                                    .file = file,
@@ -275,7 +277,7 @@ int mortar_file_sync_async(struct mortar_file *file, int data_only, mortar_done_
         return begin(&(struct job){.op = op_sync, .file = file, .flags = data_only != 0, .fn = done, .arg = arg});
 }
 
-/* ---- directories ------------------------------------------------------------------------------------------------------- */
+/* ---- directories ------------------------------------------------------------------------------------------------ */
 
 static ssize_t on_dir(struct mortar_dir *dir, ssize_t (*op)(struct job *j))
 {

@@ -1,7 +1,7 @@
 /* Making, removing, renaming (client.h). New objects' gfids are chosen here. */
 #include "library/client.h"
 
-/* ---- making -------------------------------------------------------------------------------------------------------- */
+/* ---- making ----------------------------------------------------------------------------------------------------- */
 
 /* What all creations have in common: a new inode with its gfid, asked for in XDATA. */
 static int begin_creation(struct job *j, struct place *p, uint32_t type, struct dict *xdata, struct vnode **ret)
@@ -119,7 +119,7 @@ ssize_t op_readlink(struct job *j)
         return place_do_there(j, false, readlink_place);
 }
 
-/* ---- a second name ------------------------------------------------------------------------------------------------- */
+/* ---- a second name ---------------------------------------------------------------------------------------------- */
 
 static ssize_t link_place(struct job *j, struct place *p)
 {
@@ -147,7 +147,7 @@ ssize_t op_link(struct job *j)
         return place_do_there(j, false, link_place);
 }
 
-/* ---- removing ------------------------------------------------------------------------------------------------------ */
+/* ---- removing --------------------------------------------------------------------------------------------------- */
 
 static ssize_t unlink_place(struct job *j, struct place *p)
 {
@@ -183,7 +183,7 @@ ssize_t op_rmdir(struct job *j)
         return place_do_there(j, false, rmdir_place);
 }
 
-/* ---- renaming ------------------------------------------------------------------------------------------------------ */
+/* ---- renaming --------------------------------------------------------------------------------------------------- */
 
 /* What rename(2) says before anything is done: 1 go on, 0 nothing is to be done. */
 static int check_renaming(const struct place *from, const struct place *to)

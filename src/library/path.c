@@ -1,7 +1,8 @@
 /* From a path to an object: name after name from the root, each asked of the bricks (client.h).
  *
- * The directories on the way are kept in a stack, so ".." is where the walk came from. Bounded: length of the path and of
- * each name, number of links followed, depth. A link's target takes the place of the name and what follows it stays behind it.
+ * The directories on the way are kept in a stack, so ".." is where the walk came from. Bounded: length of the path
+ * and of each name, number of links followed, depth. A link's target takes the place of the name and what follows it
+ * stays behind it.
  */
 #include <stdio.h>
 
@@ -18,7 +19,7 @@ struct walk {
         bool follow;
 };
 
-/* ---- one name ----------------------------------------------------------------------------------------------------- */
+/* ---- one name --------------------------------------------------------------------------------------------------- */
 
 static int look_up(struct job *j, struct vnode *parent, const char *name, struct vnode **ret, struct iatt *ret_stat)
 {
@@ -60,7 +61,7 @@ static int stat_of(struct job *j, struct vnode *i, struct iatt *ret)
         return result < 0 ? result : 0;
 }
 
-/* ---- the walk ----------------------------------------------------------------------------------------------------- */
+/* ---- the walk --------------------------------------------------------------------------------------------------- */
 
 static int push(struct walk *w, struct vnode *directory)
 {
@@ -224,7 +225,7 @@ ssize_t place_do_there(struct job *j, bool follow, ssize_t (*fn)(struct job *j, 
         return r;
 }
 
-/* ---- the root ----------------------------------------------------------------------------------------------------- */
+/* ---- the root --------------------------------------------------------------------------------------------------- */
 
 int client_open(struct fibre *self, struct client *s, struct error *err)
 {

@@ -1,10 +1,10 @@
 /* A volume's life (client.h): its thread, opening, changed options, closing.
  *
- * The thread makes the loop and runs it from the first fibre to the last. Who opens a volume waits until its first fibre has
- * it or knows why not; who closes it asks for the second and waits for the thread.
+ * The thread makes the loop and runs it from the first fibre to the last. Who opens a volume waits until its first
+ * fibre has it or knows why not; who closes it asks for the second and waits for the thread.
  *
- * Relies on: job.c for calls; volume.h, fetch.h. Invariant: `held` counts handles and calls, and the thread does not end
- * while there are any.
+ * Relies on: job.c for calls; volume.h, fetch.h. Invariant: `held` counts handles and calls, and the thread does not
+ * end while there are any.
  */
 #include <grp.h>
 #include <pthread.h>
@@ -22,7 +22,7 @@
 #define OPEN_TIMEOUT 30u
 #define OUTAGE_WAIT 30u
 #define SERVER_TIMEOUT_MIN (2 * NS_PER_SEC)
-#define JOBS_MAX 1024 /* calls under way at once; others wait for their turn */
+#define JOBS_MAX 1024 /* calls under way at once, locks not counted; others wait for their turn */
 #define PIECE (64 * KIB)
 
 struct mortar_volume {
@@ -50,7 +50,7 @@ struct mortar_volume {
         struct error err;
 };
 
-/* ---- what calls need of it ----------------------------------------------------------------------------------------- */
+/* ---- what calls need of it -------------------------------------------------------------------------------------- */
 
 struct loop *volume_thread_loop(struct mortar_volume *vol)
 {
@@ -112,7 +112,7 @@ struct job *volume_dismiss(struct mortar_volume *vol)
         return j;
 }
 
-/* ---- the volfile ---------------------------------------------------------------------------------------------------- */
+/* ---- the volfile ------------------------------------------------------------------------------------------------ */
 
 static int read_file(const char *path, struct buf *out, struct error *err)
 {
@@ -198,7 +198,7 @@ static int get_volfile(struct fibre *self, struct mortar_volume *vol, struct vol
         return r < 0 ? r : volfile_parse((const char *)vol->text.data, vol->text.len, ret, &vol->err);
 }
 
-/* ---- up and down ---------------------------------------------------------------------------------------------------- */
+/* ---- up and down ------------------------------------------------------------------------------------------------ */
 
 static int come_up(struct fibre *self, struct mortar_volume *vol)
 {
@@ -283,7 +283,7 @@ static int start_thread(struct mortar_volume *vol)
         return r == 0 ? 0 : error_set(&vol->err, -r, "A thread cannot be started: %s", strerror(r));
 }
 
-/* ---- options -------------------------------------------------------------------------------------------------------- */
+/* ---- options ---------------------------------------------------------------------------------------------------- */
 
 static char *copy(const char *text)
 {
@@ -360,7 +360,8 @@ static int read_options(struct mortar_volume *vol, const struct mortar_volume_op
         if (!vol->name || (o.servers && !vol->servers) || (o.volfile && !vol->volfile) || (o.subdir && !vol->subdir))
                 return error_set(&vol->err, -ENOMEM, "out of memory");
         vol->open_timeout = (o.open_timeout ? o.open_timeout : OPEN_TIMEOUT) * NS_PER_SEC;
-        vol->outage_wait = (o.outage_wait == MORTAR_NO_WAIT ? 0 : o.outage_wait ? o.outage_wait : OUTAGE_WAIT) * NS_PER_SEC;
+        uint32_t wait = o.outage_wait ? o.outage_wait : OUTAGE_WAIT;
+        vol->outage_wait = wait == MORTAR_NO_WAIT ? 0 : wait * NS_PER_SEC;
         vol->inodes = o.inodes;
         return vol->servers ? read_servers(vol) : 0;
 }
@@ -381,7 +382,7 @@ static int read_identity(struct mortar_volume *vol)
         return 0;
 }
 
-/* ---- opening and closing --------------------------------------------------------------------------------------------- */
+/* ---- opening and closing ---------------------------------------------------------------------------------------- */
 
 static atomic_bool log_directed;
 

@@ -224,9 +224,9 @@ static bool is_in_its_own_way(struct fibre *self, struct remote *m, const struct
 }
 
 /* Somebody has a lock that is in the way of one of ours: whether to ask again in a moment. A brick that was silent and
- * not dead may not have noticed yet that the former connection is gone, and hold our locks for it. With copies nobody else
- * can have had the lock, since the others have ours: whoever is in the way is of the past, or will not get the quorum.
- * Without, only a lock of the same owner is waited for. */
+ * not dead may not have noticed yet that the former connection is gone, and hold our locks for it. With copies
+ * nobody else can have had the lock, since the others have ours: whoever is in the way is of the past, or will not
+ * get the quorum. Without, only a lock of the same owner is waited for. */
 static bool is_worth_waiting(struct fibre *self, struct remote *m, const struct remote_fd *fd, unsigned place,
                              uint64_t end)
 {

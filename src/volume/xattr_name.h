@@ -1,4 +1,5 @@
-/* Which extended attributes are the volume's own: front ends neither show nor change them. Pure functions, any thread. */
+/* Which extended attributes are the volume's own: front ends neither show nor change them. Pure functions, any
+ * thread. */
 #pragma once
 
 #include "base/util.h"

@@ -1,5 +1,5 @@
-/* The library's calls on the simulated world: paths, names, files, locks, users, as the public functions would have them done
- * on the volume's thread. */
+/* The library's calls on the simulated world: paths, names, files, locks, users, as the public functions would have
+ * them done on the volume's thread. */
 #include "../volume/world.h"
 
 #include <fcntl.h>
@@ -50,7 +50,7 @@ static void on_layouts(world_fn fn)
         run(WORLD_REP3, fn);
 }
 
-/* ---- paths -------------------------------------------------------------------------------------------------------- */
+/* ---- paths ------------------------------------------------------------------------------------------------------ */
 
 static ssize_t mode_of(struct ctx *c, const char *path, bool follow)
 {
@@ -105,7 +105,7 @@ static void test_paths(void **state)
         on_layouts(paths);
 }
 
-/* ---- names -------------------------------------------------------------------------------------------------------- */
+/* ---- names ------------------------------------------------------------------------------------------------------ */
 
 static void names(struct fibre *self, struct world_client *w, void *arg)
 {
@@ -154,7 +154,7 @@ static void test_names(void **state)
         on_layouts(names);
 }
 
-/* ---- attributes ----------------------------------------------------------------------------------------------------- */
+/* ---- attributes ------------------------------------------------------------------------------------------------- */
 
 static void attributes(struct fibre *self, struct world_client *w, void *arg)
 {
@@ -204,7 +204,7 @@ static void test_attributes(void **state)
         on_layouts(attributes);
 }
 
-/* ---- files ---------------------------------------------------------------------------------------------------------- */
+/* ---- files ------------------------------------------------------------------------------------------------------ */
 
 #define LARGE (2 * MIB + 4321)
 
@@ -309,7 +309,7 @@ static void test_locks(void **state)
         on_layouts(locks);
 }
 
-/* ---- directories, users ----------------------------------------------------------------------------------------------- */
+/* ---- directories, users ----------------------------------------------------------------------------------------- */
 
 #define ENTRIES 300
 
@@ -364,7 +364,8 @@ static void users(struct fibre *self, struct world_client *w, void *arg)
         begin(self, w, &c);
         assert_int_equal(DO(&c, op_mkdir, .path = "team", .mode = 0770), 0);
         assert_int_equal(DO(&c, op_chown, .path = "team", .uid = 0, .gid = 590), 0);
-        assert_int_equal(DO_AS(&c, &member, op_open, .path = "team/f", .flags = O_RDWR | O_CREAT, .mode = 0640, .ret = &f), 0);
+        assert_int_equal(
+                DO_AS(&c, &member, op_open, .path = "team/f", .flags = O_RDWR | O_CREAT, .mode = 0640, .ret = &f), 0);
         assert_int_equal(DO(&c, op_write, .file = f, .data = "x", .size = 1), 1);
         assert_int_equal(DO(&c, op_close, .file = f), 0);
         assert_int_equal(DO(&c, op_stat, .path = "team/f", .ret = &st), 0);

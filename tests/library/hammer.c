@@ -1,7 +1,8 @@
 /* Threads on one volume, through the public functions: hammer SERVERS VOLUME|VOLFILE [THREADS [ROUNDS]]
  *
- * Each thread makes, writes, reads back, renames and removes files of its own; all of them add to one counter under locks and
- * append lines to one file; reads and writes without waiting are under way meanwhile. Prints what went wrong. */
+ * Each thread makes, writes, reads back, renames and removes files of its own; all of them add to one counter under
+ * locks and append lines to one file; reads and writes without waiting are under way meanwhile. Prints what went
+ * wrong. */
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -35,7 +36,7 @@ static struct mortar_file *must_open(const char *path, int flags)
         return f;
 }
 
-/* ---- one thread ---------------------------------------------------------------------------------------------------- */
+/* ---- one thread ------------------------------------------------------------------------------------------------- */
 
 struct pieces {
         char data[PIECES][PIECE];
@@ -143,7 +144,7 @@ static void *worker(void *arg)
         return NULL;
 }
 
-/* ---- all of them --------------------------------------------------------------------------------------------------- */
+/* ---- all of them ------------------------------------------------------------------------------------------------ */
 
 static void look_at_the_end(unsigned threads)
 {
