@@ -1,6 +1,7 @@
 # packages.sh -- which Debian 12 packages mortar needs; sourced by ./check and ./demo.
 PACKAGES_build="gcc libc6-dev meson ninja-build pkg-config python3 libssl-dev libxxhash-dev libacl1-dev libjansson-dev libcmocka-dev"
 PACKAGES_run="glusterfs-client openssl fuse3 attr e2fsprogs xfsprogs util-linux iproute2 procps psmisc"
+PACKAGES_demo="fuse3 attr util-linux iproute2 procps kmod e2fsprogs"
 PACKAGES_test="$PACKAGES_run clang llvm libclang-rt-14-dev glusterfs-server libglusterfs-dev libgfapi0 uuid-dev acl git fio strace tar bindfs
  gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static"
 PACKAGES_full="mariadb-server qemu-system-x86 qemu-system-common busybox-static cpio lvm2 kmod"

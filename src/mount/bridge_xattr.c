@@ -7,31 +7,15 @@
  * GETXATTR is never answered ENOSYS: the kernel would refuse all xattrs for the life of the mount.
  */
 #include "mount/bridge_state.h"
-
-#include <fnmatch.h>
+#include "volume/xattr_name.h"
 
 #define CAPABILITY "security.capability"
 
 /* ---- which names ------------------------------------------------------------------------------------------------- */
 
-static const char *const internal_names[] = {"trusted.glusterfs.*", "trusted.afr.*",       "trusted.ec.*",
-                                             "trusted.gfid",        "trusted.gfid2path.*", "trusted.pgfid.*",
-                                             "trusted.bit-rot.*",   "*.glusterfs.*.xtime", "*.glusterfs.*.stime"};
-/* Of them, those that are made up when somebody asks. */
-static const char *const virtual_names[] = {"trusted.glusterfs.pathinfo", "trusted.glusterfs.node-uuid",
-                                            "trusted.glusterfs.list-node-uuids", "trusted.glusterfs.volume-mark"};
-
-static bool matches(const char *name, const char *const *patterns, size_t n)
-{
-        for (size_t i = 0; i < n; i++)
-                if (fnmatch(patterns[i], name, 0) == 0)
-                        return true;
-        return false;
-}
-
 static bool is_internal(const struct bridge *b, const char *name)
 {
-        return b->config.client_pid >= 0 && matches(name, internal_names, ELEMENTSOF(internal_names));
+        return b->config.client_pid >= 0 && xattr_name_is_internal(name);
 }
 
 static bool is_acl(const char *name)
@@ -45,7 +29,7 @@ static int check_readable(const struct bridge *b, const char *name)
                 return -EOPNOTSUPP;
         if (streq(name, "security.selinux") && !b->config.selinux)
                 return -ENODATA;
-        if (is_internal(b, name) && !matches(name, virtual_names, ELEMENTSOF(virtual_names)))
+        if (is_internal(b, name) && !xattr_name_is_virtual(name))
                 return -ENODATA;
         return strlen(name) > XATTR_NAME_LIMIT ? -ERANGE : 0;
 }

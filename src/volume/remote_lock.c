@@ -13,6 +13,8 @@
 #include "volume/outage.h"
 
 #define REGAIN_ARENA_MAX (64 * KIB)
+#define REGAIN_PATIENCE (20 * NS_PER_SEC) /* for a brick to notice that a connection is gone */
+#define REGAIN_INTERVAL (100 * NS_PER_MSEC)
 #define CANCEL_INTERVAL (50 * NS_PER_MSEC)
 #define LOCK_END UINT64_MAX
 
@@ -206,14 +208,48 @@ static void mark_bad(struct remote *m, struct remote_fd *fd, int why)
                 gfid_format(&fd->gfid, gfid));
 }
 
+/* Whether the lock that is in the way of L is of the same owner: then it is L itself, on the former connection. */
+static bool is_in_its_own_way(struct fibre *self, struct remote *m, const struct remote_fd *fd,
+                              const struct remote_lock *l)
+{
+        _cleanup_arena_ struct arena arena = ARENA_INIT(REGAIN_ARENA_MAX);
+        struct regain g;
+        struct lk_fop_rep rep = {0};
+        regain_fill(&g, fd, l);
+        g.req.cmd = LK_COMMAND_GET;
+        int r = remote_send(self, m, FOP_LK, &g.cred, &g.req, &rep, &arena, NULL);
+        return r >= 0 && rep.op_ret >= 0 && rep.flock.type != LK_TYPE_UNLOCK &&
+               rep.flock.owner.len == g.cred.owner_len &&
+               memcmp(rep.flock.owner.data, g.cred.owner, g.cred.owner_len) == 0;
+}
+
+/* Somebody has a lock that is in the way of one of ours: whether to ask again in a moment. A brick that was silent and
+ * not dead may not have noticed yet that the former connection is gone, and hold our locks for it. With copies
+ * nobody else can have had the lock, since the others have ours: whoever is in the way is of the past, or will not
+ * get the quorum. Without, only a lock of the same owner is waited for. */
+static bool is_worth_waiting(struct fibre *self, struct remote *m, const struct remote_fd *fd, unsigned place,
+                             uint64_t end)
+{
+        const struct remote_lock *l = fd->locks;
+        for (unsigned k = 0; l && k < place; k++)
+                l = l->next;
+        if (loop_now(fibre_loop(self)) >= end || m->closing)
+                return false;
+        if (l && m->patient && !is_in_its_own_way(self, m, fd, l))
+                return false;
+        fibre_sleep(self, REGAIN_INTERVAL);
+        return true;
+}
+
 /* The list may change while a lock is asked for: what was asked for is found again by its place in the order. */
 int remote_locks_regain(struct fibre *self, struct remote *m, struct remote_fd *fd)
 {
+        uint64_t end = loop_now(fibre_loop(self)) + REGAIN_PATIENCE;
         if (fd->locks_unknown) {
                 mark_bad(m, fd, -ENOMEM);
                 return -ENOMEM;
         }
-        for (unsigned done = 0;; done++) {
+        for (unsigned done = 0;;) {
                 const struct remote_lock *l = fd->locks;
                 for (unsigned k = 0; l && k < done; k++)
                         l = l->next;
@@ -222,10 +258,13 @@ int remote_locks_regain(struct fibre *self, struct remote *m, struct remote_fd *
                 int r = regain_one(self, m, fd, l);
                 if (r == -ENOTCONN || fd->released)
                         return r;
+                if (r == -EAGAIN && is_worth_waiting(self, m, fd, done, end))
+                        continue;
                 if (r < 0) {
                         mark_bad(m, fd, r);
                         return r;
                 }
+                done++;
         }
 }
 

@@ -1,7 +1,8 @@
 /* See resolve.h.
  *
  * The question is shared by the fibre that asks and the thread that answers; the last one to leave frees it. The thread
- * touches the loop only while the fibre still waits, which both see under the lock.
+ * touches the loop only while the fibre still waits, which both see under the lock. It tells the loop with the lock
+ * held, so whoever frees the question afterwards takes the lock first: then the thread has left.
  */
 #include "volume/resolve.h"
 
@@ -16,7 +17,8 @@
 
 struct question {
         pthread_mutex_t lock;
-        bool abandoned, answered;
+        bool abandoned;
+        bool unheard; /* the answer is there, but the loop could not be told */
         struct loop *loop;
         struct fibre_event event;
         char *host;
@@ -32,6 +34,14 @@ static void question_free(struct question *q)
         pthread_mutex_destroy(&q->lock);
         free(q->host);
         free(q);
+}
+
+/* From the loop, after the thread has told of its answer. */
+static void question_leave(struct question *q)
+{
+        pthread_mutex_lock(&q->lock);
+        pthread_mutex_unlock(&q->lock);
+        question_free(q);
 }
 
 static void take_addresses(struct question *q, const struct addrinfo *list)
@@ -60,7 +70,7 @@ static void question_answered(void *arg)
 {
         struct question *q = arg;
         if (q->abandoned)
-                question_free(q);
+                question_leave(q);
         else
                 fibre_event_set(&q->event);
 }
@@ -70,10 +80,8 @@ static void *question_thread(void *arg)
         struct question *q = arg;
         question_ask(q);
         pthread_mutex_lock(&q->lock);
-        q->answered = !q->abandoned && loop_post(q->loop, question_answered, q) == 0;
         bool leave = q->abandoned;
-        bool mute = !leave && !q->answered; /* the fibre sees `error` at its next look */
-        q->answered |= mute;
+        q->unheard = !leave && loop_post(q->loop, question_answered, q) < 0;
         pthread_mutex_unlock(&q->lock);
         if (leave)
                 question_free(q);
@@ -115,7 +123,18 @@ static void question_abandon(struct question *q)
 {
         pthread_mutex_lock(&q->lock);
         q->abandoned = true;
+        bool unheard = q->unheard;
         pthread_mutex_unlock(&q->lock);
+        if (unheard)
+                question_free(q);
+}
+
+static bool question_unheard(struct question *q)
+{
+        pthread_mutex_lock(&q->lock);
+        bool unheard = q->unheard;
+        pthread_mutex_unlock(&q->lock);
+        return unheard;
 }
 
 static bool is_numeric(const char *host, uint16_t port, struct address *ret)
@@ -150,6 +169,8 @@ int resolve_host(struct fibre *self, const char *host, uint16_t port, int family
                 return error_set(err, r, "Host name %s cannot be resolved: %s.", host, strerror(-r));
         }
         while (fibre_event_wait(self, &q->event, CANCEL_INTERVAL) < 0) {
+                if (question_unheard(q))
+                        break;
                 if (!cancelled || !*cancelled)
                         continue;
                 question_abandon(q);
@@ -160,6 +181,6 @@ int resolve_host(struct fibre *self, const char *host, uint16_t port, int family
                 *ret_n = q->n;
                 memcpy(ret, q->addresses, q->n * sizeof q->addresses[0]);
         }
-        question_free(q);
+        question_leave(q);
         return r;
 }

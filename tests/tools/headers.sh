@@ -6,7 +6,7 @@ trap 'rm -rf "$tmp"' EXIT
 for h in src/*/*.h; do
         n=$((n + 1))
         printf '#include "%s"\n#include "%s"\n' "${h#src/}" "${h#src/}" >"$tmp/one.c"
-        if ! "$cc" -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -Wno-unused-parameter -Werror -Isrc -fsyntax-only "$tmp/one.c"; then
+        if ! "$cc" -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -Wno-unused-parameter -Werror -Isrc -Iinclude -fsyntax-only "$tmp/one.c"; then
                 echo "not ok header $h: does not compile alone"
                 bad=1
         fi

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Layers include only themselves and those below (docs/architecture.md). Prints one result line per layer.
 
-The client (volume, fuse, mount) and the server (brick, pool, cli) stand side by side on the same ground."""
+The client (volume, fuse, mount, heal, library) and the server (brick, pool, cli) stand side by side on the same ground."""
 import re, sys, pathlib
 
 GROUND = ['base', 'proto', 'rpc', 'volfile']
@@ -13,6 +13,7 @@ BELOW['volume'] = GROUND
 BELOW['fuse'] = ['base']
 BELOW['mount'] = GROUND + ['volume', 'fuse']
 BELOW['heal'] = GROUND + ['volume']
+BELOW['library'] = GROUND + ['volume', 'mortar']  # mortar: the public header
 root = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else '.')
 failed = False
 seen = {p.name for p in (root / 'src').iterdir() if p.is_dir()}

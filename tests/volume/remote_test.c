@@ -16,8 +16,10 @@ static struct vfile *make_file(struct fibre *self, struct world_client *c, const
         _cleanup_arena_ struct arena a = ARENA_INIT(ARENA_MAX);
         struct request r = world_request(c, &a);
         struct gfid gfid = world_gfid(c);
+        _cleanup_vnode_ struct vnode *parent = vnode_new(c->volume, &root, S_IFDIR);
         struct vnode *i = vnode_new(c->volume, &gfid, S_IFREG);
         struct vfile *f = vfile_new(i, O_RDWR, false);
+        r.parent = parent;
         r.inode = i;
         r.file = f;
         struct create_fop_req req = {.pargfid = root,
@@ -41,8 +43,11 @@ static struct vfile *open_file(struct fibre *self, struct world_client *c, const
         struct request r = world_request(c, &a);
         struct lookup_fop_req look = {.pargfid = root, .bname = str_of(name), .xdata = DICT_NULL};
         struct lookup_fop_rep found;
-        assert_int_equal(subvolume_lookup(self, volume_top(c->volume), &r, &look, &found), 0);
+        _cleanup_vnode_ struct vnode *parent = vnode_new(c->volume, &root, S_IFDIR);
         _cleanup_vnode_ struct vnode *fresh = vnode_new(c->volume, NULL, 0);
+        r.parent = parent;
+        r.inode = fresh;
+        assert_int_equal(subvolume_lookup(self, volume_top(c->volume), &r, &look, &found), 0);
         _cleanup_vnode_ struct vnode *i = vnode_link(fresh, &found.prestat);
         struct vfile *f = vfile_new(i, O_RDWR, false);
         r.inode = i;
@@ -738,6 +743,83 @@ static void locks_that_were_given_back_stay_given_back(void **state)
         close_two(&w);
 }
 
+/* At the first copy only, with OWNER as the first byte of the owner; client 0 has 100 by itself. */
+struct first_copy {
+        uint32_t type;
+        uint8_t owner;
+        int result;
+};
+
+static void lock_first_copy(struct fibre *self, struct world_client *c, void *arg)
+{
+        struct first_copy *l = arg;
+        _cleanup_arena_ struct arena a = ARENA_INIT(ARENA_MAX);
+        struct request r = world_request(c, &a);
+        struct vfile *f = files[c->index];
+        struct subvolume *top = volume_top(c->volume);
+        r.inode = f->inode;
+        r.file = f;
+        r.cred.owner[0] = l->owner;
+        struct lk_fop_req req = {.gfid = f->inode->gfid,
+                                 .cmd = LK_COMMAND_SET,
+                                 .type = l->type,
+                                 .flock = {.type = l->type, .pid = 1},
+                                 .xdata = DICT_NULL};
+        struct lk_fop_rep rep;
+        l->result = subvolume_lk(self, top->n_children ? top->children[0] : top, &r, &req, &rep);
+}
+
+static int lock_first(struct world *w, unsigned client, uint32_t type, uint8_t owner)
+{
+        struct first_copy l = {type, owner, 1};
+        world_run(w, client, lock_first_copy, &l);
+        return l.result;
+}
+
+static bool first_copy_is_up(void *arg)
+{
+        struct subvolume *top = volume_top(((struct world_client *)arg)->volume);
+        return top->n_children ? top->children[0]->up : top->up;
+}
+
+static bool first_copy_is_down(void *arg)
+{
+        return !first_copy_is_up(arg);
+}
+
+/* Somebody, as it seems, has the lock at one brick when it comes back: the former connection, or who is going to fail at the
+ * others. It is waited for. */
+static void a_lock_at_one_brick_is_waited_for(enum world_layout layout, uint8_t owner)
+{
+        static struct world w;
+        struct write_call call = {.text = "right"};
+        world_open(&w, &(struct world_config){.layout = layout, .seed = 25, .clients = 2});
+        world_run(&w, 0, make_it, file_name);
+        world_run(&w, 1, open_it, file_name);
+        assert_int_equal(lock_of(&w, 0, LK_COMMAND_SET, LK_TYPE_WRITE, 0, 0), 0);
+        world_reset(&w, 0, 0);
+        world_cut(&w, 0, 0, true);
+        world_until(&w, first_copy_is_down, &w.clients[0]);
+        world_pass(&w, NS_PER_SEC);
+        assert_int_equal(lock_first(&w, 1, LK_TYPE_WRITE, owner), 0);
+        world_cut(&w, 0, 0, false);
+        world_pass(&w, 8 * NS_PER_SEC);
+        assert_false(first_copy_is_up(&w.clients[0]));
+        assert_int_equal(lock_first(&w, 1, LK_TYPE_UNLOCK, owner), 0);
+        world_until(&w, first_copy_is_up, &w.clients[0]);
+        assert_int_equal(lock_first(&w, 1, LK_TYPE_WRITE, 77), -EAGAIN);
+        world_run(&w, 0, write_it, &call);
+        assert_int_equal(call.result, 5);
+        close_two(&w);
+}
+
+static void locks_of_the_former_connection_are_waited_for(void **state)
+{
+        (void)state;
+        a_lock_at_one_brick_is_waited_for(WORLD_REP3, 99);
+        a_lock_at_one_brick_is_waited_for(WORLD_ONE, 100);
+}
+
 static void a_lock_that_another_got_makes_the_file_fail(void **state)
 {
         static struct world w;
@@ -894,6 +976,7 @@ int main(void)
                 cmocka_unit_test(a_subdirectory_is_mounted),
                 cmocka_unit_test(locks_are_regained_after_a_restart),
                 cmocka_unit_test(locks_that_were_given_back_stay_given_back),
+                cmocka_unit_test(locks_of_the_former_connection_are_waited_for),
                 cmocka_unit_test(a_lock_that_another_got_makes_the_file_fail),
                 cmocka_unit_test(a_waiting_lock_can_be_interrupted),
                 cmocka_unit_test(waiting_for_a_lock_survives_a_restart),
