@@ -90,14 +90,6 @@ static void say_closed(struct connection *x, const struct heal_volume *v)
         (void)status_closed(v->name, v->why.code ? v->why.text : "it is being opened", &x->answer);
 }
 
-static void command_status(struct connection *x, struct heal_volume *v)
-{
-        if (v->healer)
-                (void)status_format(v->healer, &x->answer);
-        else
-                say_closed(x, v);
-}
-
 static void ask_healer(struct connection *x, struct heal_volume *v, enum heal_kind kind)
 {
         if (v->healer)
@@ -129,6 +121,18 @@ static void command_quit(struct connection *x, struct heal_volume *v)
 }
 
 /* These take their time: a fibre each. */
+
+static void command_status(struct fibre *self, struct connection *x, struct heal_volume *v)
+{
+        if (!v->healer) {
+                say_closed(x, v);
+                return;
+        }
+        heal_volume_use(v);
+        status_count(self, v->healer);
+        (void)status_format(v->healer, &x->answer);
+        heal_volume_unuse(v);
+}
 
 static void command_info(struct fibre *self, struct connection *x, struct heal_volume *v)
 {
@@ -172,7 +176,7 @@ static const struct command {
         bool names_volume; /* which need not be there */
 } commands[] = {
         {"heal", command_heal, NULL, false},     {"full", command_full, NULL, false},
-        {"status", command_status, NULL, false}, {"info", NULL, command_info, false},
+        {"status", NULL, command_status, false}, {"info", NULL, command_info, false},
         {"serve", NULL, command_serve, true},    {"end", NULL, command_end, true},
         {"volumes", command_volumes, NULL, true}, {"quit", command_quit, NULL, true},
 };

@@ -33,8 +33,8 @@ struct crawler {
 
 /* ---- this node's bricks ------------------------------------------------------------------------------------------ */
 
-static int root_text(struct fibre *self, struct afr *a, struct arena *arena, unsigned child, const char *name,
-                     struct str *ret)
+int crawl_root_text(struct fibre *self, struct afr *a, struct arena *arena, unsigned child, const char *name,
+                    struct str *ret)
 {
         struct request none = {.arena = arena}, r;
         const void *rep = NULL;
@@ -61,10 +61,10 @@ static bool is_local(struct fibre *self, struct heal_set *s, unsigned child)
         if (c->all_bricks)
                 return true;
         if (c->node_uuid)
-                return root_text(self, s->afr, &arena, child, "trusted.glusterfs.node-uuid", &text) == 0 &&
+                return crawl_root_text(self, s->afr, &arena, child, "trusted.glusterfs.node-uuid", &text) == 0 &&
                        strcasecmp(text.s, c->node_uuid) == 0;
         (void)gethostname(host, sizeof host - 1);
-        return root_text(self, s->afr, &arena, child, "trusted.glusterfs.pathinfo", &text) == 0 &&
+        return crawl_root_text(self, s->afr, &arena, child, "trusted.glusterfs.pathinfo", &text) == 0 &&
                is_path_of_host(text.s, host);
 }
 

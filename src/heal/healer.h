@@ -80,6 +80,7 @@ struct heal_set {
         struct heal_totals totals; /* of this crawl, or of the last */
         uint64_t left;             /* objects that the last crawl could not heal */
         uint64_t left_split_brain; /* of them */
+        uint64_t pending;          /* objects that this node's bricks had noted when they were asked last */
         struct heal_totals ever;   /* of all crawls that have ended */
         bool totals_counted;       /* `ever` includes `totals` */
         struct pace_learned pace;
@@ -135,11 +136,16 @@ int healer_once(struct fibre *self, struct healer *h, enum heal_kind kind, uint6
 int crawl(struct fibre *self, struct heal_set *s, enum heal_kind kind);
 /* Whether a full crawl of S was broken off, by whoever ran before. */
 bool crawl_is_unfinished(const struct heal_set *s);
+/* Appends to ARENA the text of the root's xattr NAME on CHILD. */
+int crawl_root_text(struct fibre *self, struct afr *a, struct arena *arena, unsigned child, const char *name,
+                    struct str *ret);
 /* Which bricks are this node's. */
 int crawl_find_local(struct fibre *self, struct heal_set *s);
 
 /* ---- status.c ---------------------------------------------------------------------------------------------------- */
 
+/* Asks the bricks of this node how much they have noted: `pending`. */
+void status_count(struct fibre *self, struct healer *h);
 /* Appends a JSON object: how far the healer is. */
 int status_format(const struct healer *h, struct buf *out);
 /* The same for a volume that is not open: why. */

@@ -147,6 +147,7 @@ static void add_past(const struct heal_set *s, json_t *o)
 {
         const struct heal_past *last = &s->past[(s->crawls + HEAL_HISTORY_MAX - 1) % HEAL_HISTORY_MAX];
         json_object_set_new(o, "last_crawl", s->crawls ? json_integer(seconds_of(last->ended)) : json_null());
+        json_object_set_new(o, "pending", json_integer((json_int_t)s->pending));
         json_object_set_new(o, "left_split_brain", json_integer((json_int_t)s->left_split_brain));
         json_object_set_new(o, "local", local_json(s));
         json_object_set_new(o, "ever", ever_json(s));
@@ -193,6 +194,21 @@ static int append_json(json_t *o, struct buf *out)
                 r = buf_append_str(out, "\n");
         free(text);
         return r < 0 ? r : 0;
+}
+
+void status_count(struct fibre *self, struct healer *h)
+{
+        for (unsigned k = 0; k < h->n_sets; k++) {
+                struct heal_set *s = &h->sets[k];
+                uint64_t sum = 0, n;
+                if (!s->local)
+                        (void)crawl_find_local(self, s);
+                AFR_EACH (i, s->local & afr_up(s->afr)) {
+                        if (afr_index_count(self, s->afr, i, AFR_INDEX_PENDING, &n) == 0)
+                                sum += n;
+                }
+                s->pending = sum;
+        }
 }
 
 int status_format(const struct healer *h, struct buf *out)
@@ -295,6 +311,15 @@ static int list_work(struct fibre *self, struct info *x)
         return result;
 }
 
+/* The node that the brick is on, as it says. */
+static void add_uuid(struct fibre *self, struct afr *a, unsigned child, json_t *o)
+{
+        _cleanup_arena_ struct arena arena = ARENA_INIT(PATH_ARENA);
+        struct str text;
+        if (crawl_root_text(self, a, &arena, child, "trusted.glusterfs.node-uuid", &text) == 0)
+                json_object_set_new(o, "uuid", json_string(text.s));
+}
+
 static json_t *brick_info(struct fibre *self, struct heal_set *s, unsigned child)
 {
         const struct subvolume *v = s->afr->base.children[child];
@@ -306,6 +331,7 @@ static json_t *brick_info(struct fibre *self, struct heal_set *s, unsigned child
                 json_object_set_new(o, "reason", json_string(v->up ? strerror(-result) : remote_reason(v)));
                 return o;
         }
+        add_uuid(self, s->afr, child, o);
         json_object_set_new(o, "total", json_integer(x.total));
         json_object_set_new(o, "pending", json_integer(x.n[AFR_HEAL_PENDING]));
         json_object_set_new(o, "healing", json_integer(x.n[AFR_HEALING]));
