@@ -10,9 +10,9 @@
 #include "cli/heal.h"
 
 #define ANSWER_MAX (64 * MIB)
-#define COMPLAINT_MAX (64 * KIB)
+#define COMPLAINT_MAX (4 * MIB)
 #define WORDS_MAX 16
-#define PIECE (64 * KIB)
+#define PIECE (16 * KIB)
 
 extern char **environ;
 

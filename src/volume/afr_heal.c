@@ -365,12 +365,13 @@ static bool is_split(const struct afr *a, const struct afr_copy copies[], enum a
         return !d.sources || d.sinks == a->all;
 }
 
-/* The parts of an object that are in split-brain. */
+/* The parts of an object that are in split-brain. A directory is, if its copies blame each other: most are merged, and
+ * those stay of which a name means several objects. */
 static void find_split(const struct afr *a, const struct afr_copy copies[], bool ret[AFR_CLASSES])
 {
         ret[AFR_DATA] = S_ISREG(copies[0].type) && is_split(a, copies, AFR_DATA);
         ret[AFR_METADATA] = is_split(a, copies, AFR_METADATA) && afr_metadata_differs(a, copies);
-        ret[AFR_ENTRY] = false;
+        ret[AFR_ENTRY] = S_ISDIR(copies[0].type) && is_split(a, copies, AFR_ENTRY);
 }
 
 static int resolve(struct fibre *self, struct afr *a, struct request *r, const struct gfid *gfid, const bool *split,
@@ -441,8 +442,9 @@ int afr_heal_look(struct fibre *self, struct afr *a, const struct gfid *gfid, en
                 return result == -EAGAIN || result == -EIO ? 0 : result;
         find_needs(a, copies, &needs);
         bool heal = needs.heal[AFR_DATA] || needs.heal[AFR_METADATA] || needs.heal[AFR_ENTRY];
-        if ((needs.heal[AFR_DATA] && is_split(a, copies, AFR_DATA)) ||
-            (is_split(a, copies, AFR_METADATA) && afr_metadata_differs(a, copies)))
+        bool split[AFR_CLASSES];
+        find_split(a, copies, split);
+        if (split[AFR_DATA] || split[AFR_METADATA] || split[AFR_ENTRY])
                 *ret = AFR_SPLIT_BRAIN;
         else if (heal)
                 *ret = is_locked(a, copies) ? AFR_HEALING : AFR_HEAL_PENDING;

@@ -11,9 +11,8 @@ bricks_up() { [ "$(ports | tr ' ' '\n' | grep -cv '^0$')" = "$1" ]; }
 healer_pid() { ours -o json volume status $V | python3 -c 'import json, sys; print(json.load(sys.stdin)["volumes"][0].get("self_heal", {}).get("pid", 0))'; }
 healer_up() { [ "$(healer_pid)" -gt 0 ]; }
 # Bricks that clients of one set see: mortard must not bring a killed one back before the test says so.
-brick_down() { chmod 000 "$W/keep"; mv "$(brick "$1")" "$W/fs/away$1"; kill -9 "$(brick_pid "$1")"; until_true 10 bricks_up 2; }
-brick_up() { mv "$W/fs/away$1" "$(brick "$1")"; until_true 40 bricks_up 3; }
-touch "$W/keep"
+brick_down() { mv "$(brick "$1")" "$W/fs/away$1"; kill -9 "$(brick_pid "$1")"; until_true 10 bricks_up 2; }
+brick_up() { mv "$W/fs/away$1" "$(brick "$1")" && ours volume start $V force >/dev/null && until_true 20 bricks_up 3; }
 info() { ours volume heal $V info "$@"; }
 nothing_left() { [ "$(info | grep -c '^Number of entries: 0$')" = 3 ]; }
 counts() { info summary | awk -F': ' '/Total/ {printf "%s ", $2}'; }
@@ -84,5 +83,52 @@ split() { # WRITER LINES -- with only this brick up
         for f in bigger mtime source finalize all1 all2; do seq "$2" >"$M/$f"; done
         sync -f "$M/bigger"
         for n in 1 2 3; do [ $n = "$1" ] || mv "$W/fs/away$n" "$(brick $n)"; done
+        ours volume start $V force >/dev/null && until_true 20 bricks_up 3 && until_true 20 sees 3 || fail "all bricks up"
 }
+split 1 1000
+split 2 5000
+in_split() { [ "$(info split-brain | awk -F': ' '/split-brain:/ {printf "%s ", $2}')" = "$1" ]; }
+check "files are in split-brain" until_true 10 in_split "6 6 0 "
+info | grep -qx '/bigger - Is in split-brain' && pass "info says so" || fail "info: $(info)"
+until_true 5 eval '! cat "$M/bigger" >/dev/null 2>&1' && pass "nobody reads them" || fail "a file in split-brain is read"
+getfattr -n replica.split-brain-status --only-values "$M/bigger" 2>/dev/null | grep -q '^data-split-brain:yes    metadata-split-brain:no    Choices:v-client-0,v-client-1,v-client-2' &&
+        pass "the mount says so" || fail "status: $(getfattr -n replica.split-brain-status --only-values "$M/bigger" 2>&1)"
+setfattr -n replica.split-brain-choice -v v-client-0 "$M/bigger" && seq 1000 | cmp -s - "$M/bigger" && setfattr -n replica.split-brain-choice -v none "$M/bigger" &&
+        pass "a copy is chosen for reading" || fail "choice"
+says() { # NAME STATUS TEXT WORD…
+        local name=$1 want=$2 text=$3
+        shift 3
+        ours volume heal $V split-brain "$@" >"$W/out" 2>&1
+        status=$?
+        [ $status = "$want" ] && [ "$(cat "$W/out")" = "$text" ] && pass "$name" || fail "$name: status $status: $(cat "$W/out")"
+}
+says "no such file" 22 "Lookup failed on /nosuch:No such file or directory.
+Volume heal failed." bigger-file /nosuch
+says "not in split-brain" 1 "Healing /d/f failed: File not in split-brain.
+Volume heal failed." bigger-file /d/f
+says "no such brick" 1 "\"$HOST:$W/fs/b9\"- No such brick available in the volume.
+Volume heal failed." source-brick "$HOST:$W/fs/b9" /source
+holds() { same "$1" && seq "$2" | cmp -s - "$(brick 3)/$1" && seq "$2" | cmp -s - "$M/$1"; }
+says "bigger-file" 0 "Healed /bigger." bigger-file /bigger
+check "bigger-file: the bigger one is everywhere" holds bigger 5000
+says "latest-mtime" 0 "Healed /mtime." latest-mtime /mtime
+check "latest-mtime: the newer one is everywhere" holds mtime 5000
+says "source-brick" 0 "Healed /source." source-brick "$HOST:$W/fs/b1" /source
+check "source-brick: its copy is everywhere" holds source 1000
+setfattr -n replica.split-brain-heal-finalize -v v-client-0 "$M/finalize" || fail "heal-finalize"
+check "heal-finalize on the mount: the copy is everywhere" holds finalize 1000
+says "source-brick for all" 0 "Status: Connected
+Number of healed entries: 2
+" source-brick "$HOST:$W/fs/b2"
+check "source-brick for all: its copies are everywhere" holds all1 5000
+check "of every file" holds all2 5000
+check "nothing is left" until_true 20 nothing_left
+
+# ---- a policy decides ------------------------------------------------------------------------------------------------------------
+split 1 300; split 2 20
+ours volume set $V cluster.favorite-child-policy size >/dev/null && ours volume heal $V enable >/dev/null
+check "with favorite-child-policy the daemon decides" until_true 40 nothing_left
+check "by size" holds all1 300
+umount "$M"
+ours volume stop $V >/dev/null && ! pgrep -x mortar-heal >/dev/null && pass "stopping the volume ends its healing" || { until_true 10 eval '! pgrep -x mortar-heal' && pass "stopping the volume ends its healing" || fail "a heal daemon is left"; }
 finish
