@@ -12,9 +12,11 @@
 #include "heal/choice.h"
 #include "heal/control.h"
 #include "heal/node.h"
+#include "volume/remote.h"
 
 #define COMPONENT "heal"
 #define INFO_PATIENCE (5 * NS_PER_SEC)
+#define TRIED_POLL (20 * NS_PER_MSEC)
 
 enum { STATUS_DONE = 0, STATUS_LEFT = 1, STATUS_FAILED = 2 };
 
@@ -46,12 +48,32 @@ static bool is_whole(const struct healer *h)
         return true;
 }
 
+static bool is_tried(const struct healer *h)
+{
+        for (unsigned k = 0; k < h->n_sets; k++) {
+                const struct afr *a = h->sets[k].afr;
+                for (unsigned i = 0; i < a->n; i++) {
+                        if (!remote_tried(a->base.children[i]))
+                                return false;
+                }
+        }
+        return true;
+}
+
 /* Until all bricks are connected, or TIMEOUT ns have passed. */
 static void wait_whole(struct fibre *self, struct heal_process *p, uint64_t timeout)
 {
         uint64_t end = loop_now(p->node.loop) + timeout;
         while (!is_whole(p->once->healer) && !ending(p) && loop_now(p->node.loop) < end)
                 volume_wait_change(self, p->once->volume, end - loop_now(p->node.loop));
+}
+
+/* Until each brick is connected or an attempt has failed. */
+static void wait_tried(struct fibre *self, struct heal_process *p, uint64_t timeout)
+{
+        uint64_t end = loop_now(p->node.loop) + timeout;
+        while (!is_tried(p->once->healer) && !ending(p) && loop_now(p->node.loop) < end)
+                volume_wait_change(self, p->once->volume, MIN(end - loop_now(p->node.loop), TRIED_POLL));
 }
 
 static int print(struct heal_process *p, int r, struct buf *text)
@@ -67,7 +89,7 @@ static int print(struct heal_process *p, int r, struct buf *text)
 static int do_info(struct fibre *self, struct heal_process *p)
 {
         _cleanup_buf_ struct buf text = BUF_INIT(64 * MIB);
-        wait_whole(self, p, MIN(p->o->timeout, INFO_PATIENCE));
+        wait_tried(self, p, MIN(p->o->timeout, INFO_PATIENCE));
         return print(p, status_info(self, p->once->healer, &text), &text);
 }
 
