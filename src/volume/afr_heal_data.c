@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 
 #define BLOCK (128 * KIB)
-#define BLOCK_ARENA (1 * MIB)
+#define BLOCK_ARENA (8 * MIB) /* an answer may come with the whole buffer that it was received in */
 #define SEEK_DATA_ON_WIRE 0
 
 struct data_heal {
