@@ -90,8 +90,10 @@ void heal_watch_line(const json_t *look, char *buf, size_t size, bool *ret_idle)
                 append(buf, size, "%.0f pending, %.0f could not be healed", p.pending, p.left);
         if (p.missing)
                 append(buf, size, "; waits for brick %s (%s)", text_of(p.missing, "brick"), text_of(p.missing, "reason"));
+        const char *holder = json_string_value(json_object_get(p.blocked, "holder")) ?: "";
         if (p.blocked)
-                append(buf, size, "; in use: gfid:%s (%s)", text_of(p.blocked, "gfid"), text_of(p.blocked, "why"));
+                append(buf, size, "; in use: gfid:%s (%s%s%s)", text_of(p.blocked, "gfid"), text_of(p.blocked, "why"),
+                       *holder ? ": " : "", holder);
         if (p.error)
                 append(buf, size, "; last error: gfid:%s: %s", text_of(p.error, "gfid"), text_of(p.error, "why"));
 }

@@ -6,6 +6,7 @@
  */
 #include "heal/healer.h"
 
+#include <stdio.h>
 #include <sys/stat.h>
 
 #include "base/log.h"
@@ -14,6 +15,7 @@
 #define ROUNDS_MAX 10000u
 #define DIRECTORIES_MAX (16u * 1024 * 1024)
 #define XATTR_ARENA (1 * MIB)
+#define LOCK_HOLDERS "mortar.lock-holders" /* an attribute of our bricks */
 #define NOTE_INTERVAL (5 * NS_PER_SEC) /* between two notes of where a full crawl is */
 
 struct crawler {
@@ -33,15 +35,22 @@ struct crawler {
 
 /* ---- this node's bricks ------------------------------------------------------------------------------------------ */
 
-int crawl_root_text(struct fibre *self, struct afr *a, struct arena *arena, unsigned child, const char *name,
-                    struct str *ret)
+static int text_of(struct fibre *self, struct afr *a, struct arena *arena, unsigned child, const struct gfid *gfid,
+                   const char *name, struct str *ret)
 {
         struct request none = {.arena = arena}, r;
         const void *rep = NULL;
-        const struct getxattr_fop_req q = {.gfid = GFID_ROOT, .name = str_of(name), .namelen = (uint32_t)strlen(name)};
+        const struct getxattr_fop_req q = {.gfid = *gfid, .name = str_of(name), .namelen = (uint32_t)strlen(name)};
         afr_heal_request(&none, &r);
         int result = afr_heal_call(self, a, &r, FOP_GETXATTR, &q, child, &rep);
         return result < 0 ? result : dict_get_str(&((const struct getxattr_fop_rep *)rep)->dict, arena, name, ret);
+}
+
+int crawl_root_text(struct fibre *self, struct afr *a, struct arena *arena, unsigned child, const char *name,
+                    struct str *ret)
+{
+        const struct gfid root = GFID_ROOT;
+        return text_of(self, a, arena, child, &root, name, ret);
 }
 
 /* The host in "<POSIX(/path):host:/path/x>". */
@@ -129,9 +138,28 @@ static void give_slot(struct heal_current *c)
         c->set->n_current--;
 }
 
-static void note_blocked(struct heal_set *s, const struct heal_current *c)
+/* Who is at the object, as one of our bricks says; stock's do not tell. */
+static void find_holder(struct fibre *self, struct heal_set *s, const struct gfid *gfid, char *ret, size_t size)
 {
+        _cleanup_arena_ struct arena arena = ARENA_INIT(XATTR_ARENA);
+        struct str text;
+        *ret = '\0';
+        AFR_EACH (i, afr_up(s->afr)) {
+                if (text_of(self, s->afr, &arena, i, gfid, LOCK_HOLDERS, &text) < 0 || text.len == 0)
+                        continue;
+                (void)snprintf(ret, size, "%s", text.s);
+                for (char *at = ret; *at; at++) /* clients choose their names */
+                        *at = *at < ' ' || *at > '~' ? '?' : *at;
+                return;
+        }
+}
+
+static void note_blocked(struct fibre *self, struct heal_set *s, const struct heal_current *c)
+{
+        char holder[sizeof s->blocked.holder];
+        find_holder(self, s, &c->gfid, holder, sizeof holder);
         s->blocked.any = true;
+        memcpy(s->blocked.holder, holder, sizeof holder);
         s->blocked.gfid = c->gfid;
         memcpy(s->blocked.why, c->report.why, sizeof s->blocked.why);
 }
@@ -144,7 +172,7 @@ static void note_error(struct heal_set *s, const struct heal_current *c, int err
         memcpy(s->last_error.why, c->report.why, sizeof s->last_error.why);
 }
 
-static void count_result(struct crawler *w, const struct heal_current *c, int result)
+static void count_result(struct fibre *self, struct crawler *w, const struct heal_current *c, int result)
 {
         struct heal_totals *t = &w->set->totals;
         const bool *healed = c->report.healed;
@@ -164,7 +192,7 @@ static void count_result(struct crawler *w, const struct heal_current *c, int re
         else if (result != -EBUSY && result != -EAGAIN && result != -EIO)
                 t->failed++;
         if (result == -EBUSY)
-                note_blocked(w->set, c);
+                note_blocked(self, w->set, c);
         if (result != -EBUSY && result != -EINTR)
                 note_error(w->set, c, result);
 }
@@ -177,7 +205,7 @@ static int heal_object(struct fibre *self, struct crawler *w, const struct gfid 
                 return -EBUSY;
         int result = afr_heal(self, w->set->afr, gfid, &c->report);
         on_progress(self, &c->report);
-        count_result(w, c, result);
+        count_result(self, w, c, result);
         w->set->done++;
         give_slot(c);
         return result;

@@ -90,6 +90,7 @@ struct heal_set {
                 struct gfid gfid;
                 bool any;
                 char why[AFR_HEAL_WHY_MAX];
+                char holder[512]; /* clients that hold locks there, as they call themselves; "": not known */
         } blocked; /* the last object that somebody else was at, of this crawl or the last */
         struct heal_current current[HEALER_PARALLEL_MAX];
         unsigned n_current;

@@ -102,7 +102,8 @@ static json_t *blocked_json(const struct heal_set *s)
 {
         if (!s->blocked.any)
                 return json_null();
-        return json_pack("{s:o, s:s}", "gfid", gfid_json(&s->blocked.gfid), "why", s->blocked.why);
+        return json_pack("{s:o, s:s, s:s}", "gfid", gfid_json(&s->blocked.gfid), "why", s->blocked.why, "holder",
+                         s->blocked.holder);
 }
 
 static json_int_t seconds_of(uint64_t time)

@@ -407,7 +407,7 @@ int afr_heal_resolve(struct fibre *self, struct afr *a, const struct gfid *gfid,
         int result = check_up(a, report);
         afr_heal_request(&none, &r);
         if (result == 0)
-                result = look(self, a, &r, gfid, &copies, report);
+                result = look_by_name(self, a, &r, gfid, &copies, report);
         if (result < 0)
                 return result;
         report->type = copies[0].type;

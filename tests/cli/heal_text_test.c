@@ -229,8 +229,8 @@ static void watching_says_what_is_the_matter(void **state)
                      "'h:/b', 'reason': 'refused'}]}]}}",
                      "v: 9 pending, 0 could not be healed; waits for brick h:/b (refused)", false);
         expect_watch("{'name': 'v', 'healer': {'sets': [{'state': 'idle', 'pending': 2, 'left': 1, 'last_error': {'gfid': 'g', "
-                     "'why': 'data split-brain'}, 'blocked': {'gfid': 'h', 'why': 'somebody is writing to it'}}]}}",
-                     "v: 2 pending, 1 could not be healed; in use: gfid:h (somebody is writing to it); last error: gfid:g: data "
+                     "'why': 'data split-brain'}, 'blocked': {'gfid': 'h', 'why': 'somebody is writing to it', 'holder': 'CTX_ID:x-PID:7-HOST:h'}}]}}",
+                     "v: 2 pending, 1 could not be healed; in use: gfid:h (somebody is writing to it: CTX_ID:x-PID:7-HOST:h); last error: gfid:g: data "
                      "split-brain",
                      false);
 }

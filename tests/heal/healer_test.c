@@ -369,6 +369,41 @@ static void the_rate_is_kept(void **state)
         world_close(&w);
 }
 
+static void write_and_keep(struct fibre *self, struct world_client *c, void *arg)
+{
+        struct vfile **f = arg;
+        assert_int_equal(call_open(self, c, NULL, "file5", 0, f), 0);
+        assert_int_equal(call_write(self, c, *f, 0, "at it", 5), 5);
+}
+
+static void close_kept(struct fibre *self, struct world_client *c, void *arg)
+{
+        assert_int_equal(call_close(self, c, arg), 0);
+}
+
+static void who_is_at_an_object_is_told(void **state)
+{
+        struct vfile *f = NULL;
+        (void)state;
+        open_world(2, 14, NULL);
+        world_run(&w, 0, make_tree, NULL);
+        world_pass(&w, 2 * NS_PER_SEC);
+        make_healer(1, &(struct healer_config){0});
+        world_run(&w, 0, write_and_keep, &f);
+        assert_int_equal(once(1, HEAL_INDEX).left, 3); /* once in the index of each brick */
+        json_t *s = status(1), *set = json_array_get(json_object_get(s, "sets"), 0),
+               *blocked = json_object_get(set, "blocked");
+        assert_int_equal(number(set, "in_use"), 3);
+        assert_string_equal(text(blocked, "why"), "somebody is writing to it");
+        assert_true(strlen(text(blocked, "holder")) > 5);
+        json_decref(s);
+        world_pass(&w, 2 * NS_PER_SEC);
+        assert_int_equal(once(1, HEAL_INDEX).left, 0);
+        world_run(&w, 0, close_kept, f);
+        drop_healer(1);
+        world_close(&w);
+}
+
 static void healers_of_two_nodes_share_the_work(void **state)
 {
         struct once a = {.kind = HEAL_INDEX}, b = {.kind = HEAL_INDEX};
@@ -572,6 +607,7 @@ int main(void)
                 cmocka_unit_test(what_cannot_be_healed_is_told),
                 cmocka_unit_test(what_is_to_be_healed_is_told),
                 cmocka_unit_test(the_rate_is_kept),
+                cmocka_unit_test(who_is_at_an_object_is_told),
                 cmocka_unit_test(healers_of_two_nodes_share_the_work),
                 cmocka_unit_test(who_comes_next_goes_on),
                 cmocka_unit_test(all_sets_of_a_volume_are_healed),
