@@ -224,7 +224,7 @@ def test_words(node):
     out(255, "unrecognized option --log-level=FOO\n" + USAGE_BLOCK, "--log-level=FOO", "volume", "info")
     node.refused("timeout value should be a positive integer\n", "--timeout=abc", "volume", "info", code=254)
     node.refused("No volumes present\n", "volume", "--timeout=30", "info", code=0)
-    node.refused("mortar: 'volume heal' is not there yet\n", "vol", "heal", "gv0", "info")
+    node.refused("mortar: 'volume quota' is not there yet\n", "vol", "quota", "gv0", "list")
     node.refused("mortar: 'volume set all' is not there yet\n", "volume", "set", "all", "a", "b")
     node.refused("mortar: 'peer probe' is not there yet\n", "peer", "probe", "x")
     node.refused("mortar: '--xml' is not there yet\n", "volume", "info", "--xml")
