@@ -516,7 +516,7 @@ static bool has_left_some(void *arg)
 {
         const struct heal_set *s = &healers[1]->sets[0];
         (void)arg;
-        return s->crawling == HEAL_FULL && s->done > MANY_DIRECTORIES + 3 * MANY_FILES;
+        return s->crawling == HEAL_FULL && s->done > MANY_DIRECTORIES + 15 * MANY_FILES;
 }
 
 static bool full_crawl_ended(void *arg)
