@@ -184,6 +184,15 @@ static int get_lockinfo(struct query *q)
         return r < 0 || info.len == 0 ? r : dict_add_ptr(q->dict, q->op->arena, q->name, info.data, info.len);
 }
 
+static int get_holders(struct query *q)
+{
+        const char *text;
+        if (!op_internal(q->op))
+                return -ENODATA;
+        int r = lock_holders(q->op, q->o->inode, &text);
+        return r < 0 ? r : answer_text(q, text);
+}
+
 static int clear_locks(struct query *q)
 {
         const char *text;
@@ -262,6 +271,7 @@ static const struct virtual_name virtual_names[] = {
         {XATTR_DEFAULT_ACL_TEXT, get_acl_text},
         {XATTR_SELINUX, get_selinux},
         {XATTR_LOCKINFO, get_lockinfo},
+        {XATTR_LOCK_HOLDERS, get_holders},
         {XATTR_GFID, get_nothing},
         {XATTR_VOLUME_ID, get_nothing},
         {"trusted.glusterfs.get-signature", get_no_data},

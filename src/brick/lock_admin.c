@@ -139,6 +139,39 @@ int lock_clear(struct op *op, struct inode *inode, const char *name, const char 
         return *ret_text ? 0 : -ENOMEM;
 }
 
+/* ---- who holds locks --------------------------------------------------------------------------------------------- */
+
+#define HOLDERS_MAX 8u
+
+static const char *add_holder(struct op *op, const char *text, const struct lock *l)
+{
+        const struct lock_hold *h = CONTAINER_OF(l->client, const struct lock_hold, client);
+        const char *name = h->session->session->client_uid;
+        if (strstr(text, name))
+                return text;
+        return arena_printf(op->arena, "%s%s%s", text, *text ? " " : "", name);
+}
+
+int lock_holders(struct op *op, struct inode *inode, const char **ret_text)
+{
+        const char *text = "";
+        struct lock_table *t = lock_table_of(inode);
+        struct lock_step st;
+        unsigned n = 0;
+        *ret_text = text;
+        if (!t)
+                return 0;
+        lock_step_begin(&st, op->brick, inode, t);
+        for (const struct lock_space *sp = t->set.spaces; sp; sp = sp->next) {
+                const struct lock *l = sp->kind == LOCK_POSIX ? NULL : sp->granted.head;
+                for (; l && text && n < HOLDERS_MAX; l = l->next, n++)
+                        text = add_holder(op, text, l);
+        }
+        lock_step_end(&st);
+        *ret_text = text;
+        return text ? 0 : -ENOMEM;
+}
+
 /* ---- lockinfo ---------------------------------------------------------------------------------------------------- */
 
 /* What stands for this brick in a lockinfo that a client may have put together from several. */

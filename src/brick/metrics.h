@@ -5,6 +5,7 @@
 
 enum metric_kind {
         METRIC_GAUGE,
+        METRIC_COUNTER,
         METRIC_FOP_COUNTER,   /* one number for each fop */
         METRIC_FOP_HISTOGRAM, /* of seconds, for each fop */
 };

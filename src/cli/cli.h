@@ -16,6 +16,7 @@ struct cli {
         unsigned timeout;    /* seconds for an answer */
         bool script;         /* --mode=script: no questions */
         bool json;           /* -o json: the machine output instead of text */
+        bool xml;            /* --xml: stock's document */
 };
 
 enum effect { EFFECT_NONE /* needs no mortard */, EFFECT_READS, EFFECT_CHANGES };
@@ -27,6 +28,7 @@ struct command {
         enum effect effect;
         /* Gives the exit status; NULL: not there yet. */
         int (*run)(const struct cli *cli, const struct command *command, int argc, char **argv);
+        bool xml; /* --xml is understood, if only to be ignored as stock does */
 };
 
 const struct command *command_table(size_t *ret_count);
@@ -87,6 +89,7 @@ int run_volume_info(const struct cli *cli, const struct command *command, int ar
 int run_volume_list(const struct cli *cli, const struct command *command, int argc, char **argv);
 int run_volume_status(const struct cli *cli, const struct command *command, int argc, char **argv);
 
+int run_volume_heal(const struct cli *cli, const struct command *command, int argc, char **argv);
 int run_metrics(const struct cli *cli, const struct command *command, int argc, char **argv);
 /* Exit status 0 clean, 1 findings, 2 not checked. */
 int run_brick_check(const struct cli *cli, const struct command *command, int argc, char **argv);

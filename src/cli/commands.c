@@ -6,50 +6,57 @@
         " [disperse-data <COUNT>] [redundancy <COUNT>] [transport <tcp|rdma|tcp,rdma>] <NEW-BRICK> <TA-BRICK>..."      \
         " [force]"
 
+#define HEAL_OPERANDS                                                                                                  \
+        "<VOLNAME> [enable | disable | full |statistics [heal-count [replica <HOSTNAME:BRICKNAME>]] |info [summary |"   \
+        " split-brain] |split-brain {bigger-file <FILE> | latest-mtime <FILE> |source-brick <HOSTNAME:BRICKNAME>"      \
+        " [<FILE>]} |granular-entry-heal {enable | disable}]"
+
 /* A command of the grammar that is not there yet. */
 #define LATER(words)                                                                                                   \
         {                                                                                                              \
-                words, "", "", EFFECT_CHANGES, NULL                                                                    \
+                words, "", "", EFFECT_CHANGES, NULL, false                                                             \
         }
 
 static const struct command table[] = {
-        {"help", "[all]", "list the commands", EFFECT_NONE, run_help},
-        {"volume help", "", "list the volume commands", EFFECT_NONE, run_volume_help},
-        {"volume create", CREATE_OPERANDS, "create a volume of the given bricks", EFFECT_CHANGES, run_volume_create},
-        {"volume start", "<VOLNAME> [force]", "serve a volume", EFFECT_CHANGES, run_volume_start},
-        {"volume stop", "<VOLNAME> [force]", "serve a volume no longer", EFFECT_CHANGES, run_volume_stop},
+        {"help", "[all]", "list the commands", EFFECT_NONE, run_help, false},
+        {"volume help", "", "list the volume commands", EFFECT_NONE, run_volume_help, false},
+        {"volume create", CREATE_OPERANDS, "create a volume of the given bricks", EFFECT_CHANGES, run_volume_create, false},
+        {"volume start", "<VOLNAME> [force]", "serve a volume", EFFECT_CHANGES, run_volume_start, false},
+        {"volume stop", "<VOLNAME> [force]", "serve a volume no longer", EFFECT_CHANGES, run_volume_stop, false},
         {"volume delete", "<VOLNAME>", "forget a stopped volume; its bricks keep their data", EFFECT_CHANGES,
-         run_volume_delete},
-        {"volume info", "[all|<VOLNAME>]", "show volumes, their bricks and options", EFFECT_READS, run_volume_info},
-        {"volume list", "", "list the names of all volumes", EFFECT_READS, run_volume_list},
+         run_volume_delete, false},
+        {"volume info", "[all|<VOLNAME>]", "show volumes, their bricks and options", EFFECT_READS, run_volume_info, false},
+        {"volume list", "", "list the names of all volumes", EFFECT_READS, run_volume_list, false},
         {"volume status", "[all | <VOLNAME>]", "show bricks, their ports and processes", EFFECT_READS,
-         run_volume_status},
+         run_volume_status, false},
         {"volume set", "<VOLNAME> group <GROUP>",
          "set options of a volume: pairs of KEY and VALUE; `volume set help` lists them", EFFECT_CHANGES,
-         run_volume_set},
+         run_volume_set, false},
         {"volume get", "<VOLNAME|all> <key|all>", "show what is in force of one option or of all", EFFECT_READS,
-         run_volume_get},
+         run_volume_get, false},
         {"volume reset", "<VOLNAME> [option] [force]", "give options their defaults again", EFFECT_CHANGES,
-         run_volume_reset},
+         run_volume_reset, false},
+        {"volume heal", HEAL_OPERANDS,
+         "heal what bricks missed, and show it; without a word: begin now. info --watch or --watch: how far it is",
+         EFFECT_CHANGES, run_volume_heal, true},
         {"brick restart", "<HOSTNAME:BRICK>...|all",
          "serve bricks by new processes of the program as it is now, one brick at a time", EFFECT_CHANGES,
-         run_brick_restart},
+         run_brick_restart, false},
         {"record define", CREATE_OPERANDS, "print the record of a volume that several nodes are to import",
-         EFFECT_READS, run_record_define},
+         EFFECT_READS, run_record_define, false},
         {"record export", "<VOLNAME>", "print the record of a volume; it holds the volume's password", EFFECT_READS,
-         run_record_export},
+         run_record_export, false},
         {"record import", "<FILE> [force]", "take up a volume that was defined or exported on another node",
-         EFFECT_CHANGES, run_record_import},
-        {"metrics", "", "show what the bricks of this node count, as text for Prometheus", EFFECT_READS, run_metrics},
+         EFFECT_CHANGES, run_record_import, false},
+        {"metrics", "", "show what the bricks of this node count, as text for Prometheus", EFFECT_READS, run_metrics, false},
         {"brick check", "<PATH> [--repair]", "check a brick directory; with --repair, put right what can be (exit 2: not checked)",
-         EFFECT_NONE, run_brick_check},
+         EFFECT_NONE, run_brick_check, false},
 
         LATER("volume add-brick"),
         LATER("volume barrier"),
         LATER("volume bitrot"),
         LATER("volume clear-locks"),
         LATER("volume geo-replication"),
-        LATER("volume heal"),
         LATER("volume inode-quota"),
         LATER("volume log"),
         LATER("volume profile"),

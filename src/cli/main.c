@@ -105,8 +105,10 @@ static enum switched read_switch(struct cli *cli, const char *arg, int *ret_stat
         if (value_of(arg, "--log-file") || streq(arg, "--inet6") || streq(arg, "--wignore") ||
             streq(arg, "--wignore-partition") || streq(arg, "--nolog"))
                 return SWITCH_GO_ON;
-        if (streq(arg, "--xml"))
-                return not_yet(cli, "--xml", ret_status);
+        if (streq(arg, "--xml")) {
+                cli->xml = true;
+                return SWITCH_GO_ON;
+        }
         if (value_of(arg, "--remote-host"))
                 return not_yet(cli, "--remote-host", ret_status);
         if (value_of(arg, "--secure-mgmt"))
@@ -132,7 +134,7 @@ static int read_pair(struct cli *cli, int argc, char **argv, int i)
 /* A switch of a command, for which it is one of its words. */
 static bool is_command_switch(const struct cli *cli, const char *arg)
 {
-        return !cli_is_gluster(cli) && streq(arg, "--repair");
+        return !cli_is_gluster(cli) && (streq(arg, "--repair") || streq(arg, "--watch"));
 }
 
 /* Takes the switches out of ARGV; the words that are left are counted in *ret_words. */
@@ -176,6 +178,8 @@ static int run_words(const struct cli *cli, int n, char **words)
                 print_usage_block(cli);
                 return EXIT_FAILURE;
         }
+        if (cli->xml && !command->xml)
+                return text_not_yet(cli, "--xml");
         if (!command->run)
                 return text_not_yet(cli, command->words);
         return command->run(cli, command, n - used, words + used);

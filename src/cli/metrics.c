@@ -2,7 +2,7 @@
  *
  * Names, kinds and help come from the table in brick/metrics.h; what the answer lacks is left out.
  */
-#include "brick/metrics.h"
+#include "pool/metrics.h"
 
 #include <inttypes.h>
 
@@ -16,6 +16,7 @@ struct metric {
 
 #define METRIC_ROW_(key, kind, name, help) {#key, METRIC_##kind, name, help},
 static const struct metric brick_metrics[] = {BRICK_METRICS(METRIC_ROW_)};
+static const struct metric heal_metrics[] = {HEAL_METRICS(METRIC_ROW_)};
 static const struct metric process_metrics[] = {
         {"connections", METRIC_GAUGE, "mortar_process_connections", "Connections of clients to a brick process"},
         {"resident_bytes", METRIC_GAUGE, "mortar_process_resident_bytes", "Memory of a brick process"},
@@ -42,6 +43,10 @@ static void print_labels(const json_t *of)
 {
         const char *volume = json_string_value(json_object_get(of, "volume"));
         const char *path = json_string_value(json_object_get(of, "path"));
+        if (!path && volume) {
+                print_label("volume", volume);
+                return;
+        }
         if (!path) {
                 (void)printf("pid=\"%" JSON_INTEGER_FORMAT "\"", json_integer_value(json_object_get(of, "pid")));
                 return;
@@ -97,6 +102,7 @@ static void print_of(const struct metric *m, const json_t *of)
                 return;
         switch (m->kind) {
         case METRIC_GAUGE:
+        case METRIC_COUNTER:
                 print_number(m, of, NULL, json_integer_value(value));
                 break;
         case METRIC_FOP_COUNTER:
@@ -113,7 +119,7 @@ static void print_of(const struct metric *m, const json_t *of)
 static void print_metrics(const struct metric *v, size_t n, const json_t *list)
 {
         static const char *const types[] = {
-                [METRIC_GAUGE] = "gauge", [METRIC_FOP_COUNTER] = "counter", [METRIC_FOP_HISTOGRAM] = "histogram"};
+                [METRIC_GAUGE] = "gauge", [METRIC_COUNTER] = "counter", [METRIC_FOP_COUNTER] = "counter", [METRIC_FOP_HISTOGRAM] = "histogram"};
         for (const struct metric *m = v; m < v + n; m++) {
                 (void)printf("# HELP %s %s\n# TYPE %s %s\n", m->name, m->help, m->name, types[m->kind]);
                 for (size_t k = 0; k < json_array_size(list); k++)
@@ -135,6 +141,7 @@ int run_metrics(const struct cli *cli, const struct command *command, int argc, 
         if (cli->json)
                 return text_json(a.json);
         print_metrics(brick_metrics, ELEMENTSOF(brick_metrics), json_object_get(a.json, "bricks"));
+        print_metrics(heal_metrics, ELEMENTSOF(heal_metrics), json_object_get(a.json, "heal"));
         print_metrics(process_metrics, ELEMENTSOF(process_metrics), json_object_get(a.json, "processes"));
         return EXIT_SUCCESS;
 }

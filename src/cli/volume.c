@@ -198,6 +198,17 @@ static void print_row(const char *kind, const json_t *brick)
         (void)printf("%-*s %-10s%-11s%-8c%-5s\n", NAME_COLUMN, at, port, online ? "0" : "N/A", online ? 'Y' : 'N', pid);
 }
 
+static void print_daemon(const char *kind, const json_t *daemon)
+{
+        char pid[16] = "N/A";
+        bool online = json_is_true(json_object_get(daemon, "online"));
+        if (online)
+                (void)snprintf(pid, sizeof pid, "%d", number_of(daemon, "pid"));
+        char name[512];
+        (void)snprintf(name, sizeof name, "%s on %s", kind, text_of(daemon, "name"));
+        (void)printf("%-*s %-10s%-11s%-8c%-5s\n", NAME_COLUMN, name, "N/A", "N/A", online ? 'Y' : 'N', pid);
+}
+
 static void print_status(const json_t *v)
 {
         const json_t *bricks = json_object_get(v, "bricks");
@@ -205,6 +216,8 @@ static void print_status(const json_t *v)
                      NAME_COLUMN, "Gluster process");
         for (size_t i = 0; i < json_array_size(bricks); i++)
                 print_row("Brick", json_array_get(bricks, i));
+        if (json_object_get(v, "self_heal"))
+                print_daemon("Self-heal Daemon", json_object_get(v, "self_heal"));
         (void)printf(" \nTask Status of Volume %s\n" RULE "\nThere are no active volume tasks\n \n",
                      text_of(v, "name"));
 }

@@ -10,18 +10,24 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
-#define LINE_MAX_BYTES 64
+#define LINE_MAX_BYTES 512
 #define ANSWER_MAX (64 * MIB)
 #define CONNECTIONS_MAX 16
 #define IDLE_TIME (30 * NS_PER_SEC)
+#define END_LIMIT (30 * NS_PER_SEC)
+#define END_POLL (10 * NS_PER_MSEC)
 
 struct control {
-        struct healer *healer;
+        struct heal_node *node;
+        void (*quit)(void *arg);
+        void *arg;
         struct listener *listener;
         unsigned connections, working;
         struct fibre_event *idle;
         struct connection *first;
 };
+
+struct command;
 
 struct connection {
         struct control *control;
@@ -30,6 +36,8 @@ struct connection {
         struct timer idle;
         char line[LINE_MAX_BYTES];
         size_t len;
+        const struct command *command;
+        const char *volume; /* in `line` */
         struct buf answer;
         bool working; /* a fibre makes the answer */
 };
@@ -69,15 +77,130 @@ static void write_answer(struct connection *x)
         close_connection(x);
 }
 
-static void info_fibre(struct fibre *self, void *arg)
+/* ---- commands ---------------------------------------------------------------------------------------------------- */
+
+static void say(struct connection *x, const char *what)
+{
+        (void)buf_append_str(&x->answer, what);
+}
+
+/* A volume that is not open: why. */
+static void say_closed(struct connection *x, const struct heal_volume *v)
+{
+        (void)status_closed(v->name, v->why.code ? v->why.text : "it is being opened", &x->answer);
+}
+
+static void ask_healer(struct connection *x, struct heal_volume *v, enum heal_kind kind)
+{
+        if (v->healer)
+                healer_ask(v->healer, kind);
+        say(x, v->healer ? "ok\n" : "error: the volume is not open yet\n");
+}
+
+static void command_heal(struct connection *x, struct heal_volume *v)
+{
+        ask_healer(x, v, HEAL_INDEX);
+}
+
+static void command_full(struct connection *x, struct heal_volume *v)
+{
+        ask_healer(x, v, HEAL_FULL);
+}
+
+static void command_volumes(struct connection *x, struct heal_volume *v)
+{
+        (void)v;
+        (void)status_volumes(x->control->node, &x->answer);
+}
+
+static void command_quit(struct connection *x, struct heal_volume *v)
+{
+        (void)v;
+        say(x, "ok\n");
+        x->control->quit(x->control->arg);
+}
+
+/* These take their time: a fibre each. */
+
+static void command_status(struct fibre *self, struct connection *x, struct heal_volume *v)
+{
+        if (!v->healer) {
+                say_closed(x, v);
+                return;
+        }
+        heal_volume_use(v);
+        status_count(self, v->healer);
+        (void)status_format(v->healer, &x->answer);
+        heal_volume_unuse(v);
+}
+
+static void command_info(struct fibre *self, struct connection *x, struct heal_volume *v)
+{
+        if (!v->healer) {
+                say_closed(x, v);
+                return;
+        }
+        heal_volume_use(v);
+        int r = status_info(self, v->healer, &x->answer);
+        heal_volume_unuse(v);
+        if (r < 0)
+                (void)buf_printf(&x->answer, "error: %s\n", strerror(-r));
+}
+
+static void command_serve(struct fibre *self, struct connection *x, struct heal_volume *v)
+{
+        (void)self;
+        struct heal_volume *new = v;
+        int r = v ? 0 : heal_volume_add(x->control->node, x->volume, &new);
+        if (r == 0 && !new->running)
+                r = heal_volume_start(new);
+        if (r == 0 && new->ending)
+                r = -EAGAIN;
+        (void)(r == 0 ? buf_append_str(&x->answer, "ok\n") : buf_printf(&x->answer, "error: %s\n", strerror(-r)));
+}
+
+static void command_end(struct fibre *self, struct connection *x, struct heal_volume *v)
+{
+        uint64_t limit = loop_now(x->control->node->loop) + END_LIMIT;
+        if (v)
+                heal_volume_end(v);
+        while (heal_volume_find(x->control->node, x->volume) && loop_now(x->control->node->loop) < limit)
+                fibre_sleep(self, END_POLL);
+        say(x, heal_volume_find(x->control->node, x->volume) ? "error: it takes too long\n" : "ok\n");
+}
+
+static const struct command {
+        const char *word;
+        void (*now)(struct connection *x, struct heal_volume *v);
+        void (*later)(struct fibre *self, struct connection *x, struct heal_volume *v);
+        bool names_volume; /* which need not be there */
+} commands[] = {
+        {"heal", command_heal, NULL, false},     {"full", command_full, NULL, false},
+        {"status", NULL, command_status, false}, {"info", NULL, command_info, false},
+        {"serve", NULL, command_serve, true},    {"end", NULL, command_end, true},
+        {"volumes", command_volumes, NULL, true}, {"quit", command_quit, NULL, true},
+};
+
+static const struct command *command_find(const char *word)
+{
+        for (size_t k = 0; k < ELEMENTSOF(commands); k++) {
+                if (streq(commands[k].word, word))
+                        return &commands[k];
+        }
+        return NULL;
+}
+
+static void later_fibre(struct fibre *self, void *arg)
 {
         struct connection *x = arg;
         struct control *c = x->control;
-        int r = status_info(self, c->healer, &x->answer);
+        struct heal_volume *v = heal_volume_find(c->node, x->volume);
+        if (v || x->command->names_volume)
+                x->command->later(self, x, v);
+        else
+                say(x, "error: no such volume\n");
         x->working = false;
         c->working--;
-        if (r < 0)
-                (void)buf_printf(&x->answer, "error: %s\n", strerror(-r));
         if (x->stream)
                 write_answer(x);
         else
@@ -86,26 +209,38 @@ static void info_fibre(struct fibre *self, void *arg)
                 fibre_event_set(c->idle);
 }
 
+static void answer_later(struct connection *x)
+{
+        stream_watch(x->stream, 0, on_event, x);
+        if (fibre_start(x->control->node->loop, "heal control", later_fibre, x) == 0) {
+                x->working = true;
+                x->control->working++;
+                return;
+        }
+        say(x, "error: out of memory\n");
+        write_answer(x);
+}
+
+/* "WORD" or "WORD VOLUME". */
 static void answer(struct connection *x)
 {
-        struct healer *h = x->control->healer;
+        char *space = strchr(x->line, ' ');
+        x->volume = space ? space + 1 : "";
+        if (space)
+                *space = '\0';
+        x->command = command_find(x->line);
         timer_stop(&x->idle);
-        if (streq(x->line, "info")) {
-                stream_watch(x->stream, 0, on_event, x);
-                if (fibre_start(h->config.loop, "heal info", info_fibre, x) == 0) {
-                        x->working = true;
-                        x->control->working++;
-                        return;
-                }
-                (void)buf_append_str(&x->answer, "error: out of memory\n");
-        } else if (streq(x->line, "status")) {
-                (void)status_format(h, &x->answer);
-        } else if (streq(x->line, "heal") || streq(x->line, "full")) {
-                healer_ask(h, streq(x->line, "full") ? HEAL_FULL : HEAL_INDEX);
-                (void)buf_append_str(&x->answer, "ok\n");
-        } else {
-                (void)buf_append_str(&x->answer, "error: unknown command; there are: heal, full, status, info\n");
+        if (x->command && x->command->later) {
+                answer_later(x);
+                return;
         }
+        struct heal_volume *v = heal_volume_find(x->control->node, x->volume);
+        if (!x->command)
+                say(x, "error: unknown command; there are: heal, full, status, info, serve, end, volumes, quit\n");
+        else if (v || x->command->names_volume)
+                x->command->now(x, v);
+        else
+                say(x, "error: no such volume\n");
         write_answer(x);
 }
 
@@ -163,12 +298,13 @@ static void on_accept(struct listener *l, struct stream *s, void *arg)
         c->first = x;
         c->connections++;
         stream_watch(s, STREAM_READABLE, on_event, x);
-        timer_start(c->healer->config.loop, &x->idle, IDLE_TIME, on_idle);
+        timer_start(c->node->loop, &x->idle, IDLE_TIME, on_idle);
 }
 
 /* ---- life -------------------------------------------------------------------------------------------------------- */
 
-int control_new(struct healer *h, const char *path, struct control **ret, struct error *err)
+int control_new(struct heal_node *node, const char *path, void (*quit)(void *arg), void *arg, struct control **ret,
+                struct error *err)
 {
         char text[ADDRESS_TEXT_MAX];
         struct address at;
@@ -176,16 +312,18 @@ int control_new(struct healer *h, const char *path, struct control **ret, struct
         int n = snprintf(text, sizeof text, "unix:%s", path);
         if (!c)
                 return error_set(err, -ENOMEM, "out of memory");
-        c->healer = h;
+        c->node = node;
+        c->quit = quit;
+        c->arg = arg;
         int r = n < (int)sizeof text ? address_parse(text, &at) : -ENAMETOOLONG;
         mode_t before = umask(0177);
         if (r == 0)
-                r = loop_listen(h->config.loop, &at, on_accept, c, &c->listener);
+                r = loop_listen(node->loop, &at, on_accept, c, &c->listener);
         (void)umask(before);
         if (r < 0) {
                 free(c);
                 return error_set(err, r,
-                                 r == -EADDRINUSE ? "%s: another healer of this volume is running (%s)" : "%s: %s",
+                                 r == -EADDRINUSE ? "%s: another healer is running there (%s)" : "%s: %s",
                                  path, strerror(-r));
         }
         *ret = c;
@@ -196,7 +334,7 @@ struct control *control_free(struct fibre *self, struct control *c)
 {
         if (!c)
                 return NULL;
-        c->listener = listener_free(c->healer->config.loop, c->listener);
+        c->listener = listener_free(c->node->loop, c->listener);
         for (struct connection *x = c->first, *next; x; x = next) {
                 next = x->next;
                 close_connection(x);
@@ -228,11 +366,13 @@ static int copy_answer(int fd, const char *path, struct error *err)
         return failed ? error_set(err, -EINVAL, "the healer at %s refused", path) : 0;
 }
 
-int control_ask(const char *path, const char *command, struct error *err)
+int control_ask(const char *path, const char *command, const char *volume, struct error *err)
 {
         struct sockaddr_un sa = {.sun_family = AF_UNIX};
         char line[LINE_MAX_BYTES];
-        int n = snprintf(line, sizeof line, "%s\n", command);
+        int n = snprintf(line, sizeof line, "%s%s%s\n", command, *volume ? " " : "", volume);
+        if (n >= (int)sizeof line)
+                return error_set(err, -ENAMETOOLONG, "%s: too long", volume);
         if (strlen(path) >= sizeof sa.sun_path)
                 return error_set(err, -ENAMETOOLONG, "%s is too long for a socket address", path);
         memcpy(sa.sun_path, path, strlen(path) + 1);

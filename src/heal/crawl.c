@@ -6,11 +6,17 @@
  */
 #include "heal/healer.h"
 
+#include <stdio.h>
 #include <sys/stat.h>
+
+#include "base/log.h"
+#include "heal/position.h"
 
 #define ROUNDS_MAX 10000u
 #define DIRECTORIES_MAX (16u * 1024 * 1024)
 #define XATTR_ARENA (1 * MIB)
+#define LOCK_HOLDERS "mortar.lock-holders" /* an attribute of our bricks */
+#define NOTE_INTERVAL (5 * NS_PER_SEC) /* between two notes of where a full crawl is */
 
 struct crawler {
         struct heal_set *set;
@@ -24,19 +30,27 @@ struct crawler {
         bool first; /* listing of this directory */
         struct gfid *stack;
         size_t n, cap;
+        uint64_t noted; /* when its position was, last */
 };
 
 /* ---- this node's bricks ------------------------------------------------------------------------------------------ */
 
-static int root_text(struct fibre *self, struct afr *a, struct arena *arena, unsigned child, const char *name,
-                     struct str *ret)
+static int text_of(struct fibre *self, struct afr *a, struct arena *arena, unsigned child, const struct gfid *gfid,
+                   const char *name, struct str *ret)
 {
         struct request none = {.arena = arena}, r;
         const void *rep = NULL;
-        const struct getxattr_fop_req q = {.gfid = GFID_ROOT, .name = str_of(name), .namelen = (uint32_t)strlen(name)};
+        const struct getxattr_fop_req q = {.gfid = *gfid, .name = str_of(name), .namelen = (uint32_t)strlen(name)};
         afr_heal_request(&none, &r);
         int result = afr_heal_call(self, a, &r, FOP_GETXATTR, &q, child, &rep);
         return result < 0 ? result : dict_get_str(&((const struct getxattr_fop_rep *)rep)->dict, arena, name, ret);
+}
+
+int crawl_root_text(struct fibre *self, struct afr *a, struct arena *arena, unsigned child, const char *name,
+                    struct str *ret)
+{
+        const struct gfid root = GFID_ROOT;
+        return text_of(self, a, arena, child, &root, name, ret);
 }
 
 /* The host in "<POSIX(/path):host:/path/x>". */
@@ -56,10 +70,10 @@ static bool is_local(struct fibre *self, struct heal_set *s, unsigned child)
         if (c->all_bricks)
                 return true;
         if (c->node_uuid)
-                return root_text(self, s->afr, &arena, child, "trusted.glusterfs.node-uuid", &text) == 0 &&
+                return crawl_root_text(self, s->afr, &arena, child, "trusted.glusterfs.node-uuid", &text) == 0 &&
                        strcasecmp(text.s, c->node_uuid) == 0;
         (void)gethostname(host, sizeof host - 1);
-        return root_text(self, s->afr, &arena, child, "trusted.glusterfs.pathinfo", &text) == 0 &&
+        return crawl_root_text(self, s->afr, &arena, child, "trusted.glusterfs.pathinfo", &text) == 0 &&
                is_path_of_host(text.s, host);
 }
 
@@ -76,7 +90,16 @@ int crawl_find_local(struct fibre *self, struct heal_set *s)
 
 /* ---- one object -------------------------------------------------------------------------------------------------- */
 
-/* After each step of a heal: what it wrote is paid for with time. */
+/* What was written is paid for with time, as the operator says. */
+static uint64_t rate_pause(struct healer *h, uint64_t written, uint64_t now)
+{
+        if (h->config.rate == 0)
+                return 0;
+        h->allowed_at = MAX(h->allowed_at, now) + written * NS_PER_SEC / h->config.rate;
+        return h->allowed_at - now;
+}
+
+/* After each step of a heal. */
 static void on_progress(struct fibre *self, struct afr_heal_report *report)
 {
         struct heal_current *c = report->arg;
@@ -85,11 +108,14 @@ static void on_progress(struct fibre *self, struct afr_heal_report *report)
         c->bytes_before = report->bytes_written;
         c->set->totals.bytes += written;
         report->give_up = h->closing;
-        if (h->config.rate == 0 || h->closing)
+        if (h->closing)
                 return;
-        h->allowed_at = MAX(h->allowed_at, now) + written * NS_PER_SEC / h->config.rate;
-        if (h->allowed_at > now)
-                fibre_sleep(self, h->allowed_at - now);
+        uint64_t pause = rate_pause(h, written, now);
+        uint64_t busy = pace_step(&c->set->pace, &c->pace, now, report->bytes_done, report->bytes_written);
+        if (MAX(pause, busy) == 0)
+                return;
+        fibre_sleep(self, MAX(pause, busy));
+        c->pace.began = loop_now(h->config.loop);
 }
 
 static struct heal_current *take_slot(struct heal_set *s, const struct gfid *gfid)
@@ -112,6 +138,32 @@ static void give_slot(struct heal_current *c)
         c->set->n_current--;
 }
 
+/* Who is at the object, as one of our bricks says; stock's do not tell. */
+static void find_holder(struct fibre *self, struct heal_set *s, const struct gfid *gfid, char *ret, size_t size)
+{
+        _cleanup_arena_ struct arena arena = ARENA_INIT(XATTR_ARENA);
+        struct str text;
+        *ret = '\0';
+        AFR_EACH (i, afr_up(s->afr)) {
+                if (text_of(self, s->afr, &arena, i, gfid, LOCK_HOLDERS, &text) < 0 || text.len == 0)
+                        continue;
+                (void)snprintf(ret, size, "%s", text.s);
+                for (char *at = ret; *at; at++) /* clients choose their names */
+                        *at = *at < ' ' || *at > '~' ? '?' : *at;
+                return;
+        }
+}
+
+static void note_blocked(struct fibre *self, struct heal_set *s, const struct heal_current *c)
+{
+        char holder[sizeof s->blocked.holder];
+        find_holder(self, s, &c->gfid, holder, sizeof holder);
+        s->blocked.any = true;
+        memcpy(s->blocked.holder, holder, sizeof holder);
+        s->blocked.gfid = c->gfid;
+        memcpy(s->blocked.why, c->report.why, sizeof s->blocked.why);
+}
+
 static void note_error(struct heal_set *s, const struct heal_current *c, int error)
 {
         s->last_error.error = error;
@@ -120,7 +172,7 @@ static void note_error(struct heal_set *s, const struct heal_current *c, int err
         memcpy(s->last_error.why, c->report.why, sizeof s->last_error.why);
 }
 
-static void count_result(struct crawler *w, const struct heal_current *c, int result)
+static void count_result(struct fibre *self, struct crawler *w, const struct heal_current *c, int result)
 {
         struct heal_totals *t = &w->set->totals;
         const bool *healed = c->report.healed;
@@ -139,6 +191,8 @@ static void count_result(struct crawler *w, const struct heal_current *c, int re
                 w->error = result == -EINTR ? -ECANCELED : result;
         else if (result != -EBUSY && result != -EAGAIN && result != -EIO)
                 t->failed++;
+        if (result == -EBUSY)
+                note_blocked(self, w->set, c);
         if (result != -EBUSY && result != -EINTR)
                 note_error(w->set, c, result);
 }
@@ -151,7 +205,7 @@ static int heal_object(struct fibre *self, struct crawler *w, const struct gfid 
                 return -EBUSY;
         int result = afr_heal(self, w->set->afr, gfid, &c->report);
         on_progress(self, &c->report);
-        count_result(w, c, result);
+        count_result(self, w, c, result);
         w->set->done++;
         give_slot(c);
         return result;
@@ -160,7 +214,7 @@ static int heal_object(struct fibre *self, struct crawler *w, const struct gfid 
 /* Waits until one more may be begun. */
 static int wait_turn(struct fibre *self, struct crawler *w)
 {
-        unsigned parallel = w->set->healer->config.parallel;
+        unsigned parallel = w->set->healer->parallel;
         while (w->group.running >= parallel)
                 fibre_group_wait(self, &w->group, w->group.finished + 1);
         return w->set->healer->closing ? -ECANCELED : w->error;
@@ -340,38 +394,136 @@ static void keep_left(struct heal_totals *t, const struct heal_totals *full)
         t->failed = MAX(t->failed, full->failed);
 }
 
+static struct position_owner owner_of(const struct heal_set *s)
+{
+        const char *dir = s->healer->config.state_dir;
+        return (struct position_owner){.dir = dir, .set = s->afr->base.name, .volume = s->afr->options.anonymous_name};
+}
+
+/* Notes which directories are left: now and then, and when it is broken off. */
+static void note_position(struct crawler *w, bool now)
+{
+        struct heal_set *s = w->set;
+        const struct position_owner o = owner_of(s);
+        uint64_t time = loop_now(s->healer->config.loop);
+        if (!o.dir || (!now && time - w->noted < NOTE_INTERVAL))
+                return;
+        w->noted = time;
+        const struct position p = {
+                .total = s->total, .done = s->done, .healed = s->totals.healed, .directories = w->stack, .n = w->n};
+        int r = position_save(&o, &p);
+        if (r < 0)
+                log_warning(s->afr->base.name, "where the full crawl is cannot be noted in %s: %s", o.dir, strerror(-r));
+}
+
+/* What a crawl that was broken off has left: true when there is something. */
+static bool take_position(struct crawler *w)
+{
+        struct heal_set *s = w->set;
+        const struct position_owner o = owner_of(s);
+        struct position p;
+        if (!o.dir || position_load(&o, &p) < 0)
+                return false;
+        for (size_t k = 0; k < p.n && w->error == 0; k++)
+                w->error = push(w, &p.directories[k]);
+        s->total = p.total;
+        s->done = p.done;
+        s->totals.healed = p.healed;
+        log_notice(s->afr->base.name, "the full crawl goes on: %zu directories are left, %llu objects done", p.n,
+                   (unsigned long long)p.done);
+        position_done(&p);
+        return true;
+}
+
+static int crawl_directories(struct fibre *self, struct crawler *w)
+{
+        int result = w->error;
+        while (result == 0 && w->n > 0) {
+                size_t before = w->n - 1;
+                note_position(w, false);
+                w->directory = w->stack[before];
+                w->n = before;
+                result = crawl_directory(self, w);
+                if (result < 0) { /* looked through again, with what is below it */
+                        w->n = before;
+                        (void)push(w, &w->directory);
+                        note_position(w, true);
+                }
+        }
+        return result;
+}
+
 static int crawl_full(struct fibre *self, struct crawler *w)
 {
+        struct heal_set *s = w->set;
+        const struct position_owner o = owner_of(s);
         struct gfid root = GFID_ROOT;
-        int result = push(w, &root);
-        w->set->total++;
-        if (result == 0)
-                (void)heal_object(self, w, &root);
-        while (result == 0 && w->n > 0) {
-                w->directory = w->stack[--w->n];
-                result = crawl_directory(self, w);
+        w->noted = loop_now(s->healer->config.loop);
+        if (!take_position(w)) {
+                w->error = push(w, &root);
+                s->total++;
+                if (w->error == 0)
+                        (void)heal_object(self, w, &root);
         }
+        int result = crawl_directories(self, w);
         free(w->stack);
+        s->unfinished = result < 0;
         if (result < 0)
                 return result;
-        const struct heal_totals full = w->set->totals;
+        if (o.dir)
+                position_remove(&o);
+        const struct heal_totals full = s->totals;
         result = crawl_index(self, w); /* what was made anew */
-        keep_left(&w->set->totals, &full);
+        keep_left(&s->totals, &full);
         return result;
+}
+
+bool crawl_is_unfinished(const struct heal_set *s)
+{
+        const struct position_owner o = owner_of(s);
+        struct position p;
+        if (!o.dir || position_load(&o, &p) < 0)
+                return false;
+        position_done(&p);
+        return true;
+}
+
+static void add_totals(struct heal_totals *to, const struct heal_totals *t)
+{
+        to->healed += t->healed;
+        to->clean += t->clean;
+        to->gone += t->gone;
+        to->failed += t->failed;
+        to->bytes += t->bytes;
+        to->names += t->names;
+}
+
+static void remember(struct heal_set *s, enum heal_kind kind, uint64_t began)
+{
+        s->past[s->crawls % HEAL_HISTORY_MAX] = (struct heal_past){
+                .kind = kind, .began = began, .ended = loop_realtime(s->healer->config.loop), .totals = s->totals};
+        s->crawls++;
+        add_totals(&s->ever, &s->totals);
+        s->totals_counted = true;
 }
 
 int crawl(struct fibre *self, struct heal_set *s, enum heal_kind kind)
 {
         struct crawler w = {.set = s};
+        uint64_t began = loop_realtime(s->healer->config.loop);
         s->crawling = kind;
         s->began = loop_now(s->healer->config.loop);
+        s->began_real = began;
         s->total = s->done = 0;
         s->totals = (struct heal_totals){0};
+        s->totals_counted = false;
+        s->blocked.any = false;
         int result = afr_up(s->afr) == s->afr->all ? crawl_find_local(self, s) : -ENOTCONN;
         if (result == 0)
                 result = kind == HEAL_FULL ? crawl_full(self, &w) : crawl_index(self, &w);
         s->left = s->totals.in_use + s->totals.later + s->totals.split_brain + s->totals.failed;
+        s->left_split_brain = s->totals.split_brain;
         s->crawling = HEAL_NOTHING;
-        s->crawls++;
+        remember(s, kind, began);
         return result;
 }

@@ -50,6 +50,23 @@ static bool is_disabled(const struct healer *h)
         return text && option_bool(text, &on) == 0 && !on;
 }
 
+/* How many objects at a time, how often: the command line's, else the volume's, else ours. */
+static void take_options(struct healer *h)
+{
+        const struct healer_config *c = &h->config;
+        uint64_t parallel = c->parallel ? c->parallel : option_number(h, "shd-max-threads", HEALER_PARALLEL_DEFAULT);
+        uint64_t seconds = option_number(h, "heal-timeout", HEALER_INTERVAL_DEFAULT / NS_PER_SEC);
+        h->parallel = (unsigned)MIN(parallel, (uint64_t)HEALER_PARALLEL_MAX);
+        h->interval = c->interval ? c->interval : seconds * NS_PER_SEC;
+}
+
+void healer_reload(struct healer *h, const struct volfile *volfile)
+{
+        h->config.volfile = volfile;
+        take_options(h);
+        volume_poke(h->config.volume);
+}
+
 int healer_new(const struct healer_config *config, struct healer **ret, struct error *err)
 {
         struct healer *h = calloc(1, sizeof *h);
@@ -65,13 +82,9 @@ int healer_new(const struct healer_config *config, struct healer **ret, struct e
                               : error_set(err, -ENOMEM, "out of memory");
         }
         take_sets(h, volume_top(config->volume));
-        if (h->config.parallel == 0)
-                h->config.parallel =
-                        (unsigned)MAX(option_number(h, "shd-max-threads", 1), (uint64_t)HEALER_PARALLEL_DEFAULT);
-        h->config.parallel = MIN(h->config.parallel, (unsigned)HEALER_PARALLEL_MAX);
-        if (h->config.interval == 0)
-                h->config.interval =
-                        option_number(h, "heal-timeout", HEALER_INTERVAL_DEFAULT / NS_PER_SEC) * NS_PER_SEC;
+        take_options(h);
+        for (unsigned k = 0; k < h->n_sets; k++)
+                h->sets[k].unfinished = crawl_is_unfinished(&h->sets[k]);
         *ret = h;
         return 0;
 }
@@ -99,6 +112,8 @@ static enum heal_kind due(struct heal_set *s, uint64_t now)
                 return s->wanted;
         if (is_disabled(s->healer))
                 return HEAL_NOTHING;
+        if (s->unfinished && now >= s->next)
+                return HEAL_FULL;
         if (!s->ever_crawled || afr_guard_lost(s->afr, &s->crawled) || now >= s->next)
                 return HEAL_INDEX;
         return HEAL_NOTHING;
@@ -113,22 +128,23 @@ static enum heal_kind wait_for_work(struct fibre *self, struct heal_set *s)
                 if (kind != HEAL_NOTHING || h->closing)
                         return kind;
                 volume_wait_change(self, h->config.volume,
-                                   s->next > now && is_whole(s) ? s->next - now : h->config.interval);
+                                   s->next > now && is_whole(s) ? s->next - now : h->interval);
         }
 }
 
 /* What could not be healed is tried again soon, then less and less often. */
 static void plan_next(struct heal_set *s, int result)
 {
-        const struct healer_config *c = &s->healer->config;
+        const struct healer *h = s->healer;
+        uint64_t now = loop_now(h->config.loop);
         bool progress = s->totals.healed + s->totals.gone > 0;
         if (result == 0 && s->left == 0) {
                 s->backoff = BACKOFF_MIN;
-                s->next = loop_now(c->loop) + c->interval;
+                s->next = now + h->interval;
                 return;
         }
-        s->backoff = progress ? BACKOFF_MIN : MIN(2 * s->backoff, c->interval);
-        s->next = loop_now(c->loop) + s->backoff;
+        s->backoff = progress ? BACKOFF_MIN : MIN(2 * s->backoff, h->interval);
+        s->next = now + s->backoff;
 }
 
 static void run_crawl(struct fibre *self, struct heal_set *s, enum heal_kind kind)

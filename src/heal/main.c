@@ -33,12 +33,13 @@ int main(int argc, char **argv)
         int r = options_read(argc, argv, &options, &err);
         if (r != 0)
                 return r < 0 ? fail(&err) : EXIT_SUCCESS;
-        log_set_level((enum log_level)(options.mode == MODE_DAEMON ? options.log_level : LOG_LEVEL_ERROR));
+        bool daemon = options.mode == MODE_DAEMON || options.mode == MODE_NODE;
+        log_set_level((enum log_level)(daemon ? options.log_level : LOG_LEVEL_ERROR));
         if (options.mode == MODE_ASK) {
-                r = control_ask(options.socket, options.command, &err);
+                r = control_ask(options.socket, options.command, options.volume, &err);
                 return r < 0 ? fail(&err) : EXIT_SUCCESS;
         }
-        if (options.mode == MODE_DAEMON)
+        if (daemon)
                 make_directory_of(options.socket);
         return heal_process_run(&options);
 }

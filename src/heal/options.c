@@ -23,6 +23,8 @@ static const char help[] =
         "  --status             ask the running healer how far it is: JSON\n"
         "  --ask COMMAND        ask the running healer: heal, full, status or info\n"
         "  --mark-new CLIENT    note that the brick of this client (VOLUME-client-N) is new and lacks everything\n"
+        "  --resolve POLICY     decide a split-brain: bigger-file, latest-mtime or source-brick (see --brick, --file)\n"
+        "  --node               heal the volumes that mortard names over the control socket; no VOLUME is given\n"
         "\n"
         "Options:\n"
         "  --full               with --once: look at everything, not only at what the bricks' indices name\n"
@@ -35,6 +37,9 @@ static const char help[] =
         "  --interval SECONDS   between two looks at the indices (default 600, or cluster.heal-timeout)\n"
         "  --rate BYTES         at most so many bytes per second are written to bricks (default: no limit)\n"
         "  --timeout SECONDS    to wait for the bricks, with --once, --info and --mark-new (default 30)\n"
+        "  --brick HOST:PATH    with --resolve source-brick: the brick that is right\n"
+        "  --file PATH          with --resolve: the file, as seen on a mount, or gfid:UUID; without: all (source-brick only)\n"
+        "  --state-dir DIR      where a full crawl that was broken off is noted, to be gone on with (default: nowhere)\n"
         "  --socket PATH        where the running healer is asked (default " SOCKET_DIRECTORY "/heal-VOLUME.sock)\n"
         "  --log-level LEVEL    error, warning, notice, info or debug (default info)\n"
         "  --help, --version\n"
@@ -49,6 +54,11 @@ enum {
         OPT_STATUS,
         OPT_ASK,
         OPT_MARK,
+        OPT_RESOLVE,
+        OPT_NODE,
+        OPT_BRICK,
+        OPT_FILE,
+        OPT_STATE_DIR,
         OPT_FULL,
         OPT_SERVER,
         OPT_VOLFILE,
@@ -71,6 +81,12 @@ static const struct option long_options[] = {
         {"status", no_argument, NULL, OPT_STATUS},
         {"ask", required_argument, NULL, OPT_ASK},
         {"mark-new", required_argument, NULL, OPT_MARK},
+        {"resolve", required_argument, NULL, OPT_RESOLVE},
+        {"node", no_argument, NULL, OPT_NODE},
+        {"brick", required_argument, NULL, OPT_BRICK},
+        {"file", required_argument, NULL, OPT_FILE},
+        {"state-dir", required_argument, NULL, OPT_STATE_DIR},
+        {"control", required_argument, NULL, OPT_SOCKET},
         {"full", no_argument, NULL, OPT_FULL},
         {"server", required_argument, NULL, OPT_SERVER},
         {"volfile", required_argument, NULL, OPT_VOLFILE},
@@ -131,9 +147,24 @@ static int set_mode(struct heal_options *o, enum heal_mode mode, struct error *e
 {
         if (o->mode != MODE_DAEMON)
                 return error_set(err, -EINVAL,
-                                 "only one of --once, --info, --status, --ask and --mark-new can be given");
+                                 "only one of --once, --info, --status, --ask, --mark-new, --resolve and --node can "
+                                 "be given");
         o->mode = mode;
         return 0;
+}
+
+static int read_policy(struct heal_options *o, const char *word, struct error *err)
+{
+        static const char *const words[] = {[POLICY_BIGGER_FILE] = "bigger-file",
+                                            [POLICY_LATEST_MTIME] = "latest-mtime",
+                                            [POLICY_SOURCE_BRICK] = "source-brick"};
+        for (unsigned k = 0; k < ELEMENTSOF(words); k++) {
+                if (!streq(words[k], word))
+                        continue;
+                o->choice.policy = (enum heal_policy)k;
+                return set_mode(o, MODE_RESOLVE, err);
+        }
+        return error_set(err, -EINVAL, "--resolve %s: there are bigger-file, latest-mtime and source-brick", word);
 }
 
 static int read_mode(struct heal_options *o, int option, struct error *err)
@@ -142,6 +173,10 @@ static int read_mode(struct heal_options *o, int option, struct error *err)
         case OPT_ONCE:
                 o->all_bricks = true;
                 return set_mode(o, MODE_ONCE, err);
+        case OPT_NODE:
+                return set_mode(o, MODE_NODE, err);
+        case OPT_RESOLVE:
+                return read_policy(o, optarg, err);
         case OPT_INFO:
                 return set_mode(o, MODE_INFO, err);
         case OPT_STATUS:
@@ -199,6 +234,15 @@ static int read_option(struct heal_options *o, int option, struct error *err)
         case OPT_SOCKET:
                 o->socket = optarg;
                 return 0;
+        case OPT_BRICK:
+                o->choice.brick = optarg;
+                return 0;
+        case OPT_FILE:
+                o->choice.file = optarg;
+                return 0;
+        case OPT_STATE_DIR:
+                o->state_dir = optarg;
+                return 0;
         case OPT_LOG_LEVEL:
                 o->log_level = log_level_from_string(optarg);
                 return o->log_level < 0 ? error_set(err, -EINVAL, "--log-level %s: is no level", optarg) : 0;
@@ -212,6 +256,30 @@ static int read_option(struct heal_options *o, int option, struct error *err)
         default:
                 return read_mode(o, option, err);
         }
+}
+
+static bool names_no_volume(const struct heal_options *o)
+{
+        return o->mode == MODE_NODE ||
+               (o->mode == MODE_ASK && o->socket && (streq(o->command, "volumes") || streq(o->command, "quit")));
+}
+
+static int check(struct heal_options *o, int argc, char **argv, struct error *err)
+{
+        const struct heal_choice *c = &o->choice;
+        bool none = names_no_volume(o);
+        if (optind + !none != argc || (!none && (!*argv[optind] || strchr(argv[optind], '/'))))
+                return error_set(err, -EINVAL, "one volume is to be named; see mortar-heal --help");
+        o->volume = none ? "" : argv[optind];
+        if (o->full && o->mode != MODE_ONCE)
+                return error_set(err, -EINVAL, "--full goes with --once; a running healer is asked by --ask full");
+        if (o->mode == MODE_NODE && !o->socket)
+                return error_set(err, -EINVAL, "--node needs --socket");
+        if (o->mode == MODE_RESOLVE && !c->file && c->policy != POLICY_SOURCE_BRICK)
+                return error_set(err, -EINVAL, "--resolve needs --file");
+        if (o->mode == MODE_RESOLVE && !c->brick != (c->policy != POLICY_SOURCE_BRICK))
+                return error_set(err, -EINVAL, "--brick goes with --resolve source-brick, and has to");
+        return 0;
 }
 
 int options_read(int argc, char **argv, struct heal_options *ret, struct error *err)
@@ -228,11 +296,9 @@ int options_read(int argc, char **argv, struct heal_options *ret, struct error *
                 if (r < 0)
                         return r;
         }
-        if (optind + 1 != argc || !*argv[optind] || strchr(argv[optind], '/'))
-                return error_set(err, -EINVAL, "one volume is to be named; see mortar-heal --help");
-        if (o->full && o->mode != MODE_ONCE)
-                return error_set(err, -EINVAL, "--full goes with --once; a running healer is asked by --ask full");
-        o->volume = argv[optind];
+        int r = check(o, argc, argv, err);
+        if (r < 0)
+                return r;
         if (o->n_servers == 0)
                 o->servers[o->n_servers++] = (struct fetch_server){.host = "localhost"};
         if (!o->socket) {

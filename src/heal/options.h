@@ -4,7 +4,15 @@
 #include "base/error.h"
 #include "volume/fetch.h"
 
-enum heal_mode { MODE_DAEMON, MODE_ONCE, MODE_INFO, MODE_ASK, MODE_MARK };
+enum heal_mode { MODE_DAEMON, MODE_NODE, MODE_ONCE, MODE_INFO, MODE_ASK, MODE_MARK, MODE_RESOLVE };
+
+/* MODE_RESOLVE: which copy an operator takes for the right one. */
+enum heal_policy { POLICY_BIGGER_FILE, POLICY_LATEST_MTIME, POLICY_SOURCE_BRICK };
+struct heal_choice {
+        enum heal_policy policy;
+        const char *brick; /* POLICY_SOURCE_BRICK: "HOST:/path" */
+        const char *file;  /* "/path" or "gfid:…"; NULL: everything in split-brain */
+};
 
 struct heal_options {
         enum heal_mode mode;
@@ -17,6 +25,8 @@ struct heal_options {
         char socket_room[128];
         const char *command; /* MODE_ASK */
         const char *mark;    /* MODE_MARK: the client's name */
+        struct heal_choice choice;
+        const char *state_dir; /* where unfinished full crawls are noted; NULL: nowhere */
         bool full, all_bricks;
         unsigned parallel;
         uint64_t interval, rate, timeout;

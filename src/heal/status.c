@@ -6,7 +6,7 @@
 #include <jansson.h>
 #include <sys/stat.h>
 
-#include "heal/healer.h"
+#include "heal/node.h"
 #include "volume/remote.h"
 
 #define INFO_ENTRIES_MAX 10000
@@ -97,6 +97,67 @@ static json_t *error_json(const struct heal_set *s)
                          (json_int_t)(s->last_error.time / NS_PER_SEC));
 }
 
+/* Who is at the last object that was left to others. */
+static json_t *blocked_json(const struct heal_set *s)
+{
+        if (!s->blocked.any)
+                return json_null();
+        return json_pack("{s:o, s:s, s:s}", "gfid", gfid_json(&s->blocked.gfid), "why", s->blocked.why, "holder",
+                         s->blocked.holder);
+}
+
+static json_int_t seconds_of(uint64_t time)
+{
+        return (json_int_t)(time / NS_PER_SEC);
+}
+
+static json_t *past_json(const struct heal_past *p)
+{
+        return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I}", "crawl", p->kind == HEAL_FULL ? "full" : "index", "began",
+                         seconds_of(p->began), "ended", seconds_of(p->ended), "healed", (json_int_t)p->totals.healed,
+                         "split_brain", (json_int_t)p->totals.split_brain, "failed", (json_int_t)p->totals.failed);
+}
+
+static json_t *history_json(const struct heal_set *s)
+{
+        json_t *list = json_array();
+        uint64_t first = s->crawls > HEAL_HISTORY_MAX ? s->crawls - HEAL_HISTORY_MAX : 0;
+        for (uint64_t k = first; k < s->crawls; k++)
+                json_array_append_new(list, past_json(&s->past[k % HEAL_HISTORY_MAX]));
+        return list;
+}
+
+static json_t *local_json(const struct heal_set *s)
+{
+        json_t *list = json_array();
+        AFR_EACH (i, s->local)
+                json_array_append_new(list, brick_name(s->healer, s->afr->base.children[i]));
+        return list;
+}
+
+/* Since the process began. */
+static json_t *ever_json(const struct heal_set *s)
+{
+        const struct heal_totals none = {0}, *e = &s->ever, *t = s->totals_counted ? &none : &s->totals;
+        return json_pack("{s:I, s:I, s:I, s:I}", "healed", (json_int_t)(e->healed + t->healed), "failed",
+                         (json_int_t)(e->failed + t->failed), "bytes", (json_int_t)(e->bytes + t->bytes), "names",
+                         (json_int_t)(e->names + t->names));
+}
+
+static void add_past(const struct heal_set *s, json_t *o)
+{
+        const struct heal_past *last = &s->past[(s->crawls + HEAL_HISTORY_MAX - 1) % HEAL_HISTORY_MAX];
+        json_object_set_new(o, "last_crawl", s->crawls ? json_integer(seconds_of(last->ended)) : json_null());
+        json_object_set_new(o, "pending", json_integer((json_int_t)s->pending));
+        json_object_set_new(o, "left_split_brain", json_integer((json_int_t)s->left_split_brain));
+        json_object_set_new(o, "local", local_json(s));
+        json_object_set_new(o, "ever", ever_json(s));
+        json_object_set_new(o, "history", history_json(s));
+        json_object_set_new(o, "blocked", blocked_json(s));
+        if (s->crawling != HEAL_NOTHING)
+                json_object_set_new(o, "began", json_integer(seconds_of(s->began_real)));
+}
+
 static json_t *set_json(const struct heal_set *s)
 {
         const struct heal_totals *t = &s->totals;
@@ -119,6 +180,7 @@ static json_t *set_json(const struct heal_set *s)
                 add_rates(s, o);
         json_object_set_new(o, "current", current_json(s));
         json_object_set_new(o, "last_error", error_json(s));
+        add_past(s, o);
         return o;
 }
 
@@ -135,12 +197,42 @@ static int append_json(json_t *o, struct buf *out)
         return r < 0 ? r : 0;
 }
 
+void status_count(struct fibre *self, struct healer *h)
+{
+        for (unsigned k = 0; k < h->n_sets; k++) {
+                struct heal_set *s = &h->sets[k];
+                uint64_t sum = 0, n;
+                if (!s->local)
+                        (void)crawl_find_local(self, s);
+                AFR_EACH (i, s->local & afr_up(s->afr)) {
+                        if (afr_index_count(self, s->afr, i, AFR_INDEX_PENDING, &n) == 0)
+                                sum += n;
+                }
+                s->pending = sum;
+        }
+}
+
 int status_format(const struct healer *h, struct buf *out)
 {
         json_t *sets = json_array();
         for (unsigned k = 0; k < h->n_sets; k++)
                 json_array_append_new(sets, set_json(&h->sets[k]));
         return append_json(json_pack("{s:s, s:o}", "volume", h->config.name, "sets", sets), out);
+}
+
+int status_closed(const char *volume, const char *why, struct buf *out)
+{
+        return append_json(json_pack("{s:s, s:[], s:s}", "volume", volume, "sets", "reason", why), out);
+}
+
+int status_volumes(const struct heal_node *node, struct buf *out)
+{
+        json_t *list = json_array();
+        for (const struct heal_volume *v = node->volumes; v; v = v->next) {
+                if (!v->ending)
+                        json_array_append_new(list, json_pack("{s:s, s:b}", "name", v->name, "open", v->healer != NULL));
+        }
+        return append_json(json_pack("{s:i, s:o}", "pid", (int)getpid(), "volumes", list), out);
 }
 
 /* ---- info -------------------------------------------------------------------------------------------------------- */
@@ -220,6 +312,15 @@ static int list_work(struct fibre *self, struct info *x)
         return result;
 }
 
+/* The node that the brick is on, as it says. */
+static void add_uuid(struct fibre *self, struct afr *a, unsigned child, json_t *o)
+{
+        _cleanup_arena_ struct arena arena = ARENA_INIT(PATH_ARENA);
+        struct str text;
+        if (crawl_root_text(self, a, &arena, child, "trusted.glusterfs.node-uuid", &text) == 0)
+                json_object_set_new(o, "uuid", json_string(text.s));
+}
+
 static json_t *brick_info(struct fibre *self, struct heal_set *s, unsigned child)
 {
         const struct subvolume *v = s->afr->base.children[child];
@@ -231,6 +332,7 @@ static json_t *brick_info(struct fibre *self, struct heal_set *s, unsigned child
                 json_object_set_new(o, "reason", json_string(v->up ? strerror(-result) : remote_reason(v)));
                 return o;
         }
+        add_uuid(self, s->afr, child, o);
         json_object_set_new(o, "total", json_integer(x.total));
         json_object_set_new(o, "pending", json_integer(x.n[AFR_HEAL_PENDING]));
         json_object_set_new(o, "healing", json_integer(x.n[AFR_HEALING]));

@@ -237,18 +237,34 @@ static int derive_hostname(struct config *c, struct error *e)
         return put(c->hostname, "hostname", name, e);
 }
 
-/* "DIR/mortar-brick" for each DIR of PATH. */
-static int find_in_path(struct config *c)
+/* "DIR/NAME" for each DIR of PATH. */
+static int find_in_path(const char *name, char ret[static CONFIG_VALUE_MAX])
 {
         const char *at = getenv("PATH");
         while (at && *at) {
                 size_t n = strcspn(at, ":");
-                (void)snprintf(c->brick_program, sizeof c->brick_program, "%.*s/mortar-brick", (int)n, at);
-                if (access(c->brick_program, X_OK) == 0)
+                (void)snprintf(ret, CONFIG_VALUE_MAX, "%.*s/%s", (int)n, at, name);
+                if (access(ret, X_OK) == 0)
                         return 0;
                 at += n + (at[n] == ':');
         }
+        *ret = '\0';
         return -ENOENT;
+}
+
+/* A program of ours: beside this one, else in PATH. */
+static int find_program(const char *name, char ret[static CONFIG_VALUE_MAX])
+{
+        char self[CONFIG_VALUE_MAX / 2];
+        ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+        if (n > 0) {
+                self[n] = '\0';
+                char *slash = strrchr(self, '/');
+                (void)snprintf(ret, CONFIG_VALUE_MAX, "%.*s/%s", slash ? (int)(slash - self) : 0, self, name);
+                if (slash && access(ret, X_OK) == 0)
+                        return 0;
+        }
+        return find_in_path(name, ret);
 }
 
 static int derive_program(struct config *c, struct error *e)
@@ -258,17 +274,23 @@ static int derive_program(struct config *c, struct error *e)
                         return error_set(e, -errno, "brick-program %s: %s", c->brick_program, strerror(errno));
                 return 0;
         }
-        char self[CONFIG_VALUE_MAX / 2];
-        ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
-        char *slash = n > 0 ? memrchr(self, '/', (size_t)n) : NULL;
-        if (slash) {
-                *slash = '\0';
-                (void)snprintf(c->brick_program, sizeof c->brick_program, "%s/mortar-brick", self);
-                if (access(c->brick_program, X_OK) == 0)
-                        return 0;
-        }
-        if (find_in_path(c) < 0)
+        if (find_program("mortar-brick", c->brick_program) < 0)
                 return error_set(e, -ENOENT, "mortar-brick is neither beside mortard nor in PATH; see --brick-program");
+        return 0;
+}
+
+/* Without it volumes are served, and not healed. */
+static int derive_heal_program(struct config *c, struct error *e)
+{
+        if (streq(c->heal_program, "none")) {
+                *c->heal_program = '\0';
+                return 0;
+        }
+        if (*c->heal_program && access(c->heal_program, X_OK) < 0)
+                return error_set(e, -errno, "heal-program %s: %s", c->heal_program, strerror(errno));
+        if (!*c->heal_program && find_program("mortar-heal", c->heal_program) < 0)
+                log_warning("config", "mortar-heal is neither beside mortard nor in PATH: volumes are not healed from "
+                            "here; see --heal-program");
         return 0;
 }
 
@@ -288,7 +310,9 @@ static int check_values(struct config *c, struct error *e)
                               c->log_level);
         if (r == 0)
                 r = derive_hostname(c, e);
-        return r < 0 ? r : derive_program(c, e);
+        if (r == 0)
+                r = derive_program(c, e);
+        return r < 0 ? r : derive_heal_program(c, e);
 }
 
 int config_load(struct config *c, int argc, char **argv, enum config_result *ret_result, struct error *e)

@@ -18,6 +18,8 @@
         C(brick_ports, "brick-ports", "49152-60999", "A-B", "TCP ports of brick processes")                            \
         C(drain_seconds, "drain-seconds", "10", "N", "time that clients get to finish when a brick is stopped")        \
         C(brick_program, "brick-program", "", "PATH", "mortar-brick; empty: beside mortard, else in PATH")             \
+        C(heal_program, "heal-program", "", "PATH",                                                                    \
+          "mortar-heal; empty: beside mortard, else in PATH; none: volumes are not healed from here")                  \
         C(hostname, "hostname", "", "NAME", "name of this node; empty: the system's host name")                        \
         C(log_level, "log-level", "info", "LEVEL", "error, warning, notice, info or debug")
 

@@ -78,11 +78,17 @@ static void raise_descriptor_limit(void)
 
 /* ---- signals ----------------------------------------------------------------------------------------------------- */
 
+static void reaped(struct pool *p, pid_t pid, int status)
+{
+        supervisor_reaped(p->supervisor, pid, status);
+        heal_keeper_reaped(p->healer, pid, status);
+}
+
 static void reap(struct pool *p)
 {
         int status;
         for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;)
-                supervisor_reaped(p->supervisor, pid, status);
+                reaped(p, pid, status);
 }
 
 static void on_signal(struct stream *s, unsigned events, void *arg)
@@ -186,6 +192,38 @@ static int make_supervisor(struct pool *p, const struct config *c, struct error 
         return r < 0 ? error_set(e, r, "out of memory") : 0;
 }
 
+/* Where programs of this node ask for volfiles. */
+static void name_server(struct pool *p, const struct config *c)
+{
+        const char *port = strrchr(c->listen, ':');
+        bool any = starts_with(c->listen, "*:") || starts_with(c->listen, "0.0.0.0:") || starts_with(c->listen, "[::]:");
+        (void)snprintf(p->heal_server, sizeof p->heal_server, "%.255s", c->listen);
+        if (any)
+                (void)snprintf(p->heal_server, sizeof p->heal_server, "localhost%.16s", port ? port : "");
+}
+
+static int make_healer(struct pool *p, const struct config *c, struct error *e)
+{
+        static char state_dir[CONFIG_VALUE_MAX + 8], uuid[UUID_TEXT_SIZE];
+        (void)snprintf(state_dir, sizeof state_dir, "%s/heal", c->state_dir);
+        (void)gfid_format(store_node(p->store), uuid);
+        name_server(p, c);
+        p->heal_program = c->heal_program;
+        int r = make_directories(state_dir, 0700, e);
+        if (r < 0)
+                return r;
+        const struct heal_keeper_config config = {.program = c->heal_program,
+                                                  .run_dir = c->run_dir,
+                                                  .log_dir = c->log_dir,
+                                                  .state_dir = state_dir,
+                                                  .server = p->heal_server,
+                                                  .node_uuid = uuid,
+                                                  .log_level = c->log_level,
+                                                  .worker = p->worker};
+        r = heal_keeper_new(p->loop, &config, &p->healer);
+        return r < 0 ? error_set(e, r, "the heal daemon: %s", strerror(-r)) : 0;
+}
+
 /* Root only, from the first moment on. */
 static int listen_management(struct pool *p, const struct config *c, struct error *e)
 {
@@ -222,6 +260,8 @@ static int start_parts(struct pool *p, const struct config *c, struct error *e)
         if (r < 0)
                 return error_set(e, r, "the worker thread cannot be started: %s", strerror(-r));
         r = make_supervisor(p, c, e);
+        if (r == 0)
+                r = make_healer(p, c, e);
         if (r == 0)
                 r = listen_clients(p, c, e);
         if (r == 0)

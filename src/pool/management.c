@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "pool/heal.h"
 #include "pool/metrics.h"
 #include "pool/options.h"
 #include "pool/pool.h"
@@ -83,7 +84,9 @@ static json_t *show_status(const struct pool *p, const struct volume *v)
         for (size_t i = 0; v->status == VOLUME_STARTED && i < v->n_bricks; i++)
                 if (v->bricks[i].local)
                         (void)json_array_append_new(bricks, show_brick_status(p, &v->bricks[i]));
-        return json_pack("{s:s,s:b,s:o}", "name", v->name, "started", v->status == VOLUME_STARTED, "bricks", bricks);
+        bool started = v->status == VOLUME_STARTED;
+        return json_pack("{s:s,s:b,s:o,s:o*}", "name", v->name, "started", started, "bricks", bricks, "self_heal",
+                         started ? heal_show_status(p, v) : NULL);
 }
 
 /* ---- arguments --------------------------------------------------------------------------------------------------- */
@@ -329,6 +332,25 @@ static int command_volume_status(struct fibre *self, struct pool *p, const json_
 {
         (void)self;
         return command_show(p, args, show_entry_status, ret, e);
+}
+
+static int command_volume_heal(struct fibre *self, struct pool *p, const json_t *args, json_t **ret, struct error *e)
+{
+        const char *name = NULL, *action = json_string_value(json_object_get(args, "action"));
+        int r = argument_volume(args, &name, e);
+        if (r == 0)
+                r = heal_command(self, p, name, action ? action : "", e);
+        if (r == 0)
+                *ret = json_object();
+        return r;
+}
+
+static int command_volume_heal_look(struct fibre *self, struct pool *p, const json_t *args, json_t **ret,
+                                    struct error *e)
+{
+        const char *name = NULL;
+        int r = argument_volume(args, &name, e);
+        return r < 0 ? r : heal_look(self, p, name, ret, e);
 }
 
 static int command_metrics(struct fibre *self, struct pool *p, const json_t *args, json_t **ret, struct error *e)

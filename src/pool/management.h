@@ -25,6 +25,9 @@
  *   volume_list                                                -> {"volumes": ["name"…]}
  *   volume_status  volume (absent: all)                        -> {"volumes": [{"name", "started", "bricks"}…]}
  *   metrics                                                    -> pool/metrics.h
+ *   volume_heal    volume, action: index, full, enable, disable, granular-enable, granular-disable -> {}
+ *   volume_heal_look  volume -> {name, type, started, enabled, set_size, server, program, bricks [{name, host, local, uuid}],
+ *                     healer: its status (docs/formats/heal.md) or null, healer_error}
  *   volume_set     volume, options [["key", "value"]…]         -> {"volume": VOLUME}
  *   volume_reset   volume, option (absent: all), force         -> {"volume": VOLUME, "kept": options that need force}
  *   volume_get     volume, option (absent: all)                -> {"options": [{name, value, default}…]}
@@ -36,7 +39,8 @@
  *   arbiter_count, disperse_count, redundancy_count, snapshot_count, bricks [{name, host, path, uuid, local, arbiter}],
  *   options [{name, value}]; a volume whose record cannot be used has only name and "error".
  * RECORD: docs/formats/state.md.
- * bricks of volume_status, those of this node: [{name, host, path, online, port, pid, error}]. */
+ * bricks of volume_status, those of this node: [{name, host, path, online, port, pid, error}]; and self_heal {name, online,
+ * pid, error} if a heal daemon is for the volume. */
 #define MANAGEMENT_COMMANDS(C)                                                                                         \
         C(volume_create, "volume-create", CHANGES)                                                                     \
         C(volume_start, "volume-start", CHANGES)                                                                       \
@@ -46,6 +50,8 @@
         C(volume_list, "volume-list", READS)                                                                           \
         C(volume_status, "volume-status", READS)                                                                       \
         C(metrics, "metrics", READS)                                                                                   \
+        C(volume_heal, "volume-heal", CHANGES)                                                                         \
+        C(volume_heal_look, "volume-heal-look", READS)                                                                 \
         C(volume_set, "volume-set", CHANGES)                                                                           \
         C(volume_reset, "volume-reset", CHANGES)                                                                       \
         C(volume_get, "volume-get", READS)                                                                             \

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "brick/control.h"
+#include "pool/heal.h"
 #include "rpc/client.h"
 
 #define PATIENCE (5 * NS_PER_SEC) /* for one process */
@@ -80,6 +81,7 @@ int metrics_collect(struct fibre *self, struct pool *p, json_t **ret, struct err
         free(sockets);
         for (size_t k = 0; k < p->volumes.n; k++)
                 add_missing(&c, p->volumes.v[k].volume);
-        *ret = json_pack("{s:s,s:o,s:o}", "host", p->hostname, "processes", c.processes, "bricks", c.bricks);
+        *ret = json_pack("{s:s,s:o,s:o,s:o}", "host", p->hostname, "processes", c.processes, "bricks", c.bricks, "heal",
+                         heal_metrics(self, p));
         return *ret ? 0 : error_set(e, -ENOMEM, "out of memory");
 }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "pool/heal.h"
 #include "pool/pool.h"
 
 #define COMPONENT "volumes"
@@ -228,6 +229,7 @@ static int stop(struct fibre *self, struct pool *p, struct volume *v, const void
         int r = work_do(self, p, (struct work){.step = STEP_STOP, .volume = v, .force = force, .error = e});
         if (r < 0)
                 return r;
+        heal_stop(self, p, v);
         unwant_bricks(self, p, v);
         return work_do(self, p, (struct work){.step = STEP_SETTLE, .volume = v, .status = VOLUME_STOPPED, .error = e});
 }
@@ -264,6 +266,7 @@ static int with_copy(struct fibre *self, struct pool *p, const char *name, chang
                 return error_set(e, -ENOMEM, "out of memory");
         r = change(self, p, v, arg, e);
         if (r == 0) {
+                heal_follow(p, v);
                 adopt(p, v);
                 serve_notify(p);
         } else {
@@ -364,6 +367,7 @@ static void recover(struct fibre *self, struct pool *p, struct volume_entry *ent
         log_notice(COMPONENT, "volume %s: an interrupted command was settled: %s", name, volume_status_name(v->status));
         if (v->status == VOLUME_STARTED && want_bricks(p, v, &why) < 0)
                 log_error(COMPONENT, "volume %s cannot be served: %s", name, why.text);
+        heal_follow(p, v);
         adopt(p, v);
 }
 
@@ -404,7 +408,11 @@ int operation_resume(struct pool *p)
                 bool serve = entry->volume->status == VOLUME_STARTED && entry->volume->intent != INTENT_STOPPING;
                 if (serve && want_bricks(p, entry->volume, &why) < 0)
                         log_error(COMPONENT, "volume %s cannot be served: %s", entry->name, why.text);
+                if (serve)
+                        heal_follow(p, entry->volume);
         }
         int r = supervisor_begin(p->supervisor);
+        if (r == 0)
+                r = heal_keeper_begin(p->healer);
         return r < 0 ? r : fibre_start(p->loop, "recovery", recover_all, p);
 }

@@ -249,6 +249,14 @@ int options_set(struct volume *v, const json_t *pairs, struct error *e)
 
 /* ---- reset ------------------------------------------------------------------------------------------------------- */
 
+int options_switch(struct volume *v, const char *key, const char *value)
+{
+        int r = put(v, key, value);
+        if (r == 0)
+                options_weigh(v);
+        return r;
+}
+
 /* What every volume has set; a reset brings it back. */
 static const struct volume_setting always[] = {
         {"nfs.disable", "on"},

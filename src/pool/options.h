@@ -14,6 +14,9 @@ int options_reset(struct volume *v, const char *key, bool force, bool *ret_kept,
  * there is none, default: the reader of the volfile supplies it. -ENOENT; with an empty text: a user.* key not set. */
 int options_show(const struct volume *v, const char *key, json_t **ret, struct error *e);
 
+/* KEY, which `volume set` may refuse, becomes VALUE. -ENOMEM. */
+int options_switch(struct volume *v, const char *key, const char *value);
+
 /* The options of a new volume (cli.md §5.4). -ENOMEM. */
 int options_init(struct volume *v);
 

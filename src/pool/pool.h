@@ -8,6 +8,7 @@
 #include "pool/blocking.h"
 #include "pool/change.h"
 #include "rpc/secure_access.h"
+#include "pool/healer.h"
 #include "pool/supervisor.h"
 #include "rpc/server.h"
 
@@ -21,6 +22,9 @@ struct pool {
         struct change change;
         struct blocking *worker;
         struct supervisor *supervisor;
+        struct heal_keeper *healer;
+        char heal_server[256];    /* where its volfiles come from, "HOST:PORT" */
+        const char *heal_program; /* mortar-heal; "": there is none */
         struct fibre_mutex changing;
         struct secure_access secure_access;
         struct rpc_server *clients;    /* TCP */

@@ -50,7 +50,7 @@ static int set_attributes(posix_spawnattr_t *attributes)
         return -r;
 }
 
-static int spawn(const char *program, char *const *argv, const char *log, pid_t *ret)
+int process_launch(const char *program, char *const *argv, const char *log, pid_t *ret)
 {
         posix_spawn_file_actions_t files;
         posix_spawnattr_t attributes;
@@ -84,7 +84,7 @@ int process_spawn(const struct process_config *c, unsigned number, pid_t *ret, s
                               c->ports,       "--log-level", c->log_level, "--drain-seconds",
                               drain,          NULL};
         pid_t pid;
-        r = spawn(c->program, (char *const *)(uintptr_t)argv, log, &pid);
+        r = process_launch(c->program, (char *const *)(uintptr_t)argv, log, &pid);
         if (r < 0)
                 return error_set(e, r, "the brick program %s (log %s) cannot be started: %s", c->program, log,
                                  strerror(-r));
@@ -120,14 +120,33 @@ static const char *control_argument(const char *command, size_t size)
         return NULL;
 }
 
-bool process_is_alive(const struct process_config *c, unsigned number, pid_t pid)
+bool process_controls(pid_t pid, const char *socket)
 {
-        char socket[256], command[4096];
-        if (pid <= 0 || process_socket(c, number, socket, sizeof socket) < 0)
-                return false;
-        ssize_t n = read_command(pid, command, sizeof command);
+        char command[4096];
+        ssize_t n = pid > 0 ? read_command(pid, command, sizeof command) : 0;
         const char *control = n > 0 ? control_argument(command, (size_t)n) : NULL;
         return control && streq(control, socket);
+}
+
+bool process_is_alive(const struct process_config *c, unsigned number, pid_t pid)
+{
+        char socket[256];
+        return process_socket(c, number, socket, sizeof socket) == 0 && process_controls(pid, socket);
+}
+
+pid_t process_with_control(const char *socket)
+{
+        DIR *proc = opendir("/proc");
+        pid_t found = 0;
+        for (struct dirent *d; proc && found == 0 && (d = readdir(proc));) {
+                char *end;
+                long pid = strtol(d->d_name, &end, 10);
+                if (!*end && pid > 0 && process_controls((pid_t)pid, socket))
+                        found = (pid_t)pid;
+        }
+        if (proc)
+                closedir(proc);
+        return found;
 }
 
 /* NUMBER of "RUN_DIR/brick-NUMBER.sock"; 0: something else. */

@@ -34,3 +34,12 @@ int process_each(const struct process_config *c, void (*fn)(void *arg, unsigned 
 
 /* Sends SIGNAL, if it is still this process. */
 void process_signal(const struct process_config *c, unsigned number, pid_t pid, int signal);
+
+/* ---- any daemon of ours with "--control SOCKET" in its argument vector ------------------------------------------- */
+
+/* Starts PROGRAM in a session of its own, with nothing inherited but /dev/null and LOG, which is appended to. -errno. */
+int process_launch(const char *program, char *const *argv, const char *log, pid_t *ret);
+/* PID is alive and its argument vector names this socket. */
+bool process_controls(pid_t pid, const char *socket);
+/* The process whose argument vector does; 0: none. */
+pid_t process_with_control(const char *socket);

@@ -365,6 +365,63 @@ static bool is_split(const struct afr *a, const struct afr_copy copies[], enum a
         return !d.sources || d.sinks == a->all;
 }
 
+/* The parts of an object that are in split-brain. A directory is, if its copies blame each other: most are merged, and
+ * those stay of which a name means several objects. */
+static void find_split(const struct afr *a, const struct afr_copy copies[], bool ret[AFR_CLASSES])
+{
+        ret[AFR_DATA] = S_ISREG(copies[0].type) && is_split(a, copies, AFR_DATA);
+        ret[AFR_METADATA] = is_split(a, copies, AFR_METADATA) && afr_metadata_differs(a, copies);
+        ret[AFR_ENTRY] = S_ISDIR(copies[0].type) && is_split(a, copies, AFR_ENTRY);
+}
+
+static int resolve(struct fibre *self, struct afr *a, struct request *r, const struct gfid *gfid, const bool *split,
+                   struct afr_heal_report *report)
+{
+        int result = 0;
+        if (!split[AFR_DATA] && !split[AFR_METADATA])
+                return afr_heal_why(report, -EINVAL, "File not in split-brain");
+        if (split[AFR_DATA])
+                result = afr_heal_data(self, a, r, gfid, report);
+        if (result == -EIO && report->prefer == AFR_PREFER_BIGGEST)
+                return afr_heal_why(report, result, "No bigger file");
+        if (result == -EIO && report->prefer == AFR_PREFER_NEWEST)
+                return afr_heal_why(report, result, "No difference in mtime");
+        if (result < 0)
+                return result;
+        report->healed[AFR_DATA] = split[AFR_DATA];
+        if (!split[AFR_METADATA])
+                return 0;
+        if (report->prefer != AFR_PREFER_SOURCE)
+                return afr_heal_why(report, -EIO, "Use source-brick option to heal metadata split-brain");
+        result = heal_metadata(self, a, r, gfid, report);
+        report->healed[AFR_METADATA] = result == 0;
+        return result;
+}
+
+int afr_heal_resolve(struct fibre *self, struct afr *a, const struct gfid *gfid, struct afr_heal_report *report)
+{
+        _cleanup_arena_ struct arena arena = ARENA_INIT(AFR_HEAL_ARENA);
+        struct request none = {.arena = &arena}, r;
+        struct afr_copy *copies;
+        bool split[AFR_CLASSES];
+        int result = check_up(a, report);
+        afr_heal_request(&none, &r);
+        if (result == 0)
+                result = look_by_name(self, a, &r, gfid, &copies, report);
+        if (result < 0)
+                return result;
+        report->type = copies[0].type;
+        find_split(a, copies, split);
+        result = resolve(self, a, &r, gfid, split, report);
+        if (result < 0 && !report->why[0])
+                return afr_heal_why(report, result, "%s", strerror(-result));
+        if (result < 0)
+                return result;
+        struct afr_heal_report rest = {.prefer = AFR_PREFER_NONE}; /* what is not in split-brain */
+        int other = afr_heal(self, a, gfid, &rest);
+        return other == -EBUSY || other == -EAGAIN ? 0 : other;
+}
+
 int afr_heal_look(struct fibre *self, struct afr *a, const struct gfid *gfid, enum afr_heal_state *ret)
 {
         _cleanup_arena_ struct arena arena = ARENA_INIT(AFR_HEAL_ARENA);
@@ -385,8 +442,9 @@ int afr_heal_look(struct fibre *self, struct afr *a, const struct gfid *gfid, en
                 return result == -EAGAIN || result == -EIO ? 0 : result;
         find_needs(a, copies, &needs);
         bool heal = needs.heal[AFR_DATA] || needs.heal[AFR_METADATA] || needs.heal[AFR_ENTRY];
-        if ((needs.heal[AFR_DATA] && is_split(a, copies, AFR_DATA)) ||
-            (is_split(a, copies, AFR_METADATA) && afr_metadata_differs(a, copies)))
+        bool split[AFR_CLASSES];
+        find_split(a, copies, split);
+        if (split[AFR_DATA] || split[AFR_METADATA] || split[AFR_ENTRY])
                 *ret = AFR_SPLIT_BRAIN;
         else if (heal)
                 *ret = is_locked(a, copies) ? AFR_HEALING : AFR_HEAL_PENDING;

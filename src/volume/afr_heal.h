@@ -58,6 +58,10 @@ int afr_heal(struct fibre *self, struct afr *a, const struct gfid *gfid, struct 
 enum afr_heal_state { AFR_HEALTHY, AFR_HEAL_PENDING, AFR_HEALING, AFR_SPLIT_BRAIN };
 int afr_heal_look(struct fibre *self, struct afr *a, const struct gfid *gfid, enum afr_heal_state *ret);
 
+/* Decides a split-brain of the content or the attributes of the object, as `prefer` of the report says, and heals it.
+ * -EINVAL: it is in none. -EIO: the preference does not decide. Others as afr_heal(). */
+int afr_heal_resolve(struct fibre *self, struct afr *a, const struct gfid *gfid, struct afr_heal_report *report);
+
 /* Child is new and empty (replaced, or added): the others note that it lacks everything [11]. */
 int afr_heal_mark_new(struct fibre *self, struct afr *a, unsigned child);
 
@@ -70,6 +74,10 @@ struct afr_heal_found {
 };
 int afr_heal_name_look(struct fibre *self, struct afr *a, const struct gfid *parent, const char *name,
                        struct afr_heal_found *ret);
+/* The same; if the name means several objects, and nothing else tells which is right, that of CHILD (AFR_PREFER_SOURCE),
+ * or the biggest or newest. `changed` is set only if the name had to be decided or healed. */
+int afr_heal_name_resolve(struct fibre *self, struct afr *a, const struct gfid *parent, const char *name,
+                          enum afr_preference prefer, unsigned child, struct afr_heal_found *ret);
 
 /* ---- one brick's directories ------------------------------------------------------------------------------------- */
 

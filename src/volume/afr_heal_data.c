@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 
 #define BLOCK (128 * KIB)
-#define BLOCK_ARENA (1 * MIB)
+#define BLOCK_ARENA (8 * MIB) /* an answer may come with the whole buffer that it was received in */
 #define SEEK_DATA_ON_WIRE 0
 
 struct data_heal {
@@ -97,6 +97,18 @@ static afr_set best(const struct data_heal *h, const struct afr_direction *d, af
         return s;
 }
 
+/* No copy of SET blames another: they are the same. */
+static bool agree(const struct data_heal *h, afr_set set)
+{
+        AFR_EACH (i, set) {
+                AFR_EACH (j, set) {
+                        if (h->copies[i].pending[j][AFR_DATA] != 0)
+                                return false;
+                }
+        }
+        return true;
+}
+
 /* The operator's choice: one copy, if it decides. */
 static unsigned preferred(const struct data_heal *h, const struct afr_direction *d)
 {
@@ -105,7 +117,7 @@ static unsigned preferred(const struct data_heal *h, const struct afr_direction 
         if (report->prefer == AFR_PREFER_SOURCE)
                 return set & AFR_BIT(report->preferred_child) ? report->preferred_child : AFR_NO_CHILD;
         afr_set top = best(h, d, set, report->prefer == AFR_PREFER_BIGGEST ? MERIT_SIZE : MERIT_MTIME);
-        return top == set ? AFR_NO_CHILD : afr_next(top, 0);
+        return top == set || !agree(h, top) ? AFR_NO_CHILD : afr_next(top, 0);
 }
 
 static int choose_in_split_brain(struct data_heal *h, const struct afr_direction *d)

@@ -17,6 +17,8 @@ struct heal {
         bool decided;            /* what the good copies are */
         afr_set sources;         /* good copies of the directory; 0: none is better than the others */
         afr_set unblamed;        /* used when nothing is deleted, but a name means several objects */
+        enum afr_preference prefer; /* an operator's choice where nothing else decides */
+        unsigned preferred_child;
         struct afr_copy *copies; /* what each says about the name */
         struct afr_answers answers;
 };
@@ -408,6 +410,41 @@ static afr_set choose_judges(const struct heal *h)
         return better;
 }
 
+static uint64_t merit(const struct heal *h, unsigned i)
+{
+        const struct iatt *stat = h->copies[i].stat;
+        return h->prefer == AFR_PREFER_BIGGEST ? h->copies[i].size
+                                               : (uint64_t)stat->mtime.sec * NS_PER_SEC + stat->mtime.nsec;
+}
+
+/* The copy that the operator prefers; AFR_NO_CHILD: that does not decide. */
+static unsigned preferred(const struct heal *h)
+{
+        afr_set set = present(h, h->afr->all);
+        unsigned best = AFR_NO_CHILD;
+        bool tie = false;
+        if (h->prefer == AFR_PREFER_SOURCE)
+                return set & AFR_BIT(h->preferred_child) ? h->preferred_child : AFR_NO_CHILD;
+        AFR_EACH (i, set & ~afr_arbiter_set(h->afr)) {
+                uint64_t one = merit(h, i), most = best == AFR_NO_CHILD ? 0 : merit(h, best);
+                if (best == AFR_NO_CHILD || one > most) {
+                        best = i;
+                        tie = false;
+                } else if (one == most && !(same_gfid(h, best) & AFR_BIT(i))) {
+                        tie = true;
+                }
+        }
+        return tie ? AFR_NO_CHILD : best;
+}
+
+/* What decides when no copy of the directory is better than the others. */
+static unsigned decide(const struct heal *h)
+{
+        if (h->sources)
+                return AFR_NO_CHILD;
+        return h->prefer == AFR_PREFER_NONE ? afr_heal_favorite(h->afr, h->copies) : preferred(h);
+}
+
 static int heal_locked(struct fibre *self, struct heal *h)
 {
         afr_set all = h->afr->all;
@@ -421,7 +458,7 @@ static int heal_locked(struct fibre *self, struct heal *h)
         if (h->sources && !present(h, h->sources))
                 return delete_on_all(self, h, all);
         afr_set judges = choose_judges(h), bare = without_gfid(h, present(h, all));
-        if (!same_type(h, judges))
+        if (!same_type(h, judges) && h->prefer != AFR_PREFER_SOURCE)
                 return -EIO;
         if (bare) {
                 afr_set named = present(h, all) & ~bare;
@@ -430,7 +467,7 @@ static int heal_locked(struct fibre *self, struct heal *h)
         }
         unsigned source = afr_next(judges, 0);
         if (judges & ~same_gfid(h, source))
-                source = h->sources ? AFR_NO_CHILD : afr_heal_favorite(h->afr, h->copies);
+                source = decide(h);
         if (source == AFR_NO_CHILD)
                 return -EIO; /* several objects of one name, and nothing tells which is right */
         afr_set have = same_gfid(h, source);
@@ -476,12 +513,18 @@ int afr_heal_name_from(struct fibre *self, struct afr *a, struct request *r, str
 int afr_heal_name_look(struct fibre *self, struct afr *a, const struct gfid *parent, const char *name,
                        struct afr_heal_found *ret)
 {
+        return afr_heal_name_resolve(self, a, parent, name, AFR_PREFER_NONE, AFR_NO_CHILD, ret);
+}
+
+int afr_heal_name_resolve(struct fibre *self, struct afr *a, const struct gfid *parent, const char *name,
+                          enum afr_preference prefer, unsigned child, struct afr_heal_found *ret)
+{
         _cleanup_arena_ struct arena arena = ARENA_INIT(AFR_HEAL_ARENA);
         _cleanup_vnode_ struct vnode *directory = vnode_new(a->base.volume, parent, S_IFDIR);
         struct request none = {.arena = &arena};
         if (!directory)
                 return -ENOMEM;
-        struct heal h = {.afr = a, .parent = directory, .name = name};
+        struct heal h = {.afr = a, .parent = directory, .name = name, .prefer = prefer, .preferred_child = child};
         afr_heal_request(&none, &h.request);
         int result = look(self, &h);
         bool agree = result == 0 && all_equal(&h, a->all) && !without_gfid(&h, present(&h, a->all));

@@ -120,6 +120,21 @@ static int unreadable(struct afr *a, struct vnode *i, afr_set on)
         return x->verdict.unreadable;
 }
 
+/* Nothing may be read as far as is known. It may be healed by now, so that is found out first. A split-brain can be looked at:
+ * as in a look-up, attributes are those of the first copy. AFR_NO_CHILD: nothing. */
+static unsigned second_look(struct fibre *self, struct afr *a, enum fop fop, enum afr_class class, struct request *r,
+                            afr_set on)
+{
+        const struct afr_inode *x = afr_inode(a, r->inode);
+        if (!x || afr_refresh(self, a, r, r->inode, r->file) < 0)
+                return AFR_NO_CHILD;
+        unsigned child = afr_read_child(a, r->inode, class, &r->cred, on);
+        afr_set copies = on & x->verdict.answered & ~afr_arbiter_set(a);
+        if (child == AFR_NO_CHILD && fop == FOP_STAT && x->verdict.unreadable == -EIO && copies)
+                return afr_next(copies, 0);
+        return child;
+}
+
 int afr_read_any(struct fibre *self, struct afr *a, enum fop fop, enum afr_class class, struct request *r,
                  const void *req, void *rep)
 {
@@ -133,6 +148,8 @@ int afr_read_any(struct fibre *self, struct afr *a, enum fop fop, enum afr_class
         bool refreshed = false;
         for (;;) {
                 unsigned child = afr_read_child(a, i, class, &r->cred, on & ~tried);
+                if (child == AFR_NO_CHILD && !tried)
+                        child = second_look(self, a, fop, class, r, on);
                 if (child == AFR_NO_CHILD && !tried)
                         return afr_fail(fop, rep, unreadable(a, i, on));
                 if (child == AFR_NO_CHILD)

@@ -5,6 +5,8 @@
 
 #include <sys/stat.h>
 
+#include "volume/afr_heal.h"
+
 #define CHOICE_TIME (300 * NS_PER_SEC)
 #define COUNTER_PREFIX "trusted.afr."
 
@@ -78,7 +80,18 @@ static char *split_brain_text(struct afr *a, struct vnode *i, struct arena *aren
                        : NULL;
 }
 
-enum kind { PLAIN, COUNTER, PATHINFO, NODE_UUID, NODE_UUIDS, JOINED, SPLIT_BRAIN };
+static const char *heal_info_text(struct fibre *self, struct afr *a, struct vnode *i)
+{
+        static const char *const texts[] = {[AFR_HEALTHY] = "no-heal",
+                                            [AFR_HEAL_PENDING] = "heal-pending",
+                                            [AFR_HEALING] = "possibly-healing",
+                                            [AFR_SPLIT_BRAIN] = "split-brain"};
+        enum afr_heal_state state = AFR_HEAL_PENDING; /* nobody can tell while a copy is away */
+        (void)afr_heal_look(self, a, &i->gfid, &state);
+        return texts[state];
+}
+
+enum kind { PLAIN, COUNTER, PATHINFO, NODE_UUID, NODE_UUIDS, JOINED, SPLIT_BRAIN, HEAL_INFO };
 
 static enum kind kind_of(struct str name)
 {
@@ -92,6 +105,8 @@ static enum kind kind_of(struct str name)
                 return NODE_UUIDS;
         if (starts_with(name.s, "glusterfs.clrlk") || starts_with(name.s, "glusterfs.intrlk"))
                 return JOINED;
+        if (str_is(name, "glusterfs.heal-info"))
+                return HEAL_INFO;
         return str_is(name, "replica.split-brain-status") ? SPLIT_BRAIN : PLAIN;
 }
 
@@ -107,6 +122,10 @@ static int combined(struct fibre *self, struct afr *a, struct request *r, enum k
         int result = 0;
         if (kind == COUNTER)
                 return -ENODATA;
+        if (kind == HEAL_INFO) {
+                *ret = heal_info_text(self, a, r->inode);
+                return 0;
+        }
         if (kind == SPLIT_BRAIN)
                 result = afr_refresh(self, a, r, r->inode, r->file);
         else
@@ -244,18 +263,19 @@ static int mark_new_copy(struct fibre *self, struct afr *a, struct request *r, c
         return marked.ok == others && dirty.ok ? 0 : -ENOTCONN;
 }
 
-/* Metadata alone can be healed here; content is the heal program's business. */
+/* The copy of SOURCE is right. What of the object is not in split-brain is healed as always. */
 static int heal_from(struct fibre *self, struct afr *a, struct request *r, unsigned source)
 {
+        struct afr_heal_report report = {.prefer = AFR_PREFER_SOURCE, .preferred_child = source};
         if (source == AFR_NO_CHILD || source == a->arbiter)
                 return -EINVAL;
-        int result = afr_refresh(self, a, r, r->inode, NULL);
-        const struct afr_inode *x = afr_inode(a, r->inode);
-        if (result < 0 || !x)
-                return x ? result : -ENOMEM;
-        if (!afr_readable(x, AFR_DATA))
-                return -EOPNOTSUPP;
-        return afr_heal_metadata(self, a, r, r->inode, source);
+        int result = afr_heal_resolve(self, a, &r->inode->gfid, &report);
+        if (result < 0)
+                return result;
+        struct afr_inode *x = afr_inode(a, r->inode);
+        if (x)
+                x->choice = AFR_NO_CHILD;
+        return afr_refresh(self, a, r, r->inode, NULL);
 }
 
 /* A command in the shape of an xattr. 1: KEY is none. */

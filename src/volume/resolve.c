@@ -65,10 +65,12 @@ static void question_ask(struct question *q)
                 freeaddrinfo(list);
 }
 
-/* On the loop: the fibre may have left meanwhile. */
+/* On the loop: the fibre may have left meanwhile. The thread may still hold the lock; what comes next may free it. */
 static void question_answered(void *arg)
 {
         struct question *q = arg;
+        pthread_mutex_lock(&q->lock);
+        pthread_mutex_unlock(&q->lock);
         if (q->abandoned)
                 question_leave(q);
         else

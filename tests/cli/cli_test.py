@@ -57,7 +57,7 @@ class Node:
         log = open(f"{self.root}/mortard.log", "a")
         self.process = subprocess.Popen(
             [self.programs["mortard"], "--state-dir", f"{self.root}/state", "--run-dir", f"{self.root}/run", "--log-dir",
-             f"{self.root}/log", "--brick-program", self.programs["brick"], "--hostname", "node1", "--config", "/dev/null",
+             f"{self.root}/log", "--brick-program", self.programs["brick"], "--heal-program", "none", "--hostname", "node1", "--config", "/dev/null",
              "--ready-fd", str(write_end), *options], stderr=log, pass_fds=[write_end])
         os.close(write_end)
         line = os.read(read_end, 100)
@@ -119,6 +119,47 @@ def pids(node):
 
 
 # ---- tests: each gets a node that runs ------------------------------------------------------------------------------
+
+
+HEAL_USAGE = ("\nUsage:\nvolume heal <VOLNAME> [enable | disable | full |statistics [heal-count [replica <HOSTNAME:BRICKNAME>]] "
+              "|info [summary | split-brain] |split-brain {bigger-file <FILE> | latest-mtime <FILE> |source-brick "
+              "<HOSTNAME:BRICKNAME> [<FILE>]} |granular-entry-heal {enable | disable}]\n\n")
+
+
+def test_heal(node):
+    """heal: the forms, what is refused and how, which options it sets."""
+    for words in ([], ["r", "bogus"], ["r", "info", "bogus"], ["r", "info", "healed"], ["r", "split-brain"],
+                  ["r", "split-brain", "bogus", "/f"], ["r", "statistics", "bogus"], ["r", "granular-entry-heal"]):
+        node.refused(HEAL_USAGE, "volume", "heal", *words)
+    bricks = [node.brick(f"b{n}") for n in range(6)]
+    node.ok("volume", "create", "dist", bricks[0])
+    node.ok("volume", "create", "r", "replica", "3", *bricks[1:4], "force")
+    index = "Launching heal operation to perform index self heal on volume"
+    node.refused(f"{index} none has been unsuccessful:\nVolume none does not exist\n", "volume", "heal", "none")
+    node.refused(f"{index} r has been unsuccessful:\nVolume r is not started.\n", "volume", "heal", "r")
+    node.refused(f"{index} dist has been unsuccessful:\nSelf-heal-daemon is disabled. Heal will not be triggered on volume dist\n",
+                 "volume", "heal", "dist")
+    for words, code, text in ((["none", "info"], 254, "Volume none does not exist"),
+                              (["dist", "info"], 234, "This command is supported for only volumes of replicate/disperse type. "
+                               "Volume dist is not of type replicate/disperse"),
+                              (["r", "info", "summary"], 251, "r: Not able to fetch volfile from glusterd")):
+        assert node.mortar("volume", "heal", *words) == (code, text + "\nVolume heal failed.\n", ""), words
+        code_xml, out, _ = node.mortar("volume", "heal", *words, "--xml")
+        assert code_xml == code and f"<opErrno>{256 - code}</opErrno>" in out and f"<opErrstr>{text}</opErrstr>" in out, out
+    assert node.mortar("volume", "heal", "r", "disable") == (0, "Disable heal on volume r has been successful \n", "")
+    assert {"name": "cluster.self-heal-daemon", "value": "disable"} in node.json("volume", "info", "r")["volumes"][0]["options"]
+    assert node.mortar("volume", "heal", "r", "granular-entry-heal", "disable") == (
+        0, "Disable granular entry heal on volume r has been successful \n", "")
+    assert node.json("volume", "get", "r", "cluster.granular-entry-heal")["options"][0]["value"] == "disable"
+    node.ok("volume", "start", "r")
+    assert "Self-heal Daemon" not in node.ok("volume", "status", "r"), "disabled"
+    node.refused("Gathering count of entries to be healed on volume r has been unsuccessful:\nSelf-heal-daemon is disabled. "
+                 "Heal will not be triggered on volume r\n", "volume", "heal", "r", "statistics", "heal-count")
+    node.ok("volume", "heal", "r", "enable")
+    assert f"{'Self-heal Daemon on localhost':<43} N/A       N/A        N       N/A  \n" in node.ok("volume", "status", "r")
+    node.refused(f"{index} r has been unsuccessful:\nThe self-heal daemon is not running: mortard is set not to keep a heal daemon\n",
+                 "volume", "heal", "r")
+    assert 'mortar_heal_up{volume="r"} 0\n' in node.ok("metrics")
 
 
 def test_life(node):
@@ -183,7 +224,7 @@ def test_words(node):
     out(255, "unrecognized option --log-level=FOO\n" + USAGE_BLOCK, "--log-level=FOO", "volume", "info")
     node.refused("timeout value should be a positive integer\n", "--timeout=abc", "volume", "info", code=254)
     node.refused("No volumes present\n", "volume", "--timeout=30", "info", code=0)
-    node.refused("mortar: 'volume heal' is not there yet\n", "vol", "heal", "gv0", "info")
+    node.refused("mortar: 'volume quota' is not there yet\n", "vol", "quota", "gv0", "list")
     node.refused("mortar: 'volume set all' is not there yet\n", "volume", "set", "all", "a", "b")
     node.refused("mortar: 'peer probe' is not there yet\n", "peer", "probe", "x")
     node.refused("mortar: '--xml' is not there yet\n", "volume", "info", "--xml")

@@ -5,6 +5,7 @@
 #include <jansson.h>
 
 #include "heal/healer.h"
+#include "heal/position.h"
 
 static struct world w;
 static struct healer *healers[WORLD_CLIENTS_MAX];
@@ -368,6 +369,41 @@ static void the_rate_is_kept(void **state)
         world_close(&w);
 }
 
+static void write_and_keep(struct fibre *self, struct world_client *c, void *arg)
+{
+        struct vfile **f = arg;
+        assert_int_equal(call_open(self, c, NULL, "file5", 0, f), 0);
+        assert_int_equal(call_write(self, c, *f, 0, "at it", 5), 5);
+}
+
+static void close_kept(struct fibre *self, struct world_client *c, void *arg)
+{
+        assert_int_equal(call_close(self, c, arg), 0);
+}
+
+static void who_is_at_an_object_is_told(void **state)
+{
+        struct vfile *f = NULL;
+        (void)state;
+        open_world(2, 14, NULL);
+        world_run(&w, 0, make_tree, NULL);
+        world_pass(&w, 2 * NS_PER_SEC);
+        make_healer(1, &(struct healer_config){0});
+        world_run(&w, 0, write_and_keep, &f);
+        assert_int_equal(once(1, HEAL_INDEX).left, 3); /* once in the index of each brick */
+        json_t *s = status(1), *set = json_array_get(json_object_get(s, "sets"), 0),
+               *blocked = json_object_get(set, "blocked");
+        assert_int_equal(number(set, "in_use"), 3);
+        assert_string_equal(text(blocked, "why"), "somebody is writing to it");
+        assert_true(strlen(text(blocked, "holder")) > 5);
+        json_decref(s);
+        world_pass(&w, 2 * NS_PER_SEC);
+        assert_int_equal(once(1, HEAL_INDEX).left, 0);
+        world_run(&w, 0, close_kept, f);
+        drop_healer(1);
+        world_close(&w);
+}
+
 static void healers_of_two_nodes_share_the_work(void **state)
 {
         struct once a = {.kind = HEAL_INDEX}, b = {.kind = HEAL_INDEX};
@@ -448,6 +484,119 @@ static void all_sets_of_a_volume_are_healed(void **state)
         world_close(&w);
 }
 
+/* ---- full crawls that are broken off ----------------------------------------------------------------------------- */
+
+#define MANY_DIRECTORIES 24
+#define MANY_FILES 6
+
+static void make_many(struct fibre *self, struct world_client *c, void *arg)
+{
+        char name[32];
+        (void)arg;
+        for (unsigned d = 0; d < MANY_DIRECTORIES; d++) {
+                struct vnode *dir = NULL;
+                (void)snprintf(name, sizeof name, "many%u", d);
+                assert_int_equal(call_mkdir(self, c, NULL, name), 0);
+                assert_int_equal(call_lookup(self, c, NULL, name, &dir), 0);
+                for (unsigned k = 0; k < MANY_FILES; k++) {
+                        (void)snprintf(name, sizeof name, "f%u", k);
+                        assert_int_equal(call_mknod(self, c, dir, name, S_IFREG | 0600), 0);
+                }
+                vnode_unref(dir);
+        }
+}
+
+static struct position_owner owner_in(const char *dir)
+{
+        const struct afr *a = heal_set(&w.clients[1]);
+        return (struct position_owner){.dir = dir, .set = a->base.name, .volume = a->options.anonymous_name};
+}
+
+static bool has_left_some(void *arg)
+{
+        const struct heal_set *s = &healers[1]->sets[0];
+        (void)arg;
+        return s->crawling == HEAL_FULL && s->done > MANY_DIRECTORIES + 15 * MANY_FILES;
+}
+
+static bool full_crawl_ended(void *arg)
+{
+        const struct heal_set *s = &healers[1]->sets[0];
+        (void)arg;
+        return s->crawls > 0 && s->crawling == HEAL_NOTHING && !s->unfinished;
+}
+
+/* A full crawl by a healer that is ended in the middle of it; in RET where it is. */
+static void break_off(const char *dir, struct position *ret)
+{
+        const struct position_owner o = owner_in(dir);
+        make_healer(1, &(struct healer_config){.parallel = 1, .state_dir = dir});
+        healers[1]->sets[0].wanted = HEAL_FULL;
+        assert_int_equal(healer_start(healers[1]), 0);
+        world_until(&w, has_left_some, NULL);
+        end_healer(1);
+        assert_int_equal(position_load(&o, ret), 0);
+        assert_true(ret->n > 0 && ret->n < MANY_DIRECTORIES);
+        assert_true(ret->done > MANY_DIRECTORIES);
+}
+
+static void a_full_crawl_goes_on_where_it_was(void **state)
+{
+        char dir[] = "/tmp/mortar-heal-XXXXXX", path[64];
+        struct position p;
+        (void)state;
+        assert_non_null(mkdtemp(dir));
+        open_world(2, 12, NULL);
+        world_run(&w, 0, make_many, NULL);
+        world_pass(&w, 2 * NS_PER_SEC);
+        heal_brick_down(&w, 2);
+        for (unsigned d = 0; d < MANY_DIRECTORIES; d++) {
+                (void)snprintf(path, sizeof path, "/many%u/f3", d);
+                remove_on_disk(2, path);
+        }
+        heal_brick_up(&w, 2);
+        break_off(dir, &p);
+        make_healer(1, &(struct healer_config){.state_dir = dir});
+        assert_true(healers[1]->sets[0].unfinished);
+        assert_int_equal(healer_start(healers[1]), 0);
+        world_until(&w, full_crawl_ended, NULL);
+        const struct heal_set *s = &healers[1]->sets[0];
+        const struct heal_past *past = &s->past[(s->crawls - 1) % HEAL_HISTORY_MAX];
+        assert_int_equal(past->kind, HEAL_FULL);
+        assert_true(past->totals.clean + past->totals.healed - p.healed < (p.n + 2) * (MANY_FILES + 1) + MANY_FILES);
+        end_healer(1);
+        assert_healed(&w);
+        const struct position_owner o = owner_in(dir);
+        struct position none;
+        assert_int_equal(position_load(&o, &none), -ENOENT);
+        assert_int_equal(rmdir(dir), 0);
+        position_done(&p);
+        world_close(&w);
+}
+
+static void a_brick_that_goes_does_not_end_a_full_crawl(void **state)
+{
+        char dir[] = "/tmp/mortar-heal-XXXXXX";
+        (void)state;
+        assert_non_null(mkdtemp(dir));
+        open_world(2, 13, NULL);
+        world_run(&w, 0, make_many, NULL);
+        world_pass(&w, 2 * NS_PER_SEC);
+        make_healer(1, &(struct healer_config){.parallel = 1, .state_dir = dir});
+        healers[1]->sets[0].wanted = HEAL_FULL;
+        assert_int_equal(healer_start(healers[1]), 0);
+        world_until(&w, has_left_some, NULL);
+        heal_brick_down(&w, 0);
+        world_pass(&w, 20 * NS_PER_SEC);
+        assert_true(healers[1]->sets[0].unfinished);
+        heal_brick_up(&w, 0);
+        world_until(&w, full_crawl_ended, NULL);
+        end_healer(1);
+        assert_int_equal(rmdir(dir), 0);
+        assert_healed(&w);
+        world_close(&w);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -458,9 +607,12 @@ int main(void)
                 cmocka_unit_test(what_cannot_be_healed_is_told),
                 cmocka_unit_test(what_is_to_be_healed_is_told),
                 cmocka_unit_test(the_rate_is_kept),
+                cmocka_unit_test(who_is_at_an_object_is_told),
                 cmocka_unit_test(healers_of_two_nodes_share_the_work),
                 cmocka_unit_test(who_comes_next_goes_on),
                 cmocka_unit_test(all_sets_of_a_volume_are_healed),
+                cmocka_unit_test(a_full_crawl_goes_on_where_it_was),
+                cmocka_unit_test(a_brick_that_goes_does_not_end_a_full_crawl),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

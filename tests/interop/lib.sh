@@ -65,7 +65,7 @@ storage() {
 start_ours() {
         mkdir -p "$W/ours/state" "$W/ours/run" "$W/ours/log"
         "$B/mortard" --state-dir "$W/ours/state" --run-dir "$W/ours/run" --log-dir "$W/ours/log" \
-                --listen "*:24007" --hostname "$HOST" --brick-program "${MORTAR_BRICK:-$B/mortar-brick}" \
+                --listen "*:24007" --hostname "$HOST" --brick-program "${MORTAR_BRICK:-$B/mortar-brick}" --heal-program "${MORTAR_KEEPS_HEALER:-none}" \
                 ${MORTARD_ARGS:-} >"$W/ours/log/mortard.log" 2>&1 &
         MORTARD=$!
         export MORTAR_SOCKET=$W/ours/run/mortard.sock

@@ -128,7 +128,7 @@ mortard_start() {
         mkdir -p "$d/state" "$d/run" "$d/log"
         nsenter -t "${NODE_PID[$n]}" --mount --net --uts "$B/mortard" --state-dir "$d/state" --run-dir "$d/run" --log-dir "$d/log" \
                 --listen "*:24007" --hostname "$(node_address "$n")" --brick-ports $NODE_PORT-$NODE_PORT \
-                --brick-program "${MORTAR_BRICK:-$B/mortar-brick}" >>"$d/log/mortard.log" 2>&1 &
+                --brick-program "${MORTAR_BRICK:-$B/mortar-brick}" --heal-program none >>"$d/log/mortard.log" 2>&1 &
         MORTARD_PID[$n]=$!
         until_true 10 node_mortar "$n" volume list || { tail -n 20 "$d/log/mortard.log"; return 1; }
 }
