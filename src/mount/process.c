@@ -165,7 +165,21 @@ static int fetch_first(struct fibre *self, struct mount_process *p, struct error
         return r;
 }
 
-/* The volfile may have changed: options take effect at once, another graph with the next mount. */
+/* Options take effect in place, other bricks or sets as another graph. */
+static int take_volfile(struct fibre *self, struct mount_process *p, const struct volfile *v, struct error *err)
+{
+        int r = volume_reload(self, p->volume, v, err);
+        if (r != -EOPNOTSUPP)
+                return r;
+        r = volume_replace(self, p->volume, v, err);
+        if (r == 0) {
+                bridge_graph_changed(p->bridge);
+                log_notice(COMPONENT, "The volume's bricks or sets have changed; the mount uses the new ones.");
+        }
+        return r;
+}
+
+/* The volfile may have changed. What cannot be taken leaves everything as it is. */
 static void reload_once(struct fibre *self, struct mount_process *p)
 {
         struct error err = {0};
@@ -179,12 +193,14 @@ static void reload_once(struct fibre *self, struct mount_process *p)
         if (r == 0)
                 r = volfile_from_text(p->o, &text, &v, &err);
         if (r == 0)
-                r = volume_reload(self, p->volume, v, &err);
+                r = take_volfile(self, p, v, &err);
         if (r < 0) {
                 buf_done(&text);
-                log_warning(COMPONENT,
-                            "The volume's options or bricks have changed; this mount goes on with what it had: %s",
-                            err.text);
+                if (r != -ECANCELED)
+                        log_warning(COMPONENT,
+                                    "The volume's options or bricks have changed; this mount goes on with what it had: "
+                                    "%s",
+                                    err.text);
                 return;
         }
         buf_done(&p->text);
@@ -204,13 +220,18 @@ static void reload(struct fibre *self, void *arg)
         p->reloading = false;
 }
 
+static void reload_begin(struct mount_process *p)
+{
+        if (p->reloading || p->ending || !p->volume || !p->session)
+                return;
+        p->reloading = fibre_start(p->loop, "reload", reload, p) == 0;
+}
+
 static void on_volfile_change(struct fetch *f, void *arg)
 {
         struct mount_process *p = arg;
         p->reload_again = true;
-        if (p->reloading || p->ending || !p->volume || !p->session)
-                return;
-        p->reloading = fibre_start(p->loop, "reload", reload, p) == 0;
+        reload_begin(p);
 }
 
 /* ---- coming up --------------------------------------------------------------------------------------------------- */
@@ -362,6 +383,8 @@ static _noreturn_ void end_late(struct timer *t)
 static void go_down(struct fibre *self, struct mount_process *p)
 {
         p->ending = true;
+        if (p->volume)
+                volume_keep_graph(p->volume);
         timer_start(p->loop, &p->end_timer, END_TIMEOUT + LEAVE_TIMEOUT, end_late);
         if (p->mounted && !p->ended.done)
                 unmount_lazily(self, p);
@@ -393,6 +416,8 @@ static void life(struct fibre *self, void *arg)
                 daemon_report(p->daemon, 0, NULL);
                 if (!p->o->foreground)
                         daemon_close_standard();
+                if (p->reload_again) /* while it came up */
+                        reload_begin(p);
                 (void)fibre_event_wait(self, &p->asked_to_end, UINT64_MAX);
                 log_info(COMPONENT, "%s is unmounted from %s.", p->o->source, p->path);
         }
