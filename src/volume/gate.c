@@ -1,10 +1,13 @@
 /* The gate in front of the graph (gate.h): it counts who is below.
  *
+ * Offsets of directories have the brick's number in them: a listing that began under the former graph is told by whom.
+ *
  * Invariants: `below` operations are in the graph in force, and none while the gate is shut and gate_stop() has returned
  * 0. Who waits in front is in `waiting` and leaves it before its function returns. Thread: the loop's.
  */
 #include "volume/gate.h"
 
+#include "volume/leaf_offset.h"
 #include "volume/outage.h"
 
 #define CANCEL_INTERVAL (50 * NS_PER_MSEC)
@@ -138,6 +141,43 @@ static int gate_close(struct fibre *self, struct subvolume *v, struct request *r
         return result;
 }
 
+/* ---- listings -------------------------------------------------------------------------------------------------- */
+
+/* OFFSET, which F's last listing told, as the graph in force would tell it. */
+static int offset_now(const struct volume *vol, const struct vfile *f, uint64_t offset, uint64_t *ret)
+{
+        const struct leaf_map *map = &vol->leaves_were;
+        *ret = offset;
+        if (offset == 0 || !f || f->listed == 0 || f->listed == vol->graph)
+                return 0;
+        int leaf = f->listed == map->graph ? leaf_offset_owner(offset, map->n) : (int)map->n;
+        if (leaf < 0)
+                return 0; /* the end */
+        if ((unsigned)leaf >= map->n || map->now[leaf] < 0)
+                return -EIO; /* where it was is not there any more: it has to begin anew */
+        *ret = leaf_offset_up(leaf_offset_down(offset, map->n), (unsigned)map->now[leaf], vol->top->n_leaves);
+        return 0;
+}
+
+static int gate_list(struct fibre *self, struct subvolume *v, enum fop fop, struct request *r, const void *req,
+                     uint64_t offset_at, void *rep)
+{
+        _Alignas(max_align_t) uint8_t own[MSG_SIZE_MAX];
+        uint64_t offset;
+        int result = pass(self, gate_of(v), r);
+        if (result < 0)
+                return refuse(fop, rep, result);
+        memcpy(own, req, fop_by_number(fop)->req->size);
+        memcpy(&offset, own + offset_at, sizeof offset);
+        result = offset_now(v->volume, r->file, offset, &offset);
+        memcpy(own + offset_at, &offset, sizeof offset);
+        result = result < 0 ? refuse(fop, rep, result) : subvolume_call(self, v->volume->top, fop, r, own, rep);
+        if (result >= 0 && r->file)
+                r->file->listed = v->volume->graph;
+        leave(gate_of(v));
+        return result;
+}
+
 /* ---- operations ------------------------------------------------------------------------------------------------ */
 
 #define GATE_(NAME, name)                                                                                              \
@@ -148,6 +188,11 @@ static int gate_close(struct fibre *self, struct subvolume *v, struct request *r
                         return gate_lock(self, v, r, (const void *)req, (void *)rep);                                  \
                 if (FOP_##NAME == FOP_FLUSH)                                                                           \
                         return gate_close(self, v, r, (const void *)req, (void *)rep);                                 \
+                if (FOP_##NAME == FOP_READDIR)                                                                         \
+                        return gate_list(self, v, FOP_READDIR, r, req, offsetof(struct readdir_fop_req, offset), rep); \
+                if (FOP_##NAME == FOP_READDIRP)                                                                        \
+                        return gate_list(self, v, FOP_READDIRP, r, req, offsetof(struct readdirp_fop_req, offset),     \
+                                         rep);                                                                         \
                 return gate_call(self, v, FOP_##NAME, r, req, rep);                                                    \
         }
 SUBVOLUME_FOPS(GATE_)
@@ -170,6 +215,7 @@ int gate_new(struct volume *vol)
 
 void gate_free(struct volume *vol)
 {
+        free(vol->leaves_were.now);
         free(vol->gate);
         vol->gate = NULL;
         vol->entry = NULL;

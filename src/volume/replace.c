@@ -34,6 +34,7 @@ struct replacement {
         struct graph next;
         struct volfile *volfile; /* of NEXT */
         int *kept;               /* by slot of NEXT: which one it was; -1: a fresh layer */
+        struct leaf_map leaves;
         struct subvolume **gone; /* bricks that are in use no more */
         unsigned n_gone, n_fresh;
 };
@@ -163,6 +164,32 @@ static void leave_layers(struct replacement *p)
         }
 }
 
+static int prepare_leaves(struct replacement *p)
+{
+        unsigned n = p->vol->top->n_leaves;
+        p->leaves = (struct leaf_map){.graph = p->vol->graph, .n = n, .now = calloc(n, sizeof(int))};
+        return p->leaves.now ? 0 : -ENOMEM;
+}
+
+/* Before numbers change. */
+static void map_leaves(struct replacement *p)
+{
+        int leaf = 0;
+        for (unsigned k = 0; k < p->leaves.n; k++)
+                p->leaves.now[k] = -1;
+        for (unsigned s = 0; s < p->next.n_slots; s++) {
+                const struct subvolume *v = p->next.by_slot[s];
+                if (v->n_children > 0)
+                        continue;
+                if (p->kept[s] >= 0)
+                        p->leaves.now[v->leaf_first] = leaf;
+                leaf++;
+        }
+        free(p->vol->leaves_were.now);
+        p->vol->leaves_were = p->leaves;
+        p->leaves.now = NULL;
+}
+
 static void tell_states(struct volume *vol)
 {
         for (unsigned s = 0; s < vol->n_slots; s++) {
@@ -177,6 +204,7 @@ static void switch_graph(struct replacement *p)
         struct volume *vol = p->vol;
         struct volfile *old = vol->volfile, *current = vol->current;
         const struct volfile_section **sections = TAKE_PTR(p->next.sections);
+        map_leaves(p);
         vnode_slots_renew(vol, p->kept, p->next.n_slots);
         leave_layers(p);
         graph_install(vol, &p->next);
@@ -338,7 +366,9 @@ static int change(struct fibre *self, struct replacement *p)
         struct volume *vol = p->vol;
         struct reopening files;
         bool was_up = vol->top->up;
-        int r = vnode_slots_prepare(vol, p->next.n_slots);
+        int r = prepare_leaves(p);
+        if (r == 0)
+                r = vnode_slots_prepare(vol, p->next.n_slots);
         if (r == 0)
                 r = prepare_reopening(p, &files);
         if (r < 0) {
@@ -396,6 +426,7 @@ int volume_replace(struct fibre *self, struct volume *vol, const struct volfile 
         }
         free(p.kept);
         free(p.gone);
+        free(p.leaves.now);
         volfile_free(p.volfile); /* the former one, if this one is in force */
         return r;
 }

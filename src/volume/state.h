@@ -18,6 +18,13 @@ struct state_waiter {
         struct state_waiter *next;
 };
 
+/* Where the leaves of the former graph are in the one in force. */
+struct leaf_map {
+        uint32_t graph; /* the former one; 0: there was none */
+        unsigned n;
+        int *now; /* by leaf; -1: nowhere */
+};
+
 struct volume {
         struct volume_config config; /* its strings are the volume's own */
         struct volfile *volfile;     /* a copy: names of sub-volumes live here */
@@ -32,6 +39,7 @@ struct volume {
         bool atime;                  /* reading is among them */
         struct vnode_table inodes;
         struct state_waiter *waiters;
+        struct leaf_map leaves_were;
         uint64_t handshakes;         /* tells one connection to a brick from those before */
         bool closing;
         bool keeps_graph;            /* no other one from now on */

@@ -34,6 +34,7 @@ struct vfile {
         bool directory;
         uint32_t refs;
         uint32_t graph;
+        uint32_t listed; /* the graph that told the offsets of the last listing; 0: none */
         int error; /* it cannot be used with the graph there is: -errno for all its operations */
         struct held_locks locks; /* POSIX locks that were taken through it, for bricks that come with another graph */
         void **slots, **renewed;
