@@ -60,6 +60,7 @@ struct mount_process {
         struct fibre_event asked_to_end;
         struct timer leave_timer, end_timer;
         bool reloading, reload_again, ending;
+        unsigned volfiles; /* how often one was fetched after the first */
         uint64_t deadline; /* to come up */
         int status;
 };
@@ -186,8 +187,10 @@ static void reload_once(struct fibre *self, struct mount_process *p)
         _cleanup_volfile_ struct volfile *v = NULL;
         struct buf text = BUF_INIT(VOLFILE_TEXT_MAX);
         int r = fetch_once(self, p, &text, &err);
+        p->volfiles++;
         if (r == 0 && text.len == p->text.len && memcmp(text.data, p->text.data, text.len) == 0) {
                 buf_done(&text);
+                log_debug(COMPONENT, "The volfile was fetched again, and is the same.");
                 return;
         }
         if (r == 0)
@@ -447,10 +450,10 @@ static void write_figures(const struct mount_process *p)
         log_notice(
                 COMPONENT,
                 "objects %u, open files %u, evictions %llu, invalidations %llu; requests %llu, in flight %u, peak %u, "
-                "waiting for locks %u, errors %llu, notifications %llu, dropped %llu",
+                "waiting for locks %u, errors %llu, notifications %llu, dropped %llu; volfiles fetched again %u",
                 b.nodes, b.files, (unsigned long long)b.evictions, (unsigned long long)b.invalidations,
                 (unsigned long long)f.requests, f.in_flight, f.in_flight_peak, f.waiting, (unsigned long long)f.errors,
-                (unsigned long long)f.notifications, (unsigned long long)f.notifications_dropped);
+                (unsigned long long)f.notifications, (unsigned long long)f.notifications_dropped, p->volfiles);
 }
 
 static void on_termination(struct mount_process *p)
