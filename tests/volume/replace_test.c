@@ -344,6 +344,12 @@ static void locks_stay(const struct world_config *config, unsigned bricks, unsig
 {
         static struct world w;
         world_open(&w, config);
+        bool copy = config->layout == WORLD_REP3;
+        if (copy) { /* the one that will be new has the file all the same: it was there before */
+                world_run(&w, 0, close_it, open_on(&w, 0, "/locked"));
+                world_use(&w, 2, 2);
+                change_all(&w);
+        }
         struct vfile *mine = open_on(&w, 0, "/locked"), *theirs = open_on(&w, 1, "/locked");
         assert_int_equal(lock_now(&w, 0, mine, LK_TYPE_WRITE), 0);
         struct locker waits = {.f = theirs, .cmd = LK_COMMAND_WAIT, .type = LK_TYPE_WRITE};
@@ -354,17 +360,16 @@ static void locks_stay(const struct world_config *config, unsigned bricks, unsig
         change_all(&w);
         world_pass(&w, NS_PER_SEC);
         assert_false(waits.done);
-        assert_int_equal(lock_now(&w, 0, mine, LK_TYPE_WRITE), 0);
-        if (copies > 1 && config->layout == WORLD_REP3) /* the copies that were there before are not needed for it */
-                world_brick_stop(&w.bricks[0]);
+        for (unsigned k = 0; copy && k < 2; k++) /* the new one has it by itself */
+                world_brick_stop(&w.bricks[k]);
         world_pass(&w, NS_PER_SEC);
         assert_false(waits.done);
         assert_int_equal(lock_now(&w, 0, mine, LK_TYPE_UNLOCK), 0);
         world_wait(&w);
         assert_int_equal(waits.result, 0);
         assert_int_equal(lock_now(&w, 0, mine, LK_TYPE_WRITE), -EAGAIN);
-        if (!w.bricks[0].brick)
-                world_brick_start(&w.bricks[0]);
+        for (unsigned k = 0; copy && k < 2; k++)
+                world_brick_start(&w.bricks[k]);
         world_run(&w, 0, close_it, mine);
         world_run(&w, 1, close_it, theirs);
         world_close(&w);
@@ -385,8 +390,6 @@ static void locks_are_taken_on_a_new_copy(void **state)
 {
         (void)state;
         locks_stay(&(struct world_config){.layout = WORLD_REP3,
-                                          .first_bricks = 2,
-                                          .first_copies = 2,
                                           .clients = 2,
                                           .seed = 32,
                                           .replicate_options = "    option quorum-type fixed\n"
