@@ -113,7 +113,7 @@ static int lookup_root(struct fibre *self, struct bridge *b, struct vnode *root,
         r.cred.pid = b->config.client_pid;
         int result = dict_add_gfid(&req.xdata, arena, "gfid-req", &GFID_ROOT);
         if (result == 0)
-                result = subvolume_lookup(self, volume_top(b->volume), &r, &req, &rep);
+                result = subvolume_lookup(self, volume_entry(b->volume), &r, &req, &rep);
         if (result >= 0)
                 *ret_stat = rep.prestat;
         return result;

@@ -46,6 +46,8 @@ struct bridge *bridge_free(struct bridge *b);
 
 /* For volume_config.on_event, with the bridge as ARG. */
 void bridge_event(struct volume *vol, const struct subvolume_event *e, void *arg);
+/* The volume has another graph: bricks that are away are counted anew. */
+void bridge_graph_changed(struct bridge *b);
 /* Bricks tell of changes: what they tell may be believed for TIMEOUT ns (0: they do not). From the volfile. */
 void bridge_set_invalidation(struct bridge *b, uint64_t timeout);
 

@@ -208,15 +208,28 @@ void bridge_op_setattr(struct fibre *self, struct fuse_request *rq)
         answer_attr(&c, r, &stat);
 }
 
+/* The kernel looks at the mode again, before the write that changed it is answered. */
+static void tell_mode(struct call *c, struct node *n)
+{
+        if (!c->b->session)
+                return;
+        (void)fuse_notify_inval_inode(c->b->session, n->id, -1, 0);
+        (void)fuse_notify_wait(c->self, c->b->session, n->id);
+}
+
 void bridge_drop_privileges(struct call *c, struct node *n, uint32_t mode)
 {
+        bool had_some = n->mode == 0 || (n->mode & (S_ISUID | S_ISGID));
         uint32_t kept = mode & 07777u & ~(uint32_t)S_ISUID;
         if (mode & S_IXGRP)
                 kept &= ~(uint32_t)S_ISGID;
         if (mode != 0)
                 n->mode = mode;
-        if (mode == 0 || kept == (mode & 07777u))
+        if (mode == 0 || kept == (mode & 07777u)) {
+                if (had_some)
+                        tell_mode(c, n); /* bricks took them away themselves */
                 return;
+        }
         struct request r = call_as_root(c, FOP_SETATTR);
         r.inode = n->inode;
         struct setattr_fop_req req = {.gfid = n->inode->gfid, .stbuf = {.mode = kept}, .valid = SETATTR_MODE};
@@ -224,6 +237,7 @@ void bridge_drop_privileges(struct call *c, struct node *n, uint32_t mode)
         if (subvolume_setattr(c->self, call_top(c), &r, &req, &rep) >= 0)
                 n->mode = (mode & S_IFMT) | kept;
         cache_changed(c->b, n);
+        tell_mode(c, n);
 }
 
 /* ---- questions --------------------------------------------------------------------------------------------------- */

@@ -128,7 +128,7 @@ void call_end(struct call *c)
 
 struct subvolume *call_top(const struct call *c)
 {
-        return volume_top(c->b->volume);
+        return volume_entry(c->b->volume);
 }
 
 static void deadline_passed(struct timer *t)

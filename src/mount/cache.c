@@ -272,6 +272,15 @@ void cache_count_bricks(struct bridge *b, const struct subvolume *v)
                 cache_count_bricks(b, v->children[i]);
 }
 
+void bridge_graph_changed(struct bridge *b)
+{
+        b->bricks_away = 0;
+        cache_count_bricks(b, volume_top(b->volume));
+        b->down = !volume_top(b->volume)->up;
+        if (b->down || b->bricks_away > 0)
+                time_box(b);
+}
+
 void bridge_event(struct volume *vol, const struct subvolume_event *e, void *arg)
 {
         struct bridge *b = arg;

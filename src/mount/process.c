@@ -60,6 +60,7 @@ struct mount_process {
         struct fibre_event asked_to_end;
         struct timer leave_timer, end_timer;
         bool reloading, reload_again, ending;
+        unsigned volfiles; /* how often one was fetched after the first */
         uint64_t deadline; /* to come up */
         int status;
 };
@@ -165,26 +166,44 @@ static int fetch_first(struct fibre *self, struct mount_process *p, struct error
         return r;
 }
 
-/* The volfile may have changed: options take effect at once, another graph with the next mount. */
+/* Options take effect in place, other bricks or sets as another graph. */
+static int take_volfile(struct fibre *self, struct mount_process *p, const struct volfile *v, struct error *err)
+{
+        int r = volume_reload(self, p->volume, v, err);
+        if (r != -EOPNOTSUPP)
+                return r;
+        r = volume_replace(self, p->volume, v, err);
+        if (r == 0) {
+                bridge_graph_changed(p->bridge);
+                log_notice(COMPONENT, "The volume's bricks or sets have changed; the mount uses the new ones.");
+        }
+        return r;
+}
+
+/* The volfile may have changed. What cannot be taken leaves everything as it is. */
 static void reload_once(struct fibre *self, struct mount_process *p)
 {
         struct error err = {0};
         _cleanup_volfile_ struct volfile *v = NULL;
         struct buf text = BUF_INIT(VOLFILE_TEXT_MAX);
         int r = fetch_once(self, p, &text, &err);
+        p->volfiles++;
         if (r == 0 && text.len == p->text.len && memcmp(text.data, p->text.data, text.len) == 0) {
                 buf_done(&text);
+                log_debug(COMPONENT, "The volfile was fetched again, and is the same.");
                 return;
         }
         if (r == 0)
                 r = volfile_from_text(p->o, &text, &v, &err);
         if (r == 0)
-                r = volume_reload(self, p->volume, v, &err);
+                r = take_volfile(self, p, v, &err);
         if (r < 0) {
                 buf_done(&text);
-                log_warning(COMPONENT,
-                            "The volume's options or bricks have changed; this mount goes on with what it had: %s",
-                            err.text);
+                if (r != -ECANCELED)
+                        log_warning(COMPONENT,
+                                    "The volume's options or bricks have changed; this mount goes on with what it had: "
+                                    "%s",
+                                    err.text);
                 return;
         }
         buf_done(&p->text);
@@ -204,13 +223,18 @@ static void reload(struct fibre *self, void *arg)
         p->reloading = false;
 }
 
+static void reload_begin(struct mount_process *p)
+{
+        if (p->reloading || p->ending || !p->volume || !p->session)
+                return;
+        p->reloading = fibre_start(p->loop, "reload", reload, p) == 0;
+}
+
 static void on_volfile_change(struct fetch *f, void *arg)
 {
         struct mount_process *p = arg;
         p->reload_again = true;
-        if (p->reloading || p->ending || !p->volume || !p->session)
-                return;
-        p->reloading = fibre_start(p->loop, "reload", reload, p) == 0;
+        reload_begin(p);
 }
 
 /* ---- coming up --------------------------------------------------------------------------------------------------- */
@@ -366,6 +390,8 @@ static _noreturn_ void end_late(struct timer *t)
 static void go_down(struct fibre *self, struct mount_process *p)
 {
         p->ending = true;
+        if (p->volume)
+                volume_keep_graph(p->volume);
         timer_start(p->loop, &p->end_timer, END_TIMEOUT + LEAVE_TIMEOUT, end_late);
         if (p->mounted && !p->ended.done)
                 unmount_lazily(self, p);
@@ -397,6 +423,8 @@ static void life(struct fibre *self, void *arg)
                 daemon_report(p->daemon, 0, NULL);
                 if (!p->o->foreground)
                         daemon_close_standard();
+                if (p->reload_again) /* while it came up */
+                        reload_begin(p);
                 (void)fibre_event_wait(self, &p->asked_to_end, UINT64_MAX);
                 log_info(COMPONENT, "%s is unmounted from %s.", p->o->source, p->path);
         }
@@ -426,10 +454,10 @@ static void write_figures(const struct mount_process *p)
         log_notice(
                 COMPONENT,
                 "objects %u, open files %u, evictions %llu, invalidations %llu; requests %llu, in flight %u, peak %u, "
-                "waiting for locks %u, errors %llu, notifications %llu, dropped %llu",
+                "waiting for locks %u, errors %llu, notifications %llu, dropped %llu; volfiles fetched again %u",
                 b.nodes, b.files, (unsigned long long)b.evictions, (unsigned long long)b.invalidations,
                 (unsigned long long)f.requests, f.in_flight, f.in_flight_peak, f.waiting, (unsigned long long)f.errors,
-                (unsigned long long)f.notifications, (unsigned long long)f.notifications_dropped);
+                (unsigned long long)f.notifications, (unsigned long long)f.notifications_dropped, p->volfiles);
         if (p->volume)
                 volume_report(p->volume);
 }

@@ -108,6 +108,11 @@ static inline struct afr *afr_of(struct subvolume *v)
 {
         return CONTAINER_OF(v, struct afr, base);
 }
+/* Nothing is done beside callers, and no lock is kept. */
+static inline bool afr_is_idle(const struct afr *a)
+{
+        return a->background == 0 && !a->batches;
+}
 static inline struct loop *afr_loop(const struct afr *a)
 {
         return volume_loop(a->base.volume);

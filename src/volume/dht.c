@@ -370,6 +370,29 @@ void dht_forget(struct subvolume *v, struct vnode *i, void *slot)
         free(known);
 }
 
+/* The child at which somebody here has I open; -1: none. */
+static int child_with_file(const struct dht *d, struct vnode *i)
+{
+        const struct volume *vol = d->v.volume;
+        for (const struct vfile *f = i->files; f; f = f->next_of_inode)
+                for (unsigned s = 0; s < vol->n_slots && !f->directory; s++) {
+                        unsigned leaf = vol->by_slot[s]->leaf_first;
+                        if (vol->by_slot[s]->n_children > 0 || !f->slots[s])
+                                continue;
+                        for (unsigned k = 0; k < d->n; k++)
+                                if (leaf - dht_child(d, (int)k)->leaf_first < dht_child(d, (int)k)->n_leaves)
+                                        return (int)k;
+                }
+        return -1;
+}
+
+/* A file without a name is found by nobody, but those who have it open go on. */
+static int resolve_open(struct dht *d, struct vnode *i, int result)
+{
+        int child = dht_is_absent(result) ? child_with_file(d, i) : -1;
+        return child < 0 ? result : dht_remember_file(d, i, &i->gfid, child);
+}
+
 int dht_resolve(struct fibre *self, struct dht *d, struct request *r, struct vnode *i, struct dht_inode **ret)
 {
         if (!dht_known(d, i)) {
@@ -377,6 +400,8 @@ int dht_resolve(struct fibre *self, struct dht *d, struct request *r, struct vno
                 struct lookup_fop_rep rep = {0};
                 struct request own = dht_as_root(r, i, NULL);
                 int result = dht_lookup(self, &d->v, &own, &req, &rep);
+                if (result < 0)
+                        result = resolve_open(d, i, result);
                 if (result < 0)
                         return result;
         }

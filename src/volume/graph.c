@@ -9,7 +9,9 @@
  */
 #include "volume/graph.h"
 
+#include "base/log.h"
 #include "volfile/option.h"
+#include "volume/remote.h"
 #include "volume/translator.h"
 
 #define PLAN_BYTES_MAX (64 * MIB)
@@ -128,6 +130,7 @@ struct node {
         struct node **children;
         unsigned n_children;
         struct subvolume *built;
+        bool kept;         /* BUILT is a brick of the graph in force, and goes on */
         struct node *next; /* in the order of the plan: parents first */
 };
 
@@ -263,21 +266,46 @@ static int plan_make(const struct volfile *volfile, struct plan *p, struct error
 
 /* ---- building -------------------------------------------------------------------------------------------------- */
 
-static void layer_free(struct subvolume *v)
+void graph_free_layer(struct subvolume *v)
 {
         struct subvolume **children = v->children;
         v->ops->free(v);
         free(children);
 }
 
-static int build_node(struct volume *vol, struct node *n, struct error *err)
+/* The brick of SECTION in the graph in force, if the plan does not have it yet. */
+static struct subvolume *find_kept(const struct volume *vol, const struct plan *p, const struct volfile_section *section)
+{
+        struct subvolume *found = NULL;
+        for (unsigned s = 0; s < vol->n_slots && !found; s++)
+                if (vol->by_slot[s]->n_children == 0 && remote_is_at(vol->by_slot[s], section))
+                        found = vol->by_slot[s];
+        for (const struct node *n = p->first; n && found; n = n->next)
+                if (n->built == found)
+                        return NULL;
+        return found;
+}
+
+/* A brick that stays is built all the same, to see whether its options can be. */
+static bool keep_instead(const struct volume *vol, const struct plan *p, struct node *n, struct subvolume *fresh)
+{
+        struct subvolume *kept = n->translator->leaf ? find_kept(vol, p, n->section) : NULL;
+        if (!kept)
+                return false;
+        fresh->ops->free(fresh);
+        n->built = kept;
+        n->kept = true;
+        return true;
+}
+
+static int build_node(struct volume *vol, const struct plan *p, struct node *n, struct error *err)
 {
         _cleanup_free_ struct subvolume **children = calloc(n->n_children + 1, sizeof *children);
         struct subvolume *v;
         if (!children)
                 return -ENOMEM;
         for (unsigned i = 0; i < n->n_children; i++) {
-                int r = build_node(vol, n->children[i], err);
+                int r = build_node(vol, p, n->children[i], err);
                 if (r < 0)
                         return r;
                 children[i] = n->children[i]->built;
@@ -285,63 +313,88 @@ static int build_node(struct volume *vol, struct node *n, struct error *err)
         int r = n->translator->build(vol, n->section, children, n->n_children, &v, err);
         if (r < 0)
                 return r;
-        v->name = n->section->name;
+        if (keep_instead(vol, p, n, v))
+                return 0;
+        if (!v->name)
+                v->name = n->section->name;
         v->volume = vol;
         v->n_children = n->n_children;
         v->children = TAKE_PTR(children);
-        for (unsigned i = 0; i < v->n_children; i++)
-                v->children[i]->parent = v;
         n->built = v;
         return 0;
 }
 
-/* Slots from the top down, leaves depth first. */
-static void number_layers(struct volume *vol, struct subvolume *v, unsigned *leaf)
+static void list_layers(struct graph *g, struct node *n)
 {
-        v->slot = vol->n_slots++;
-        vol->by_slot[v->slot] = v;
+        g->sections[g->n_slots] = n->section;
+        g->by_slot[g->n_slots++] = n->built;
+        for (unsigned i = 0; i < n->n_children; i++)
+                list_layers(g, n->children[i]);
+}
+
+static int build_plan(struct volume *vol, struct plan *p, struct graph *ret, struct error *err)
+{
+        struct graph g = {.utime = p->utime, .atime = p->atime};
+        int r = build_node(vol, p, p->top, err);
+        if (r == 0) {
+                g.by_slot = calloc(p->n_nodes, sizeof(struct subvolume *));
+                g.sections = calloc(p->n_nodes, sizeof(struct volfile_section *));
+                r = g.by_slot && g.sections ? 0 : -ENOMEM;
+        }
+        if (r == 0) {
+                list_layers(&g, p->top);
+                *ret = g;
+                return 0;
+        }
+        for (struct node *n = p->first; n; n = n->next)
+                if (n->built && !n->kept)
+                        graph_free_layer(n->built);
+        free(g.by_slot);
+        free(g.sections);
+        return r == -ENOMEM ? error_set(err, r, "Not enough memory for the graph of the volfile.") : r;
+}
+
+int graph_build(struct volume *vol, const struct volfile *volfile, struct graph *ret, struct error *err)
+{
+        _cleanup_(plan_done) struct plan p;
+        int r = plan_make(volfile, &p, err);
+        return r < 0 ? r : build_plan(vol, &p, ret, err);
+}
+
+/* Slots from the top down, leaves depth first. */
+static void number_layers(struct volume *vol, struct subvolume *v, unsigned *slot, unsigned *leaf)
+{
+        v->slot = (*slot)++;
         v->leaf_first = *leaf;
         *leaf += v->n_children == 0;
-        for (unsigned i = 0; i < v->n_children; i++)
-                number_layers(vol, v->children[i], leaf);
+        for (unsigned i = 0; i < v->n_children; i++) {
+                v->children[i]->parent = v;
+                number_layers(vol, v->children[i], slot, leaf);
+        }
         v->n_leaves = *leaf - v->leaf_first;
 }
 
-static int build_plan(struct volume *vol, struct plan *p, struct error *err)
+void graph_install(struct volume *vol, struct graph *g)
 {
-        unsigned leaf = 0;
-        int r = build_node(vol, p->top, err);
-        struct subvolume **by_slot = r == 0 ? calloc(p->n_nodes, sizeof *by_slot) : NULL;
-        if (r == 0 && !by_slot)
-                r = -ENOMEM;
-        if (r < 0) {
-                for (struct node *n = p->first; n; n = n->next)
-                        if (n->built)
-                                layer_free(n->built);
-                return r == -ENOMEM ? error_set(err, r, "Not enough memory for the graph of the volfile.") : r;
-        }
-        vol->by_slot = by_slot;
-        vol->n_slots = 0;
-        number_layers(vol, p->top->built, &leaf);
-        vol->top = p->top->built;
+        unsigned slot = 0, leaf = 0;
+        free(vol->by_slot);
+        free(g->sections);
+        vol->by_slot = g->by_slot;
+        vol->n_slots = g->n_slots;
+        vol->top = g->by_slot[0];
+        vol->utime = g->utime;
+        vol->atime = g->atime;
         vol->graph++;
-        vol->utime = p->utime;
-        vol->atime = p->atime;
-        return 0;
-}
-
-int graph_build(struct volume *vol, struct error *err)
-{
-        _cleanup_(plan_done) struct plan p;
-        int r = plan_make(vol->volfile, &p, err);
-        return r < 0 ? r : build_plan(vol, &p, err);
+        vol->top->parent = NULL;
+        number_layers(vol, vol->top, &slot, &leaf);
+        *g = (struct graph){0};
 }
 
 void graph_free(struct volume *vol)
 {
         vol->top = NULL;
         for (unsigned s = 0; s < vol->n_slots; s++)
-                layer_free(vol->by_slot[s]);
+                graph_free_layer(vol->by_slot[s]);
         free(vol->by_slot);
         vol->by_slot = NULL;
         vol->n_slots = 0;
@@ -354,8 +407,7 @@ static int compare_node(const struct subvolume *v, const struct node *n, struct 
         if (!streq(v->name, n->section->name) || v->n_children != n->n_children)
                 return error_set(
                         err, -EOPNOTSUPP,
-                        "The volume has other bricks or sets than it had when it was mounted (%s where %s was). "
-                        "Unmount and mount it again.",
+                        "The volume has other bricks or sets than it had (%s where %s was).",
                         n->section->name, v->name);
         for (unsigned i = 0; i < v->n_children; i++) {
                 int r = compare_node(v->children[i], n->children[i], err);
@@ -384,13 +436,23 @@ static int reconfigure_node(struct volume *vol, struct subvolume *v, const struc
         int r = 0;
         if (had && !streq(had->type, n->section->type))
                 return error_set(err, -EOPNOTSUPP,
-                                 "Section %s is no longer of type %s. Unmount and mount the volume again.", v->name,
-                                 had->type);
+                                 "Section %s is no longer of type %s.", v->name, had->type);
         if (v->ops->reconfigure && !(had && same_options(had, n->section)))
                 r = v->ops->reconfigure(v, n->section, err);
         for (unsigned i = 0; r == 0 && i < v->n_children; i++)
                 r = reconfigure_node(vol, v->children[i], n->children[i], err);
         return r;
+}
+
+/* V and what is below it get back what they had before reconfigure_node(). */
+static void restore_node(struct volume *vol, struct subvolume *v, const struct node *n)
+{
+        const struct volfile_section *had = volfile_find(vol->current ? vol->current : vol->volfile, v->name);
+        struct error err = {0};
+        if (v->ops->reconfigure && had && !same_options(had, n->section) && v->ops->reconfigure(v, had, &err) < 0)
+                log_error(v->name, "options cannot be taken back: %s", err.text);
+        for (unsigned i = 0; i < v->n_children; i++)
+                restore_node(vol, v->children[i], n->children[i]);
 }
 
 int graph_reconfigure(struct volume *vol, const struct volfile *volfile, struct error *err)
@@ -399,10 +461,13 @@ int graph_reconfigure(struct volume *vol, const struct volfile *volfile, struct 
         int r = plan_make(volfile, &p, err);
         if (r == 0)
                 r = compare_node(vol->top, p.top, err);
-        if (r == 0)
-                r = reconfigure_node(vol, vol->top, p.top, err);
         if (r < 0)
                 return r;
+        r = reconfigure_node(vol, vol->top, p.top, err);
+        if (r < 0) {
+                restore_node(vol, vol->top, p.top);
+                return r;
+        }
         vol->utime = p.utime;
         vol->atime = p.atime;
         return 0;

@@ -15,5 +15,5 @@ int outage_wait(struct fibre *self, struct subvolume *v, const struct request *r
 
 static inline bool request_cancelled(const struct request *r)
 {
-        return r && r->cancel && r->cancel->done;
+        return r && ((r->cancel && r->cancel->done) || (r->give_up && *r->give_up));
 }

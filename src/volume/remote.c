@@ -4,7 +4,9 @@
  */
 #include "volume/remote.h"
 
+#include "base/log.h"
 #include "volfile/option.h"
+#include "volume/afr.h"
 #include "volume/translator.h"
 
 /* ---- options --------------------------------------------------------------------------------------------------- */
@@ -126,6 +128,8 @@ static int read_options(const struct volfile_section *s, struct remote_options *
         }
 SUBVOLUME_FOPS(OPERATION_)
 
+#define STRINGS_MAX (64 * KIB)
+
 /* ---- life ------------------------------------------------------------------------------------------------------ */
 
 static int load_tls(const struct remote_options *o, struct remote *m, struct error *err)
@@ -180,7 +184,17 @@ static void remote_free(struct subvolume *v)
         struct remote *m = remote_of(v);
         tls_source_done(&m->tls);
         remote_local_end(m);
+        arena_done(&m->strings);
         free(m);
+}
+
+/* What outlives the volfile it was built from. */
+static int keep_strings(struct remote *m, const struct volfile_section *section)
+{
+        m->base.name = arena_printf(&m->strings, "%s", section->name);
+        m->options.host = arena_printf(&m->strings, "%s", m->options.host);
+        m->options.path = arena_printf(&m->strings, "%s", m->options.path);
+        return m->base.name && m->options.host && m->options.path ? 0 : -ENOMEM;
 }
 
 #define ENTRY_(NAME, name) .name = remote_##name,
@@ -202,9 +216,12 @@ int remote_build(struct volume *vol, const struct volfile_section *section, stru
                 return -ENOMEM;
         m->base.ops = &remote_ops;
         m->section = section;
+        m->strings = ARENA_INIT(STRINGS_MAX);
         m->turns_tail = &m->turns;
         remote_local_init(m);
         int r = read_options(section, &m->options, err);
+        if (r == 0)
+                r = keep_strings(m, section);
         if (r == 0)
                 r = load_tls(&m->options, m, err);
         if (r < 0) {
@@ -216,23 +233,44 @@ int remote_build(struct volume *vol, const struct volfile_section *section, stru
 }
 
 /* Whether somebody above has the same data elsewhere. */
-static bool has_copies(const struct subvolume *v, const struct volfile *volfile)
+static bool has_copies(const struct subvolume *v)
 {
-        for (const struct subvolume *p = v->parent; p; p = p->parent) {
-                const struct volfile_section *s = volfile_find(volfile, p->name);
-                if (s && (streq(s->type, "cluster/replicate") || streq(s->type, "cluster/disperse")))
+        for (const struct subvolume *p = v->parent; p; p = p->parent)
+                if (afr_is(p))
                         return true;
-        }
         return false;
 }
 
 int remote_start(struct subvolume *v)
 {
         struct remote *m = remote_of(v);
-        m->patient = v->volume->config.outage_wait > 0 && !has_copies(v, v->volume->volfile);
+        m->patient = v->volume->config.outage_wait > 0 && !has_copies(v);
         int r = fibre_start(v->volume->config.loop, "connect", remote_run, m);
         m->running = r == 0;
         return r;
+}
+
+bool remote_is_at(const struct subvolume *v, const struct volfile_section *section)
+{
+        const struct remote *m = CONTAINER_OF(v, const struct remote, base);
+        const char *host = section_option(section, "remote-host"), *path = section_option(section, "remote-subvolume");
+        return v->ops == &remote_ops && host && path && streq(m->options.host, host) && streq(m->options.path, path);
+}
+
+void remote_settle_in(struct subvolume *v, const struct volfile_section *section)
+{
+        struct remote *m = remote_of(v);
+        struct error err = {0};
+        const char *name;
+        if (remote_reconfigure(v, section, &err) < 0)
+                log_warning(v->name, "options of brick %s:%s stay as they were: %s", m->options.host, m->options.path,
+                            err.text);
+        if (!streq(v->name, section->name) && (name = arena_printf(&m->strings, "%s", section->name)) != NULL)
+                v->name = name;
+        m->section = section;
+        m->patient = v->volume->config.outage_wait > 0 && !has_copies(v);
+        for (struct remote_fd *fd = m->fds; fd; fd = fd->next)
+                fd->carried = true;
 }
 
 #define STOP_INTERVAL (10 * NS_PER_MSEC)

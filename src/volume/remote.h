@@ -18,6 +18,7 @@
 
 #include "rpc/client.h"
 #include "rpc/tls_stream.h"
+#include "volume/lock_list.h"
 #include "volume/remote_local.h"
 #include "volume/state.h"
 
@@ -26,12 +27,8 @@
 #define REMOTE_PORT_MANAGEMENT 24007
 #define REMOTE_INSTANCE_MAX 128
 
-/* LK: commands and types on the wire (wire.md §3.7). */
-enum { LK_COMMAND_GET = 0, LK_COMMAND_SET = 1, LK_COMMAND_WAIT = 2 };
-enum { LK_TYPE_READ = 0, LK_TYPE_WRITE = 1, LK_TYPE_UNLOCK = 2 };
-
 struct remote_options {
-        const char *host, *path;              /* of the section: live as long as the volume */
+        const char *host, *path;              /* in `strings` */
         uint16_t port;                        /* 0: ask the management daemon */
         int family;                           /* AF_* of host names */
         uint64_t ping_timeout, frame_timeout; /* ns */
@@ -40,8 +37,6 @@ struct remote_options {
         bool tls;
         struct tls_settings tls_settings;
 };
-
-struct remote_lock;
 
 /* An open file at this brick; the slot of a vfile. */
 struct remote_fd {
@@ -57,8 +52,8 @@ struct remote_fd {
         int error;      /* it cannot be used any more: what is answered instead */
         uint64_t tried; /* the session in which it was last tried to open it again */
         struct fibre_mutex opening;
-        struct remote_lock *locks; /* POSIX locks held through it */
-        bool locks_unknown;        /* there were more than could be remembered */
+        struct held_locks locks; /* POSIX locks held through it */
+        bool carried;   /* the graph was replaced above it: the next who opens it finds it open */
         struct remote_loan loan;
 };
 
@@ -71,13 +66,13 @@ struct remote_turn {
 struct remote {
         struct subvolume base;
         const struct volfile_section *section;
+        struct arena strings; /* its names: they outlive the volfile it was built from */
         struct remote_options options;
         struct tls_source tls;
         bool patient; /* operations wait through an outage: nobody above could do without this brick */
 
         struct rpc_client *client; /* during the handshake too; NULL: none */
         uint64_t session;          /* counts connections whose handshake succeeded */
-        uint64_t handshakes;
         bool storage_up;                    /* as the brick said */
         bool chains;                        /* it understands them */
         bool index_watched, index_pending;  /* it tells about its index of pending work, and what it told last */
@@ -114,6 +109,11 @@ const char *remote_reason(const struct subvolume *v);
 /* It is connected, or an attempt has failed. */
 bool remote_tried(const struct subvolume *v);
 bool remote_refused(const struct subvolume *v);
+/* Whether V, which is connected or tries to be, is the brick of SECTION. */
+bool remote_is_at(const struct subvolume *v, const struct volfile_section *section);
+/* V is in its place in another graph: SECTION lives as long as that, and all layers above are known. Open files are carried.
+ * A fresh one, too. */
+void remote_settle_in(struct subvolume *v, const struct volfile_section *section);
 
 /* ---- remote_call.c --------------------------------------------------------------------------------------------- */
 
@@ -174,6 +174,8 @@ void remote_fd_opened(struct remote *m, struct vfile *f, const struct gfid *gfid
                       uint64_t session);
 /* F's number now; opens it again if it is from an earlier session. FD_ANONYMOUS: it is not open there. -errno. */
 int remote_fd_number(struct fibre *self, struct remote *m, struct vfile *f, int64_t *ret);
+/* Whether REQ asks to open what is open already, and was so before the graph was replaced: there is nothing to do. */
+bool remote_fd_is_carried(struct remote *m, enum fop fop, const struct request *r, const void *req);
 /* ops->release. */
 void remote_fd_release(struct subvolume *v, struct vfile *f, void *slot);
 /* Opens all again, with their locks. -ENOTCONN: the connection was lost meanwhile. */

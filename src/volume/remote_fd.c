@@ -85,6 +85,15 @@ void remote_fd_opened(struct remote *m, struct vfile *f, const struct gfid *gfid
         fd->error = 0;
 }
 
+bool remote_fd_is_carried(struct remote *m, enum fop fop, const struct request *r, const void *req)
+{
+        struct remote_fd *fd = (fop == FOP_OPEN || fop == FOP_OPENDIR) && r->file ? *vfile_slot(r->file, &m->base) : NULL;
+        if (!fd || !fd->carried)
+                return false;
+        fd->carried = false;
+        return fop == FOP_OPENDIR || !(((const struct open_fop_req *)req)->flags & O_TRUNC);
+}
+
 void remote_fd_release(struct subvolume *v, struct vfile *f, void *slot)
 {
         struct remote_fd *fd = slot;
@@ -124,7 +133,7 @@ static int fd_reopen_locked(struct fibre *self, struct remote *m, struct remote_
         if (fd->session == session || fd->tried == session || fd->error)
                 return 0;
         fd->tried = session;
-        bool locked = fd->locks || fd->locks_unknown;
+        bool locked = !lock_list_is_empty(&fd->locks);
         if (locked && m->options.strict_locks) {
                 fd->error = -EBADFD;
                 return 0;

@@ -291,7 +291,7 @@ static int introduce(struct remote *m, struct arena *arena, struct dict *ret)
         const struct volume_config *config = &m->base.volume->config;
         struct introduction i = {.dict = ret, .arena = arena};
         char *uuid = arena_printf(arena, "%s-PC_NAME:%s-RECON_NO:-%llu", config->process_uuid, m->base.name,
-                                  (unsigned long long)m->handshakes++);
+                                  (unsigned long long)m->base.volume->handshakes++);
         if (!uuid)
                 return -ENOMEM;
         *ret = (struct dict){0};

@@ -138,6 +138,11 @@ void subvolume_chain_fan_out(struct fibre *self, struct chain *chains, unsigned 
 static void tell_owner(struct subvolume *v, const struct subvolume_event *e)
 {
         const struct volume_config *config = volume_configuration(v->volume);
+        const struct subvolume *root = v;
+        while (root->parent)
+                root = root->parent;
+        if (root != v->volume->top) /* of a graph that is not in force yet, or no longer */
+                return;
         if (config->on_event)
                 config->on_event(v->volume, e, config->arg);
 }

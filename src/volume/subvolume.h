@@ -37,6 +37,7 @@ struct request {
         struct vnode *inode, *parent, *new_inode, *new_parent;
         struct vfile *file;           /* operations on open files and directories */
         struct fibre_event *cancel;  /* set: the caller gave up, -EINTR wherever nothing was changed. NULL: never */
+        const bool *give_up;         /* true: the same, for another reason than the caller's. NULL: never */
 };
 
 /* The operations of a client, of those in FOPS (proto/fop.h). */

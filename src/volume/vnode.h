@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include "volume/lock_list.h"
 #include "volume/subvolume.h"
 
 struct vnode {
@@ -18,10 +19,12 @@ struct vnode {
         bool linked;         /* in the table: others find it by its gfid */
         struct volume *volume;
         struct vnode *hash_next;
-        struct vnode *lru_prev, *lru_next; /* while refs is 0 */
+        struct vnode *lru_prev, *lru_next; /* while refs is 0; and of those that are not in the table */
         struct vfile *files;  /* open ones, linked through next_of_inode */
         uint32_t graph;      /* the graph its slots belong to */
-        void *slots[];       /* volume_slots() of them */
+        void **slots;        /* volume_slots() of them */
+        void **renewed;      /* those for the next graph, while it takes over */
+        void *room[];        /* of the first graph's slots */
 };
 
 struct vfile {
@@ -31,7 +34,11 @@ struct vfile {
         bool directory;
         uint32_t refs;
         uint32_t graph;
-        void *slots[];
+        uint32_t listed; /* the graph that told the offsets of the last listing; 0: none */
+        int error; /* it cannot be used with the graph there is: -errno for all its operations */
+        struct held_locks locks; /* POSIX locks that were taken through it, for bricks that come with another graph */
+        void **slots, **renewed;
+        void *room[];
 };
 
 /* A fresh inode, referred to once and not in the table. GFID NULL: not known yet. -ENOMEM: NULL. */

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "volume/gate.h"
 #include "volume/graph.h"
 #include "volume/outage.h"
 #include "volume/remote.h"
@@ -118,7 +119,7 @@ int volume_wait_up(struct fibre *self, struct volume *vol, uint64_t timeout, str
 
 /* ---- opening --------------------------------------------------------------------------------------------------- */
 
-static int volfile_copy(const struct volfile *volfile, struct volfile **ret, struct error *err)
+int volume_copy_volfile(const struct volfile *volfile, struct volfile **ret, struct error *err)
 {
         _cleanup_buf_ struct buf text = BUF_INIT(VOLFILE_TEXT_MAX);
         int r = volfile_format(volfile, &text);
@@ -153,6 +154,7 @@ static int config_copy(struct volume *vol, const struct volume_config *config)
 static struct volume *volume_free(struct volume *vol)
 {
         graph_free(vol);
+        gate_free(vol);
         volfile_free(vol->current);
         volfile_free(vol->volfile);
         free(vol->inodes.buckets);
@@ -176,21 +178,25 @@ static int start_remotes(struct volume *vol)
 int volume_open(const struct volume_config *config, struct volume **ret, struct error *err)
 {
         _cleanup_(volume_freep) struct volume *vol = calloc(1, sizeof *vol);
+        struct graph g = {0};
         if (!vol)
                 return error_set(err, -ENOMEM, "Not enough memory for volume %s.", config->name);
         int r = config_copy(vol, config);
         if (r == 0)
-                r = volfile_copy(config->volfile, &vol->volfile, err);
+                r = volume_copy_volfile(config->volfile, &vol->volfile, err);
         if (r == 0)
                 r = vnode_table_init(&vol->inodes, vol->config.vnodes_max);
+        if (r == 0)
+                r = gate_new(vol);
         if (r == -ENOMEM)
                 return error_set(err, r, "Not enough memory for volume %s.", config->name);
         if (r == 0)
-                r = graph_build(vol, err);
+                r = graph_build(vol, vol->volfile, &g, err);
         if (r < 0) {
                 error_prefix(err, "Volume %s", config->name);
                 return r;
         }
+        graph_install(vol, &g);
         r = start_remotes(vol); /* a fibre that was not started leaves its brick down; the others are stopped below */
         *ret = TAKE_PTR(vol);
         if (r < 0)
@@ -202,7 +208,7 @@ int volume_reload(struct fibre *self, struct volume *vol, const struct volfile *
 {
         struct volfile *copy;
         (void)self;
-        int r = volfile_copy(volfile, &copy, err);
+        int r = volume_copy_volfile(volfile, &copy, err);
         if (r < 0)
                 return r;
         r = graph_reconfigure(vol, copy, err);
@@ -238,6 +244,17 @@ void volume_report(const struct volume *vol)
         for (unsigned s = 0; s < vol->n_slots; s++)
                 if (vol->by_slot[s]->n_children == 0)
                         remote_local_report(CONTAINER_OF(vol->by_slot[s], const struct remote, base));
+}
+
+void volume_keep_graph(struct volume *vol)
+{
+        vol->keeps_graph = true;
+        volume_state_changed(vol);
+}
+
+struct subvolume *volume_entry(struct volume *vol)
+{
+        return vol->entry;
 }
 
 struct subvolume *volume_top(struct volume *vol)

@@ -1,6 +1,6 @@
 /* A volume, opened by a client: its graph, its inodes, its connections.
  *
- *      volume_open() builds the graph of the volfile and connects; volume_top() takes operations (subvolume.h).
+ *      volume_open() builds the graph of the volfile and connects; volume_entry() takes operations (subvolume.h).
  *
  * The graph is built from the volfile and fails closed: a translator that this client does not have ends volume_open()
  * with one line that names it. Those that only make things faster, or count, are passed by (graph.c has the table).
@@ -40,9 +40,15 @@ int volume_open(const struct volume_config *config, struct volume **ret, struct 
  * client for good, with the reasons that bricks gave; -ECANCELED: the volume is being closed. */
 int volume_wait_up(struct fibre *self, struct volume *vol, uint64_t timeout, struct error *err);
 /* The volfile was replaced by VOLFILE, which need not outlive the call: changes of options are applied in place.
- * -EOPNOTSUPP: another graph, and nothing was changed; or an option of a layer that needs one, and those of layers above it
- * may be in force already. With a sentence. */
+ * -EOPNOTSUPP: it takes another graph. With a sentence; nothing was changed. */
 int volume_reload(struct fibre *self, struct volume *vol, const struct volfile *volfile, struct error *err);
+/* The same with another graph (replace.c): it is built and connected beside the one in force, and takes its place when no
+ * operation is under way; those that come meanwhile wait for that. Open files and POSIX locks stay. Not for callers that use
+ * layers below volume_entry(), and one at a time. -EOPNOTSUPP, -EINVAL: VOLFILE is refused; -ECANCELED: volume_keep_graph()
+ * was called; -ENOMEM. With a sentence; nothing was changed. */
+int volume_replace(struct fibre *self, struct volume *vol, const struct volfile *volfile, struct error *err);
+/* The volume is about to be closed: a replacement that waits is given up. */
+void volume_keep_graph(struct volume *vol);
 /* Finishes what is under way, disconnects and frees. All files and inodes must have been given back. */
 struct volume *volume_close(struct fibre *self, struct volume *vol);
 
@@ -53,6 +59,9 @@ void volume_poke(struct volume *vol);
 /* Figures for the log. */
 void volume_report(const struct volume *vol);
 
+/* What takes operations, whichever graph is in force. */
+struct subvolume *volume_entry(struct volume *vol);
+/* The top of the graph in force: for those who look at layers. */
 struct subvolume *volume_top(struct volume *vol);
 struct loop *volume_loop(const struct volume *vol);
 const struct volume_config *volume_configuration(const struct volume *vol);

@@ -73,9 +73,9 @@ fi
 # ---- failures ------------------------------------------------------------------------------------------------------------
 refused "no such volume" 1 "there is no volume" "$HOST:/nosuch" "$M" -o "log-file=$L,log-level=ERROR" && logged "no such volume" "no volume for /nosuch"
 refused "nobody listens" 1 "Connection refused" "127.0.0.9:/v" "$M" -o "log-file=$L,log-level=ERROR" && logged "nobody listens" "refused"
-refused "name unknown" 1 "failed" "no-such-host.invalid:/v" "$M" -o "log-file=$L"
+refused "name unknown" 1 "failed" "no-such-host.invalid:/v" "$M" -o "log-file=$L" && logged "name unknown" "no-such-host.invalid"
 refused "stopped volume" 1 "stopped" "$HOST:/stopped" "$M" -o "log-file=$L,mount-timeout=3" && logged "stopped volume" "stopped"
-refused "no such directory" 1 "failed" "$HOST:/v/no/dir" "$M" -o "log-file=$L,mount-timeout=5"
+refused "no such directory" 1 "failed" "$HOST:/v/no/dir" "$M" -o "log-file=$L,mount-timeout=5" && logged "no such directory" "subdirectory"
 refused "sharded volume" 1 "features/shard" "$HOST:/shard" "$M" -o "log-file=$L" && logged "sharded volume" "stock client"
 refused "unknown option" 1 "Invalid option: nosuch" "$HOST:/v" "$M" -o "nosuch=1"
 refused "no mount point" 1 "Mount point does not exist" "$HOST:/v" "$W/none" -o "rw"
@@ -104,6 +104,7 @@ time.sleep(300)" &
 mute=$!
 until_true 5 eval 'ss -ltn | grep -q 127.0.0.8:24007'
 refused "a server that is mute" 1 "failed" "127.0.0.8:/v" "$M" -o "log-file=$L,mount-timeout=4"
+logged "a mute server" "127.0.0.8:24007"
 [ $took -lt 15000 ] && pass "a mute server: in time" || fail "a mute server: $took ms"
 helper "127.0.0.8:/v" "$M" -o "backup-volfile-servers=$HOST,log-file=$L,mount-timeout=8"
 [ $status = 0 ] && pass "a mute server with a backup ($took ms)" || fail "mute with backup: $(cat "$W/out")"
@@ -112,6 +113,7 @@ kill $mute
 # bricks that hang
 pkill -STOP -x mortar-brick
 refused "bricks that are stopped" 1 "failed" "$HOST:/v" "$M" -o "log-file=$L,mount-timeout=4"
+logged "stopped bricks" "cannot be used"
 [ $took -lt 25000 ] && pass "stopped bricks: in time" || fail "stopped bricks: $took ms"
 pkill -CONT -x mortar-brick
 

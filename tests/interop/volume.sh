@@ -10,7 +10,7 @@ brick_pid() { [ "$1" = stock ] && pgrep -x glusterfsd || pgrep -x mortar-brick; 
 restart_brick() { # SERVER VOLUME -- as after a crash
         local pid
         pid=$(brick_pid "$1") && kill -9 "$pid" && until_true 10 eval "! kill -0 $pid"
-        sleep 1 # the outage itself
+        until_true 10 grep -qE "lost|closed|disconnect" "$W/probe.log" || fail "$1: the client does not notice"
         "$1" volume start "$2" force >/dev/null
 }
 probe() { "$PROBE" "$HOST" "$@" 2>"$W/probe.log" || { cat "$W/probe.log" >&2; return 1; }; }

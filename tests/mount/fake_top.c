@@ -721,7 +721,7 @@ struct fake_volume *fake_volume_new(struct loop *loop)
         f->top = (struct subvolume){.ops = &ops, .name = "fake", .volume = &f->vol, .n_leaves = 1, .up = true};
         f->by_slot[0] = &f->top;
         f->vol.config = (struct volume_config){.loop = loop, .name = "fake", .vnodes_max = 128};
-        f->vol.top = &f->top;
+        f->vol.top = f->vol.entry = &f->top;
         f->vol.by_slot = f->by_slot;
         f->vol.n_slots = 1;
         f->vol.graph = 1;

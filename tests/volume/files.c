@@ -20,7 +20,7 @@ static int look(struct fibre *self, struct world_client *c, struct request *r, s
                 req.gfid = root_gfid;
         else
                 req.pargfid = parent->gfid;
-        int result = subvolume_lookup(self, volume_top(c->volume), &own, &req, &rep);
+        int result = subvolume_lookup(self, volume_entry(c->volume), &own, &req, &rep);
         if (result < 0)
                 return result;
         *ret = vnode_link(fresh, &rep.prestat);
@@ -90,7 +90,7 @@ int files_lookup(struct fibre *self, struct world_client *c, const char *path, s
         ({                                                                                                             \
                 struct lower##_fop_req req_ = {__VA_ARGS__};                                                           \
                 volume_stamp(c->volume, &r.cred, FOP_##NAME);                                                          \
-                int result_ = subvolume_##lower(self, volume_top(c->volume), &r, &req_, (rep));                        \
+                int result_ = subvolume_##lower(self, volume_entry(c->volume), &r, &req_, (rep));                        \
                 if (result_ < 0 && result_ != -ENOTCONN)                                                               \
                         assert_int_equal((rep)->op_errno, -result_);                                                   \
                 result_;                                                                                               \

@@ -58,7 +58,7 @@ static void open_file(struct fibre *self, struct world_client *c, struct file *f
         struct request r = request_for(c, &a, file);
         const struct open_fop_req req = {.gfid = file->gfid, .flags = O_RDWR, .xdata = DICT_NULL};
         struct open_fop_rep rep;
-        assert_int_equal(subvolume_open(self, volume_top(c->volume), &r, &req, &rep), 0);
+        assert_int_equal(subvolume_open(self, volume_entry(c->volume), &r, &req, &rep), 0);
         file->locked = false;
 }
 
@@ -75,7 +75,7 @@ static void make_file(struct fibre *self, struct world_client *c, struct file *f
                                           .bname = {name, (uint32_t)n},
                                           .xdata = world_gfid_req(&a, &file->gfid)};
         struct mknod_fop_rep rep;
-        assert_int_equal(subvolume_mknod(self, volume_top(c->volume), &r, &req, &rep), 0);
+        assert_int_equal(subvolume_mknod(self, volume_entry(c->volume), &r, &req, &rep), 0);
         open_file(self, c, file);
 }
 
@@ -96,7 +96,7 @@ static void move_write(struct fibre *self, struct world_client *c, struct player
         const struct write_fop_req req = {
                 .gfid = file->gfid, .size = BLOCK, .flag = O_RDWR, .xdata = DICT_NULL, .data = {data, BLOCK}};
         struct write_fop_rep rep;
-        int result = subvolume_write(self, volume_top(c->volume), &r, &req, &rep);
+        int result = subvolume_write(self, volume_entry(c->volume), &r, &req, &rep);
         assert_true(result == BLOCK || result == -ENOTCONN || result == -EIO);
         p->writes++;
         if (result == BLOCK)
@@ -114,7 +114,7 @@ static void move_read(struct fibre *self, struct world_client *c, struct player 
         struct request r = request_for(c, &a, file);
         const struct read_fop_req req = {.gfid = file->gfid, .size = BLOCK, .xdata = DICT_NULL};
         struct read_fop_rep rep;
-        int result = subvolume_read(self, volume_top(c->volume), &r, &req, &rep);
+        int result = subvolume_read(self, volume_entry(c->volume), &r, &req, &rep);
         if (result == -EIO) {
                 open_anew(self, c, p, file);
                 return;
@@ -136,7 +136,7 @@ static void move_lock(struct fibre *self, struct world_client *c, struct player 
         const struct lk_fop_req req = {
                 .gfid = file->gfid, .cmd = LK_COMMAND_WAIT, .type = type, .flock = {.type = type}, .xdata = DICT_NULL};
         struct lk_fop_rep rep;
-        int result = subvolume_lk(self, volume_top(c->volume), &r, &req, &rep);
+        int result = subvolume_lk(self, volume_entry(c->volume), &r, &req, &rep);
         assert_true(result == 0 || result == -ENOTCONN || result == -EIO);
         if (result == 0)
                 file->locked = !file->locked;

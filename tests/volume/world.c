@@ -29,7 +29,7 @@ static const char *or_nothing(const char *s)
 
 static void add_clients(struct text *t, const struct world *w)
 {
-        for (unsigned k = 0; k < w->n_bricks; k++)
+        for (unsigned k = 0; k < w->used; k++)
                 add(t,
                     "volume " WORLD_VOLUME "-client-%u\n    type protocol/client\n    option remote-host %s\n"
                     "    option remote-subvolume " WORLD_BRICK_PATH "\n    option transport-type tcp\n"
@@ -40,7 +40,7 @@ static void add_clients(struct text *t, const struct world *w)
 static void add_replicate(struct text *t, const struct world *w, unsigned set)
 {
         char id[GFID_TEXT_LEN + 1];
-        unsigned k = set * 3;
+        unsigned k = set * w->copies;
         add(t, "volume " WORLD_VOLUME "-replicate-%u\n    type cluster/replicate\n", set);
         const char *more = or_nothing(w->config.replicate_options);
         if (!strstr(more, "use-anonymous-inode"))
@@ -50,10 +50,13 @@ static void add_replicate(struct text *t, const struct world *w, unsigned set)
         if (w->config.layout == WORLD_ARBITER)
                 add(t, "    option arbiter-count 1\n");
         add(t, "    option volume-id %s\n", gfid_format(&w->volume_id, id));
-        add(t, "    option afr-pending-xattr %s-client-%u,%s-client-%u,%s-client-%u\n%s", WORLD_VOLUME, k, WORLD_VOLUME,
-            k + 1, WORLD_VOLUME, k + 2, more);
-        add(t, "    subvolumes %s-client-%u %s-client-%u %s-client-%u\nend-volume\n\n", WORLD_VOLUME, k, WORLD_VOLUME,
-            k + 1, WORLD_VOLUME, k + 2);
+        add(t, "    option afr-pending-xattr ");
+        for (unsigned i = 0; i < w->copies; i++)
+                add(t, "%s" WORLD_VOLUME "-client-%u", i > 0 ? "," : "", k + i);
+        add(t, "\n%s    subvolumes", more);
+        for (unsigned i = 0; i < w->copies; i++)
+                add(t, " " WORLD_VOLUME "-client-%u", k + i);
+        add(t, "\nend-volume\n\n");
 }
 
 static void add_distribute(struct text *t, const struct world *w, const char *kind, unsigned n)
@@ -69,7 +72,7 @@ static void add_distribute(struct text *t, const struct world *w, const char *ki
 static const char *add_cluster(struct text *t, const struct world *w)
 {
         bool replicated = w->config.layout >= WORLD_REP3;
-        unsigned sets = replicated ? w->n_bricks / 3 : w->n_bricks;
+        unsigned sets = replicated ? w->used / w->copies : w->used;
         for (unsigned k = 0; replicated && k < sets; k++)
                 add_replicate(t, w, k);
         if (sets > 1 || w->config.distribute_one) {
@@ -99,6 +102,13 @@ static void make_volfile(struct world *w)
         add(&t, "volume " WORLD_VOLUME "\n    type debug/io-stats\n    subvolumes %s\nend-volume\n", below);
         if (w->config.on_top)
                 add_on_top(&t, w->config.on_top, WORLD_VOLUME);
+}
+
+void world_use(struct world *w, unsigned bricks, unsigned copies)
+{
+        w->used = bricks;
+        w->copies = copies;
+        make_volfile(w);
 }
 
 /* ---- clients --------------------------------------------------------------------------------------------------- */
@@ -305,7 +315,8 @@ void world_open(struct world *w, const struct world_config *config)
                 world_brick_init(&w->bricks[k], w, k);
         for (unsigned k = 0; k < w->n_clients; k++)
                 client_init(&w->clients[k], w, k);
-        make_volfile(w);
+        world_use(w, config->first_bricks ? config->first_bricks : w->n_bricks,
+                  config->first_copies ? config->first_copies : 3);
         for (unsigned k = 0; !config->unmounted && k < w->n_clients; k++)
                 world_run(w, k, mount_it, NULL);
 }

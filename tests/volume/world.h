@@ -50,6 +50,8 @@ struct world_config {
         bool cache_invalidation; /* of the bricks: features.cache-invalidation */
         bool no_chain;           /* bricks do not know the chain program, as stock's */
         bool distribute_one;     /* WORLD_ONE and WORLD_REP3 with a distribute layer above, as stock volfiles have it */
+        unsigned first_bricks;   /* the volume begins with so many of them; 0: all */
+        unsigned first_copies;   /* of replica sets at the beginning; 0: 3 */
         bool unmounted;          /* world_open() does not mount the clients */
         void (*on_event)(struct volume *vol, const struct subvolume_event *e, void *arg);
         void *event_arg;
@@ -94,12 +96,15 @@ struct world {
         unsigned n_bricks, n_clients;
         struct world_brick bricks[WORLD_BRICKS_MAX];
         struct world_client clients[WORLD_CLIENTS_MAX];
+        unsigned used, copies; /* what the volfile has */
         char volfile[16384];
 };
 
 /* Makes bricks and clients, and mounts the latter. */
 void world_open(struct world *w, const struct world_config *config);
 void world_close(struct world *w);
+/* The volfile is that of the first BRICKS bricks in sets of COPIES from now on. Clients are not told. */
+void world_use(struct world *w, unsigned bricks, unsigned copies);
 
 /* ---- clients --------------------------------------------------------------------------------------------------- */
 
