@@ -76,6 +76,7 @@ static int lk_set(struct fibre *self, struct afr *a, struct request *r, const st
                 lk_give_back(self, a, r, req, held);
                 return afr_fail(FOP_LK, rep, -ENOTCONN);
         }
+        afr_doubt(a, r->inode); /* who had it locked wrote under it, maybe without a copy that only we can reach */
         *rep = first;
         return first.op_ret;
 }
