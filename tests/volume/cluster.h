@@ -58,7 +58,6 @@ const char *fact_print(const struct fact *f, char text[static 160]);
 struct object {
         uint32_t type; /* 0: not used */
         struct gfid gfid;
-        bool known;     /* the gfid */
         bool must_live; /* some name must lead to it: its move was not answered */
         bool seen;
         struct fact mode, owner, xattr, size, pages[PAGES];

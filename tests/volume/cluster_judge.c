@@ -22,32 +22,21 @@ static void decide(struct worker *k, const char *path, const char *what, struct 
 
 /* ---- names ------------------------------------------------------------------------------------------------------- */
 
-static bool can_be(const struct object *o, const struct iatt *st)
-{
-        return o->type == (st->mode & S_IFMT) && (!o->known || gfid_equal(&o->gfid, &st->gfid));
-}
-
-/* Which object it is that has the name; one that was not seen before is one that was being made. */
-static unsigned identify(const struct worker *k, const struct fact *f, const struct iatt *st)
+/* Which object it is that has the name. */
+static unsigned identify(const struct worker *k, const struct iatt *st)
 {
         for (unsigned i = 1; i < k->n_objects; i++)
-                if (k->objects[i].known && can_be(&k->objects[i], st))
+                if (gfid_equal(&k->objects[i].gfid, &st->gfid))
                         return i;
-        if (fact_sure(f))
-                return f->now;
-        for (unsigned m = 0; m < f->n_maybe; m++)
-                if (f->maybe[m] && can_be(&k->objects[f->maybe[m]], st))
-                        return f->maybe[m];
-        return k->n_objects; /* none */
+        return k->n_objects; /* none that was ever made */
 }
 
 static void judge_attributes(struct worker *k, const char *path, struct object *o, const struct iatt *st)
 {
-        if ((st->mode & S_IFMT) != o->type || (o->known && !gfid_equal(&o->gfid, &st->gfid)))
-                fail_msg("seed %llu: afterwards, %s is another object, of type %o",
+        if ((st->mode & S_IFMT) != o->type)
+                fail_msg("seed %llu: afterwards, %s is of type %o",
                          (unsigned long long)k->cluster->seed, path, st->mode);
-        o->gfid = st->gfid;
-        o->known = o->seen = true;
+        o->seen = true;
         if (o->type != S_IFLNK)
                 decide(k, path, "the mode", &o->mode, st->mode & 07777);
         decide(k, path, "the owner", &o->owner, st->uid);
@@ -92,7 +81,7 @@ static void judge_name(struct fibre *self, struct world_client *c, struct worker
         int result = files_lookup(self, c, worker_path(k, name, path), &st);
         if (result < 0 && result != -ENOENT)
                 fail_msg("seed %llu: afterwards, %s: %s", (unsigned long long)k->cluster->seed, path, strerror(-result));
-        unsigned object = result < 0 ? NOTHING : identify(k, f, &st);
+        unsigned object = result < 0 ? NOTHING : identify(k, &st);
         decide(k, path, "the object", f, object);
         if (object)
                 judge_object(self, c, k, path, &k->objects[object], &st);

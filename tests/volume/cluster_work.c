@@ -139,7 +139,9 @@ static void do_make(struct fibre *self, struct worker *k, enum cluster_op op)
                 return;
         struct fact *f = &k->names[name], before = *f;
         fact_try(f, object);
+        k->client->chosen = &k->objects[object].gfid;
         int result = make(self, k, op, worker_path(k, name, path), object);
+        k->client->chosen = NULL;
         settle(k, f, &before, object, answered(k, op, path, "", result, before.now ? -EEXIST : 0));
 }
 
@@ -231,10 +233,8 @@ static void do_stat(struct fibre *self, struct worker *k, enum cluster_op op)
                 return;
         if ((st.mode & S_IFMT) != o->type)
                 fail_msg("%s is of type %o", path, st.mode);
-        if (o->known && !gfid_equal(&o->gfid, &st.gfid))
+        if (!gfid_equal(&o->gfid, &st.gfid))
                 fail_msg("seed %llu: %s is another object", (unsigned long long)k->cluster->seed, path);
-        o->gfid = st.gfid;
-        o->known = true;
         if (o->type != S_IFLNK)
                 check_fact(k, path, "the mode", &o->mode, st.mode & 07777);
         check_fact(k, path, "the owner", &o->owner, st.uid);
@@ -554,6 +554,13 @@ static void do_shared_name(struct fibre *self, struct worker *k)
         (void)answered(k, op, a, b, result, expected);
 }
 
+/* Again and again: whoever wants it next waits for it. */
+static void unlock_log(struct fibre *self, struct worker *k, struct vfile *f)
+{
+        while (answered(k, OP_lock, "/log", "unlock", call_lk(self, k->client, f, true, 2, 1), 0) == UNKNOWN)
+                fibre_sleep(self, 100 * NS_PER_MSEC);
+}
+
 static void do_append(struct fibre *self, struct worker *k)
 {
         struct vfile *f = shared_file(self, k, &k->log, "/log");
@@ -571,7 +578,7 @@ static void do_append(struct fibre *self, struct worker *k)
                 result = files_write_at(self, k->client, f, st.size, text);
                 k->appended[number] = answered(k, OP_append, "/log", where, result, 0) == DONE;
         }
-        (void)answered(k, OP_lock, "/log", "unlock", call_lk(self, k->client, f, true, 2, 1), 0);
+        unlock_log(self, k, f);
 }
 
 /* ---- a worker ----------------------------------------------------------------------------------------------------- */
