@@ -85,16 +85,16 @@ int afr_lk(struct fibre *self, struct subvolume *v, struct request *r, const str
            struct lk_fop_rep *rep)
 {
         struct afr *a = afr_of(v);
+        if (req->cmd != LK_GET && req->flock.type == LK_UNLOCK) { /* also without a quorum: nobody else can give it back */
+                if (r->inode)
+                        afr_eager_close_inode(a, r->inode); /* whoever locks next will want to write */
+                return lk_unlock(self, a, r, req, rep);
+        }
         int result = afr_ready(self, a, r);
         if (result < 0)
                 return afr_fail(FOP_LK, rep, result);
         if (req->cmd == LK_GET)
                 return lk_get(self, a, r, req, rep);
-        if (req->flock.type == LK_UNLOCK) {
-                if (r->inode)
-                        afr_eager_close_inode(a, r->inode); /* whoever locks next will want to write */
-                return lk_unlock(self, a, r, req, rep);
-        }
         return lk_set(self, a, r, req, rep);
 }
 
@@ -205,16 +205,17 @@ static afr_set lock_at_once(struct fibre *self, struct afr *a, const struct lock
 static int lock_for_above(struct fibre *self, struct afr *a, const struct lock_kind *k, struct request *r,
                           const void *req, void *rep)
 {
-        int result = afr_ready(self, a, r);
-        if (result < 0)
-                return afr_fail(k->fop, rep, result);
-        afr_set on = afr_file_on(self, a, r, r->file);
         struct afr_answers answers;
-        if (is_unlock(k, (void *)(uintptr_t)req)) {
+        if (is_unlock(k, (void *)(uintptr_t)req)) { /* also without a quorum: nobody else can give it back */
+                afr_set on = afr_file_on(self, a, r, r->file);
                 afr_ask(self, a, r, k->fop, req, on, &answers);
                 return answers.ok ? afr_take(&answers, afr_next(answers.ok, 0), rep)
                                   : afr_fail(k->fop, rep, afr_final_error(&answers, on));
         }
+        int result = afr_ready(self, a, r);
+        if (result < 0)
+                return afr_fail(k->fop, rep, result);
+        afr_set on = afr_file_on(self, a, r, r->file);
         bool busy = false, wait = *field((void *)(uintptr_t)req, k->cmd) == k->cmd_wait;
         int error = -ENOTCONN;
         afr_set held = lock_at_once(self, a, k, r, req, on, &busy, &error);
