@@ -33,7 +33,8 @@ static int lk_unlock(struct fibre *self, struct afr *a, struct request *r, const
                      struct lk_fop_rep *rep)
 {
         struct afr_answers answers;
-        afr_ask(self, a, r, FOP_LK, req, afr_file_on(self, a, r, r->file), &answers);
+        afr_set away = a->all & ~afr_up(a); /* would ask for the lock again when they are back */
+        afr_ask(self, a, r, FOP_LK, req, afr_file_on(self, a, r, r->file) | away, &answers);
         if (!answers.ok)
                 return afr_fail(FOP_LK, rep, afr_final_error(&answers, answers.asked));
         return afr_take(&answers, afr_next(answers.ok, 0), rep);
