@@ -676,12 +676,12 @@ void worker_power_cut(struct worker *k, uint64_t since, bool all_bricks)
                 fact_power_cut(&o->owner, since);
                 fact_power_cut(&o->xattr, since);
                 for (unsigned p = 0; p < PAGES && all_bricks; p++)
-                        fact_power_cut(&o->pages[p], since);
+                        fact_power_cut(&o->pages[p], 0); /* only fsync helps */
                 if (all_bricks)
                         fact_power_cut(&o->size, since);
         }
         for (unsigned i = 0; i < SHARED_FILES * PAGES && all_bricks; i++)
-                fact_power_cut(&k->records[i / PAGES][i % PAGES], since);
+                fact_power_cut(&k->records[i / PAGES][i % PAGES], 0);
         if (all_bricks)
                 memset(k->appended, 0, sizeof k->appended);
 }

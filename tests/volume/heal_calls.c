@@ -220,7 +220,7 @@ static void full_path(const char *path, char to[static PATH_LIMIT + 1])
         (void)snprintf(to, PATH_LIMIT + 1, WORLD_BRICK_PATH "%s", path);
 }
 
-static void compare_stat(struct world *w, unsigned first, const char *path, struct stat *ret)
+static void compare_stat(struct world *w, unsigned first, const char *path, bool times_too, struct stat *ret)
 {
         char full[PATH_LIMIT + 1];
         full_path(path, full);
@@ -237,7 +237,7 @@ static void compare_stat(struct world *w, unsigned first, const char *path, stru
                                  ret->st_mode, st.st_mode, ret->st_uid, st.st_uid, (unsigned)ret->st_nlink,
                                  (unsigned)st.st_nlink, (long long)ret->st_size, (long long)st.st_size);
                 uint8_t times[64];
-                if (!streq(path, "/") &&
+                if (times_too && !streq(path, "/") &&
                     world_xattr(&w->bricks[first], path, "trusted.glusterfs.mdata", times, sizeof times) > 0 &&
                     world_xattr(&w->bricks[b], path, "trusted.glusterfs.mdata", times, sizeof times) <= 0)
                         fail_msg("brick %u: %s has no times of its own", b, path);
@@ -300,10 +300,10 @@ static void compare_clean(struct world *w, unsigned first, const char *path)
         }
 }
 
-static void compare_tree(struct world *w, unsigned first, const char *path)
+static void compare_tree(struct world *w, unsigned first, const char *path, bool times_too)
 {
         struct stat st = {0};
-        compare_stat(w, first, path, &st);
+        compare_stat(w, first, path, times_too, &st);
         compare_clean(w, first, path);
         for (unsigned b = first; b < first + SET && !streq(path, "/"); b++)
                 compare_xattrs(w, b, b + 1 < first + SET ? b + 1 : first, path);
@@ -319,7 +319,7 @@ static void compare_tree(struct world *w, unsigned first, const char *path)
                         char below[PATH_LIMIT + 1];
                         (void)snprintf(below, sizeof below, "%.3000s/%s", streq(path, "/") ? "" : path, names->v[k]);
                         if (b == first && !is_aside(below))
-                                compare_tree(w, first, below);
+                                compare_tree(w, first, below, times_too);
                         else if (!is_aside(below) && !world_exists(&w->bricks[first], below))
                                 fail_msg("brick %u has %s, brick %u does not", b, below, first);
                 }
@@ -341,12 +341,12 @@ static void assert_nothing_noted(struct world *w, unsigned brick)
         }
 }
 
-void assert_equal_copies(struct world *w)
+void assert_equal_copies(struct world *w, bool times_too)
 {
         static struct names names;
         char aside[96], id[GFID_TEXT_LEN + 1];
         for (unsigned first = 0; first < w->n_bricks; first += SET)
-                compare_tree(w, first, "/");
+                compare_tree(w, first, "/", times_too);
         (void)snprintf(aside, sizeof aside, "/.glusterfs-anonymous-inode-%s", gfid_format(&w->volume_id, id));
         for (unsigned b = 0; b < w->n_bricks; b++) {
                 assert_int_equal(heal_index_count(w, b, "xattrop"), 0);
@@ -358,7 +358,7 @@ void assert_equal_copies(struct world *w)
 
 void assert_healed(struct world *w)
 {
-        assert_equal_copies(w);
+        assert_equal_copies(w, true);
         for (unsigned b = 0; b < w->n_bricks; b++)
                 assert_nothing_noted(w, b);
 }
