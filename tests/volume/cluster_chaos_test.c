@@ -251,24 +251,6 @@ static bool working(void)
         return false;
 }
 
-static void be_struck(void)
-{
-        uint64_t limit = sim_now(x->world.sim) + 2000 * NS_PER_SEC;
-        unsigned victim = draw(3);
-        pass(some_time());
-        while (working()) {
-                if (sim_now(x->world.sim) > limit)
-                        fail_msg("seed %llu: clients do not come to an end", (unsigned long long)x->seed);
-                if (draw(8) == 0) {
-                        mend_all();
-                        victim = draw(3);
-                        pass(draw(3) * NS_PER_SEC);
-                }
-                strike(victim);
-                pass(some_time());
-        }
-}
-
 static bool all_quiet(void *arg)
 {
         (void)arg;
@@ -279,6 +261,34 @@ static bool all_quiet(void *arg)
                 if (heal_index_count(&x->world, b, "xattrop") + heal_index_count(&x->world, b, "dirty") > 0)
                         return false;
         return true;
+}
+
+/* The next brick to be struck. If disks lose what was not synced, only after the last one's copies are good again: what
+ * only one good copy has goes with it. */
+static unsigned next_victim(unsigned victim)
+{
+        mend_all();
+        if ((profile & WITH_POWER) && !(profile & WITH_BEYOND) &&
+            sim_run(x->world.sim, sim_now(x->world.sim) + 20 * NS_PER_SEC, all_quiet, NULL) < 0)
+                return victim;
+        return draw(3);
+}
+
+static void be_struck(void)
+{
+        uint64_t limit = sim_now(x->world.sim) + 2000 * NS_PER_SEC;
+        unsigned victim = draw(3);
+        pass(some_time());
+        while (working()) {
+                if (sim_now(x->world.sim) > limit)
+                        fail_msg("seed %llu: clients do not come to an end", (unsigned long long)x->seed);
+                if (draw(8) == 0) {
+                        victim = next_victim(victim);
+                        pass(draw(3) * NS_PER_SEC);
+                }
+                strike(victim);
+                pass(some_time());
+        }
 }
 
 /* A name that was unsure when a disk lost it may have got another object meanwhile: two of one name, and nobody is
