@@ -60,6 +60,7 @@ struct object {
         struct gfid gfid;
         bool must_live; /* some name must lead to it: its move was not answered */
         bool seen;
+        bool fsynced; /* since its content was changed */
         struct fact mode, owner, xattr, size, pages[PAGES];
 };
 
@@ -85,12 +86,15 @@ struct cluster {
         struct world world;
         uint64_t seed;
         unsigned n_workers;
-        bool troubled;     /* something is or was broken, and connections may not be back */
+        uint64_t trace; /* hash of all that was done, when and with what result */
+        bool troubled;  /* something is or was broken, and connections may not be back */
         bool power_lost;   /* in this round a disk lost what was not synced */
+        unsigned fsynced;  /* records that were looked at after power cuts of all */
         uint64_t synced;   /* time when all disks were last */
         struct worker workers[WORKERS_MAX];
 };
 
+void cluster_note(struct cluster *x, unsigned what, unsigned more);
 /* Directories and files before the first round. A world_fn. */
 void cluster_prepare(struct fibre *self, struct world_client *c, void *cluster);
 /* Does a worker's operations; mounts if need be. A world_fn of the worker's client. */
@@ -101,6 +105,8 @@ void worker_crashed(struct worker *k);
 void worker_power_cut(struct worker *k, uint64_t since, bool all_bricks);
 const char *worker_path(const struct worker *k, unsigned name, char to[static 64]);
 
+/* After a power cut of all: what was fsynced is there, under names that were durable. A world_fn. */
+void cluster_judge_fsynced(struct fibre *self, struct world_client *c, void *cluster);
 /* Reads everything as client C sees it, compares and takes it for the truth. A world_fn. */
 void cluster_judge(struct fibre *self, struct world_client *c, void *cluster);
 

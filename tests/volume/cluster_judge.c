@@ -171,3 +171,33 @@ void cluster_judge(struct fibre *self, struct world_client *c, void *cluster)
         judge_log(self, c, x);
         judge_shared_names(self, c);
 }
+
+static void judge_fsynced(struct fibre *self, struct world_client *c, struct worker *k, const char *path,
+                          const struct object *o)
+{
+        static char data[PAGES * PAGE + 1];
+        int n = files_read(self, c, path, data, sizeof data);
+        for (unsigned p = 0; p < PAGES; p++) {
+                int64_t at = (int64_t)record_offset_own(p), there = MAX(MIN(n - at, (int64_t)RECORD), (int64_t)0);
+                int64_t number = n < 0 ? -1 : record_number(data + at, (int)there);
+                if (!fact_sure(&o->pages[p]))
+                        continue;
+                k->cluster->fsynced++;
+                if (number != o->pages[p].now)
+                        wrong(k, path, "an fsynced record", (uint32_t)number, &o->pages[p]);
+        }
+}
+
+void cluster_judge_fsynced(struct fibre *self, struct world_client *c, void *cluster)
+{
+        struct cluster *x = cluster;
+        char path[64];
+        for (unsigned k = 0; k < x->n_workers; k++) {
+                struct worker *w = &x->workers[k];
+                for (unsigned n = 0; n < NAMES; n++) {
+                        const struct object *o = &w->objects[w->names[n].now];
+                        if (fact_sure(&w->names[n]) && w->names[n].now && o->type == S_IFREG && o->fsynced)
+                                judge_fsynced(self, c, w, worker_path(w, n, path), o);
+                }
+        }
+}

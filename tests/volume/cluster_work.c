@@ -35,8 +35,16 @@ const char *worker_path(const struct worker *k, unsigned name, char to[static 64
 
 enum outcome { DONE, REFUSED, UNKNOWN };
 
+void cluster_note(struct cluster *x, unsigned what, unsigned more)
+{
+        const uint64_t values[] = {sim_now(x->world.sim), what, more};
+        for (unsigned k = 0; k < ELEMENTSOF(values); k++)
+                x->trace = (x->trace ^ values[k]) * 0x100000001b3u;
+}
+
 static void trace(struct worker *k, enum cluster_op op, const char *what, const char *more, int result)
 {
+        cluster_note(k->cluster, op, (unsigned)result * 4 + k->client->index);
         if (getenv("CHAOS_TRACE"))
                 print_message("%10llu client%u %s %s %s: %d\n", (unsigned long long)(now_of(k) / NS_PER_USEC),
                               k->client->index, cluster_op_names[op], what, more, result);
@@ -352,6 +360,7 @@ static void do_write(struct fibre *self, struct worker *k, enum cluster_op op)
                 return;
         struct fact *p = &o->pages[page], before = *p, size_before = o->size;
         uint32_t size = MAX(o->size.now, (uint32_t)record_offset_own(page) + RECORD);
+        o->fsynced = false;
         fact_try(p, number);
         fact_try(&o->size, size);
         fill_record(text, number);
@@ -403,6 +412,7 @@ static void do_resize(struct fibre *self, struct worker *k, enum cluster_op op)
         memcpy(before, o->pages, sizeof before);
         if (op == OP_fallocate)
                 size = MAX(size, size_before.now);
+        o->fsynced = false;
         fact_try(&o->size, size);
         for (unsigned p = page; p < PAGES && op != OP_fallocate; p++)
                 fact_try(&o->pages[p], NOTHING);
@@ -425,6 +435,7 @@ static void now_durable(struct object *o)
         o->size.n_past = o->mode.n_past = o->owner.n_past = o->xattr.n_past = 0;
         for (unsigned p = 0; p < PAGES; p++)
                 o->pages[p].n_past = 0;
+        o->fsynced = true;
 }
 
 static void do_fsync(struct fibre *self, struct worker *k, enum cluster_op op)
