@@ -10,7 +10,7 @@ ROOT=$PWD
 TABLE=tests/volume/mutants.tsv
 SCRATCH=${MUTANTS_DIR:-$ROOT/build-mutants}
 # The quick ones first.
-TESTS="volume/afr_judge volume/afr_lookup volume/afr_mark volume/afr_fault volume/afr_eager volume/afr_heal volume/afr_heal_entry
+TESTS="volume/afr_judge volume/afr_lookup volume/afr_mark volume/afr_lk volume/afr_fault volume/afr_eager volume/afr_heal volume/afr_heal_entry
  volume/afr_heal_data volume/afr_heal_meta heal/healer brick/index volume/cluster_chaos volume/remote volume/dht_rename"
 
 programs() {
