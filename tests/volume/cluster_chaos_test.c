@@ -124,6 +124,7 @@ static void crash_client(void)
 static void cut_power_of_all(void)
 {
         struck(FAULT_power_cut_of_all, 0, 0);
+        x->all_lost = true;
         power_lost(true);
         for (unsigned b = 0; b < x->world.n_bricks; b++)
                 world_brick_crash(&x->world.bricks[b], true);
@@ -310,7 +311,7 @@ static bool heal(void)
         healer_ask(healer, x->power_lost ? HEAL_FULL : HEAL_INDEX);
         int r = sim_run(x->world.sim, sim_now(x->world.sim) + HEAL_PATIENCE, all_quiet, NULL);
         bool split = is_split();
-        if (split && x->power_lost)
+        if ((split && x->power_lost) || (r < 0 && x->all_lost))
                 return false;
         if (r < 0 || split)
                 fail_msg("seed %llu: the healer does not come to an end: %s", (unsigned long long)x->seed,
@@ -417,6 +418,7 @@ static void begin(enum world_layout layout, uint64_t seed, unsigned with)
         assert_non_null(x);
         x->seed = seed;
         x->n_workers = 2 + seed % 2;
+        x->syncs_appends = with & WITH_POWER;
         world_open(&x->world, &(struct world_config){.layout = layout,
                                                      .clients = x->n_workers + 1,
                                                      .seed = seed,
