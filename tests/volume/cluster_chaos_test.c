@@ -566,12 +566,12 @@ static void report(void)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
+                cmocka_unit_test(a_seed_replays),
                 cmocka_unit_test(one_brick_at_a_time),
                 cmocka_unit_test(clients_that_crash),
                 cmocka_unit_test(more_than_is_tolerated),
                 cmocka_unit_test(machines_that_lose_what_was_not_synced),
                 cmocka_unit_test(power_cuts_of_all),
-                cmocka_unit_test(a_seed_replays),
         };
         log_set_level(LOG_LEVEL_ERROR);
         cmocka_set_test_filter(getenv("CHAOS_TEST"));
