@@ -175,7 +175,7 @@ static void what_a_power_cut_left_on_some_is_healed(void **state)
                 heal_wait_up(&w, 1);
                 assert_int_equal(heal_all(&w, 1), 0);
                 assert_true(world_exists(b, "/new/file"));
-                assert_healed(&w);
+                assert_equal_copies(&w, false); /* a creation that was lost in part has no times */
                 world_close(&w);
         }
         assert_true(missing >= 3);
