@@ -20,6 +20,9 @@ struct sim_disk;
 
 /* CAPACITY_BYTES is what files, directories and xattrs may take together; beyond it calls answer -ENOSPC. */
 int sim_disk_new(uint64_t seed, uint64_t capacity_bytes, struct sim_disk **ret);
+/* ORDERED: a file's new size is not durable before the data that it covers, as with XFS, and ext4 unless mounted otherwise.
+ * At first it is not so. */
+void sim_disk_set_ordered(struct sim_disk *d, bool ordered);
 /* The table to hand to the code under test. Owned by the sim_disk; disk_free() on it does nothing. */
 struct disk *sim_disk_ops(struct sim_disk *d);
 struct sim_disk *sim_disk_free(struct sim_disk *d);

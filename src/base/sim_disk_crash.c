@@ -156,8 +156,12 @@ void sim_log_commit(struct sim_disk *d, uint64_t txn)
         if (txn <= d->durable)
                 return;
         d->durable = txn;
-        while (d->log_first && d->log_first->txn <= txn)
+        while (d->log_first && d->log_first->txn <= txn) {
+                const struct sim_undo *u = d->log_first;
+                if (d->ordered && u->kind == SIM_UNDO_ATTR && S_ISREG(u->attr.mode) && u->attr.size < u->inode->a.size)
+                        sim_data_grown(u->inode, u->attr.size);
                 undo_free(d, d->log_first);
+        }
 }
 
 void sim_log_trim(struct sim_disk *d)
@@ -279,6 +283,11 @@ void sim_disk_process_crash(struct sim_disk *d)
         sim_fd_close_all(d);
         revive(d);
         pthread_mutex_unlock(&d->lock);
+}
+
+void sim_disk_set_ordered(struct sim_disk *d, bool ordered)
+{
+        d->ordered = ordered;
 }
 
 uint64_t sim_disk_effects(const struct sim_disk *d)

@@ -130,6 +130,13 @@ void sim_data_synced(struct sim_inode *i)
                 page_clean(i->pages[n]);
 }
 
+void sim_data_grown(struct sim_inode *i, int64_t from)
+{
+        for (size_t n = 0; n < i->n_pages; n++)
+                if ((i->pages[n]->index + 1) * SIM_PAGE > (uint64_t)from)
+                        page_clean(i->pages[n]);
+}
+
 static void page_lose(struct sim_page *p)
 {
         free(p->now.bytes);

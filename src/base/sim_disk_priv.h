@@ -132,6 +132,7 @@ struct sim_disk {
         pthread_mutex_t lock;
         uint64_t random;
         uint64_t capacity, used;
+        bool ordered;
         uint64_t clock; /* ns */
         uint64_t next_ino;
         struct sim_inode *root;
@@ -238,6 +239,8 @@ struct sim_page *sim_page_find(const struct sim_inode *i, uint64_t index);
 void sim_page_put(struct sim_inode *i, struct sim_page *p);
 struct sim_page *sim_page_take(struct sim_inode *i, uint64_t index);
 void sim_data_synced(struct sim_inode *i);
+/* What lies behind the offset FROM is on the medium. */
+void sim_data_grown(struct sim_inode *i, int64_t from);
 /* Each dirty page becomes what it is now or what the medium has. */
 void sim_data_power_cut(struct sim_disk *d, struct sim_inode *i);
 void sim_data_free(struct sim_inode *i);

@@ -303,6 +303,9 @@ bool afr_is_behind(const struct afr_inode *x);
 bool afr_is_equal(struct afr *a, struct vnode *i);
 /* These copies missed a change. */
 void afr_distrust(struct afr_inode *x, afr_set children, enum afr_class class);
+/* What is known of I is asked anew before it is used: somebody else may have changed it, and blamed a copy that we can
+ * reach. NULL is fine. */
+void afr_doubt(struct afr *a, struct vnode *i);
 /* Class of the counters that tell whether the content of an object may be read. */
 static inline enum afr_class afr_content_class(const struct vnode *i)
 {

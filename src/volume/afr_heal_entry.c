@@ -41,6 +41,8 @@ static bool says_something(const struct afr *a, const struct afr_copy *c)
         return any != 0;
 }
 
+/* What was begun and not finished (dirty counters) was promised to nobody: a copy that nobody blames has everything that
+ * was. So that does not keep the good copies from deleting what they do not have; only a copy that blames itself does. */
 static void decide(struct entry_heal *h)
 {
         struct afr *a = h->afr;
@@ -49,7 +51,7 @@ static void decide(struct entry_heal *h)
         h->sources = d.sinks && d.sinks != a->all ? d.sources : 0; /* who blames nobody knows nothing better */
         h->unblamed = h->sources;
         for (unsigned i = 0; i < a->n; i++) {
-                if (d.witness[i])
+                if (h->copies[i].pending[i][AFR_ENTRY] != 0)
                         h->sources = 0;
                 if (says_something(a, &h->copies[i]))
                         h->blaming |= AFR_BIT(i);

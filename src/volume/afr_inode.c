@@ -220,6 +220,13 @@ afr_set afr_readable(const struct afr_inode *x, enum afr_class class)
         return s;
 }
 
+void afr_doubt(struct afr *a, struct vnode *i)
+{
+        struct afr_inode *x = i ? *vnode_slot(i, &a->base) : NULL;
+        if (x)
+                x->known = false;
+}
+
 void afr_distrust(struct afr_inode *x, afr_set children, enum afr_class class)
 {
         if (!(children & (x->verdict.readable[class] | ~x->verdict.accused[class])))

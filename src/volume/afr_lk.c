@@ -33,7 +33,8 @@ static int lk_unlock(struct fibre *self, struct afr *a, struct request *r, const
                      struct lk_fop_rep *rep)
 {
         struct afr_answers answers;
-        afr_ask(self, a, r, FOP_LK, req, afr_file_on(self, a, r, r->file), &answers);
+        afr_set away = a->all & ~afr_up(a); /* would ask for the lock again when they are back */
+        afr_ask(self, a, r, FOP_LK, req, afr_file_on(self, a, r, r->file) | away, &answers);
         if (!answers.ok)
                 return afr_fail(FOP_LK, rep, afr_final_error(&answers, answers.asked));
         return afr_take(&answers, afr_next(answers.ok, 0), rep);
@@ -76,6 +77,7 @@ static int lk_set(struct fibre *self, struct afr *a, struct request *r, const st
                 lk_give_back(self, a, r, req, held);
                 return afr_fail(FOP_LK, rep, -ENOTCONN);
         }
+        afr_doubt(a, r->inode); /* who had it locked wrote under it, maybe without a copy that only we can reach */
         *rep = first;
         return first.op_ret;
 }
@@ -84,16 +86,16 @@ int afr_lk(struct fibre *self, struct subvolume *v, struct request *r, const str
            struct lk_fop_rep *rep)
 {
         struct afr *a = afr_of(v);
+        if (req->cmd != LK_GET && req->flock.type == LK_UNLOCK) { /* also without a quorum: nobody else can give it back */
+                if (r->inode)
+                        afr_eager_close_inode(a, r->inode); /* whoever locks next will want to write */
+                return lk_unlock(self, a, r, req, rep);
+        }
         int result = afr_ready(self, a, r);
         if (result < 0)
                 return afr_fail(FOP_LK, rep, result);
         if (req->cmd == LK_GET)
                 return lk_get(self, a, r, req, rep);
-        if (req->flock.type == LK_UNLOCK) {
-                if (r->inode)
-                        afr_eager_close_inode(a, r->inode); /* whoever locks next will want to write */
-                return lk_unlock(self, a, r, req, rep);
-        }
         return lk_set(self, a, r, req, rep);
 }
 
@@ -204,16 +206,17 @@ static afr_set lock_at_once(struct fibre *self, struct afr *a, const struct lock
 static int lock_for_above(struct fibre *self, struct afr *a, const struct lock_kind *k, struct request *r,
                           const void *req, void *rep)
 {
-        int result = afr_ready(self, a, r);
-        if (result < 0)
-                return afr_fail(k->fop, rep, result);
-        afr_set on = afr_file_on(self, a, r, r->file);
         struct afr_answers answers;
-        if (is_unlock(k, (void *)(uintptr_t)req)) {
+        if (is_unlock(k, (void *)(uintptr_t)req)) { /* also without a quorum: nobody else can give it back */
+                afr_set on = afr_file_on(self, a, r, r->file);
                 afr_ask(self, a, r, k->fop, req, on, &answers);
                 return answers.ok ? afr_take(&answers, afr_next(answers.ok, 0), rep)
                                   : afr_fail(k->fop, rep, afr_final_error(&answers, on));
         }
+        int result = afr_ready(self, a, r);
+        if (result < 0)
+                return afr_fail(k->fop, rep, result);
+        afr_set on = afr_file_on(self, a, r, r->file);
         bool busy = false, wait = *field((void *)(uintptr_t)req, k->cmd) == k->cmd_wait;
         int error = -ENOTCONN;
         afr_set held = lock_at_once(self, a, k, r, req, on, &busy, &error);

@@ -323,6 +323,13 @@ int files_ftruncate(struct fibre *self, struct world_client *c, struct vfile *f,
         return CALL(FTRUNCATE, ftruncate, &rep, .gfid = f->inode->gfid, .offset = size, .xdata = DICT_NULL);
 }
 
+int files_fallocate(struct fibre *self, struct world_client *c, struct vfile *f, uint64_t offset, uint64_t size)
+{
+        ON_FILE;
+        struct fallocate_fop_rep rep = {0};
+        return CALL(FALLOCATE, fallocate, &rep, .gfid = f->inode->gfid, .offset = offset, .size = size, .xdata = DICT_NULL);
+}
+
 int files_read(struct fibre *self, struct world_client *c, const char *path, char *to, uint32_t size)
 {
         int result;
@@ -370,6 +377,24 @@ int files_chown(struct fibre *self, struct world_client *c, const char *path, ui
         struct setattr_fop_rep rep = {0};
         return CALL(SETATTR, setattr, &rep, .gfid = i->gfid, .stbuf = {.uid = uid, .gid = gid},
                     .valid = SETATTR_UID | SETATTR_GID, .xdata = DICT_NULL);
+}
+
+int files_utimens(struct fibre *self, struct world_client *c, const char *path, int64_t time)
+{
+        ON_PATH;
+        struct setattr_fop_rep rep = {0};
+        return CALL(SETATTR, setattr, &rep, .gfid = i->gfid, .stbuf = {.atime.sec = time, .mtime.sec = time},
+                    .valid = SETATTR_ATIME | SETATTR_MTIME, .xdata = DICT_NULL);
+}
+
+int files_readlink(struct fibre *self, struct world_client *c, const char *path, char *to, size_t size)
+{
+        ON_PATH;
+        struct readlink_fop_rep rep = {0};
+        result = CALL(READLINK, readlink, &rep, .gfid = i->gfid, .size = PATH_LIMIT, .xdata = DICT_NULL);
+        if (result >= 0)
+                (void)snprintf(to, size, "%.*s", (int)rep.path.len, rep.path.s);
+        return MIN(result, 0);
 }
 
 int files_setxattr(struct fibre *self, struct world_client *c, const char *path, const char *name, const char *value)

@@ -29,6 +29,7 @@ int files_write_at(struct fibre *self, struct world_client *c, struct vfile *f, 
 int files_read_at(struct fibre *self, struct world_client *c, struct vfile *f, uint64_t offset, char *to, uint32_t size);
 int files_fsync(struct fibre *self, struct world_client *c, struct vfile *f);
 int files_flush(struct fibre *self, struct world_client *c, struct vfile *f);
+int files_fallocate(struct fibre *self, struct world_client *c, struct vfile *f, uint64_t offset, uint64_t size);
 int files_ftruncate(struct fibre *self, struct world_client *c, struct vfile *f, uint64_t size);
 /* A whole small file, with a NUL behind it. */
 int files_read(struct fibre *self, struct world_client *c, const char *path, char *to, uint32_t size);
@@ -37,6 +38,10 @@ int files_truncate(struct fibre *self, struct world_client *c, const char *path,
 
 int files_chmod(struct fibre *self, struct world_client *c, const char *path, uint32_t mode);
 int files_chown(struct fibre *self, struct world_client *c, const char *path, uint32_t uid, uint32_t gid);
+/* Access and change time, seconds. */
+int files_utimens(struct fibre *self, struct world_client *c, const char *path, int64_t time);
+/* The target as text. */
+int files_readlink(struct fibre *self, struct world_client *c, const char *path, char *to, size_t size);
 int files_setxattr(struct fibre *self, struct world_client *c, const char *path, const char *name, const char *value);
 int files_removexattr(struct fibre *self, struct world_client *c, const char *path, const char *name);
 /* The value as text. */

@@ -40,6 +40,10 @@ unsigned heal_index_count(struct world *w, unsigned brick, const char *which);
 /* All bricks have the same names, types, modes, gfids and content below the root, nothing is pending or in an index,
  * and nothing is left aside. */
 void assert_healed(struct world *w);
+/* The same without what is noted of changed names, which a crash may leave behind where nothing is pending: it names
+ * more to look at than has to be. TIMES_TOO: where one copy has times of its own all have; a creation that a crash broke
+ * off may have made an object without. */
+void assert_equal_copies(struct world *w, bool times_too);
 
 /* N bytes that depend on SEED, at OFFSET of a file. */
 void pattern(uint8_t *data, size_t n, uint64_t offset, uint64_t seed);

@@ -250,6 +250,7 @@ void world_client_crash(struct world_client *c)
                 lost_volumes[n_lost_volumes++] = c->volume;
         c->volume = NULL;
         c->running = 0;
+        c->chosen = NULL;
         sim_node_restart(c->node);
 }
 
@@ -267,7 +268,10 @@ struct gfid world_gfid(struct world_client *c)
 {
         uint8_t random[16];
         loop_random(sim_node_loop(c->node), random, sizeof random);
-        return gfid_from_random(random);
+        struct gfid g = gfid_from_random(random);
+        if (c->chosen)
+                *c->chosen = g;
+        return g;
 }
 
 struct dict world_gfid_req(struct arena *a, const struct gfid *g)

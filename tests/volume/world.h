@@ -87,6 +87,7 @@ struct world_client {
         struct sim_node *node;
         struct volume *volume; /* NULL: not mounted */
         unsigned running;      /* fibres of world_start() */
+        struct gfid *chosen;   /* world_gfid() writes it there, too; NULL: does not */
 };
 
 struct world {
