@@ -516,7 +516,7 @@ static void power_cuts_of_all(void **state)
 {
         unsigned looked_at = 0;
         (void)state;
-        for (unsigned k = 0; k < seeds(3); k++)
+        for (unsigned k = 0; k < seeds(12); k++)
                 cut_power_once(first_seed() + k, &looked_at);
         assert_true(looked_at > 0);
 }
