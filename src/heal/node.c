@@ -5,7 +5,6 @@
  */
 #include "heal/node.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 
 #include "base/log.h"
@@ -14,7 +13,6 @@
 #define SECURE_ACCESS_FILE "/var/lib/glusterd/secure-access"
 #define FETCH_TIMEOUT (10 * NS_PER_SEC)
 #define RETRY_INTERVAL (3 * NS_PER_SEC)
-#define PIECE (64 * KIB)
 
 static void poke(struct heal_volume *v)
 {
@@ -32,24 +30,6 @@ static void pause_for(struct fibre *self, struct heal_volume *v, uint64_t time)
 }
 
 /* ---- the volfile ------------------------------------------------------------------------------------------------- */
-
-static int read_file(const char *path, struct buf *out, struct error *err)
-{
-        _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-        if (fd < 0)
-                return error_set(err, -errno, "The volfile %s cannot be read: %s", path, strerror(errno));
-        for (;;) {
-                uint8_t *at = buf_extend(out, PIECE);
-                if (!at)
-                        return error_set(err, out->error, "The volfile %s is too large", path);
-                ssize_t n = read(fd, at, PIECE);
-                out->len -= PIECE - (n > 0 ? (size_t)n : 0);
-                if (n < 0)
-                        return error_set(err, -errno, "The volfile %s cannot be read: %s", path, strerror(errno));
-                if (n == 0)
-                        return 0;
-        }
-}
 
 static void on_change(struct fetch *f, void *arg)
 {
@@ -95,7 +75,7 @@ static int get_volfile(struct fibre *self, struct heal_volume *v, struct buf *te
         int r = make_fetch(v, err);
         v->changed = false;
         if (r == 0)
-                r = file ? read_file(file, text, err) : fetch_volfile(self, v->fetch, text, err);
+                r = file ? volfile_read_file(file, text, err) : fetch_volfile(self, v->fetch, text, err);
         return r < 0 ? r : volfile_parse((const char *)text->data, text->len, ret, err);
 }
 

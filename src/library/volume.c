@@ -23,7 +23,6 @@
 #define OUTAGE_WAIT 30u
 #define SERVER_TIMEOUT_MIN (2 * NS_PER_SEC)
 #define JOBS_MAX 1024 /* calls under way at once, locks not counted; others wait for their turn */
-#define PIECE (64 * KIB)
 
 struct mortar_volume {
         struct client client;
@@ -114,24 +113,6 @@ struct job *volume_dismiss(struct mortar_volume *vol)
 
 /* ---- the volfile ------------------------------------------------------------------------------------------------ */
 
-static int read_file(const char *path, struct buf *out, struct error *err)
-{
-        _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-        if (fd < 0)
-                return error_set(err, -errno, "The volfile %s cannot be read: %s", path, strerror(errno));
-        for (;;) {
-                uint8_t *at = buf_extend(out, PIECE);
-                if (!at)
-                        return error_set(err, out->error, "The volfile %s is too large", path);
-                ssize_t n = read(fd, at, PIECE);
-                out->len -= PIECE - (n > 0 ? (size_t)n : 0);
-                if (n < 0)
-                        return error_set(err, -errno, "The volfile %s cannot be read: %s", path, strerror(errno));
-                if (n == 0)
-                        return 0;
-        }
-}
-
 /* The volfile may have changed: options take effect at once, another set of bricks when the volume is opened anew. */
 static void reload_once(struct fibre *self, struct mortar_volume *vol)
 {
@@ -180,7 +161,7 @@ static int get_volfile(struct fibre *self, struct mortar_volume *vol, struct vol
         char key[VOLFILE_VOLUME_MAX + 2];
         int r = 0;
         if (vol->volfile) {
-                r = read_file(vol->volfile, &vol->text, &vol->err);
+                r = volfile_read_file(vol->volfile, &vol->text, &vol->err);
         } else {
                 (void)snprintf(key, sizeof key, "/%s", vol->name);
                 const struct fetch_config config = {.servers = vol->server,

@@ -150,7 +150,7 @@ static void unmount_lazily(struct fibre *self, struct mount_process *p)
 
 static int fetch_once(struct fibre *self, struct mount_process *p, struct buf *text, struct error *err)
 {
-        return p->o->volfile ? volfile_read_file(p->o, text, err) : fetch_volfile(self, p->fetch, text, err);
+        return p->o->volfile ? volfile_read_file(p->o->volfile, text, err) : fetch_volfile(self, p->fetch, text, err);
 }
 
 static int fetch_first(struct fibre *self, struct mount_process *p, struct error *err)

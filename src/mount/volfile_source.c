@@ -1,32 +1,11 @@
 /* The volfile of a mount (volfile_source.h). */
 #include "mount/volfile_source.h"
 
-#include <fcntl.h>
 #include <fnmatch.h>
 #include <strings.h>
 
 #include "mount/write_behind.h"
 #include "volfile/option.h"
-
-#define PIECE (64 * KIB)
-
-int volfile_read_file(const struct mount_options *o, struct buf *out, struct error *err)
-{
-        _cleanup_close_ int fd = open(o->volfile, O_RDONLY | O_CLOEXEC);
-        if (fd < 0)
-                return error_set(err, -errno, "The volfile %s cannot be read: %s", o->volfile, strerror(errno));
-        for (;;) {
-                uint8_t *at = buf_extend(out, PIECE);
-                if (!at)
-                        return error_set(err, out->error, "The volfile %s is too large", o->volfile);
-                ssize_t n = read(fd, at, PIECE);
-                out->len -= PIECE - (n > 0 ? (size_t)n : 0);
-                if (n < 0)
-                        return error_set(err, -errno, "The volfile %s cannot be read: %s", o->volfile, strerror(errno));
-                if (n == 0)
-                        return 0;
-        }
-}
 
 /* KEY = VALUE in SECTION, whether it has it or not. */
 static int set_option(struct volfile *v, struct volfile_section *section, const char *key, const char *value)

@@ -7,8 +7,6 @@
 #include "mount/options.h"
 #include "volfile/volfile.h"
 
-/* Reads o->volfile. Blocking. */
-int volfile_read_file(const struct mount_options *o, struct buf *out, struct error *err);
 /* Parses TEXT and applies o->xlator_options: "PATTERN.KEY=VALUE" sets KEY in the sections whose names match. */
 int volfile_from_text(const struct mount_options *o, const struct buf *text, struct volfile **ret, struct error *err);
 /* How many bytes of a file may be answered and not written yet; 0: none, performance/write-behind is not there or was

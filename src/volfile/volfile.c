@@ -6,7 +6,28 @@
  */
 #include "volfile/volfile.h"
 
+#include <fcntl.h>
+
 #define VOLFILE_ARENA_MAX (8 * VOLFILE_TEXT_MAX)
+#define PIECE (64 * KIB)
+
+int volfile_read_file(const char *path, struct buf *out, struct error *err)
+{
+        _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+        if (fd < 0)
+                return error_set(err, -errno, "The volfile %s cannot be read: %s", path, strerror(errno));
+        for (;;) {
+                uint8_t *at = buf_extend(out, PIECE);
+                if (!at)
+                        return error_set(err, out->error, "The volfile %s is too large", path);
+                ssize_t n = read(fd, at, PIECE);
+                out->len -= PIECE - (n > 0 ? (size_t)n : 0);
+                if (n < 0)
+                        return error_set(err, -errno, "The volfile %s cannot be read: %s", path, strerror(errno));
+                if (n == 0)
+                        return 0;
+        }
+}
 
 struct volfile *volfile_new(void)
 {

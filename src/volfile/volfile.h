@@ -57,6 +57,9 @@ struct volfile *volfile_free(struct volfile *v);
 DEFINE_CLEANUP(struct volfile *, volfile_free)
 #define _cleanup_volfile_ _cleanup_(volfile_freep)
 
+/* Appends the file at PATH. 0, or -errno with a sentence; OUT's bound is that of the text. Blocks on the disk. */
+int volfile_read_file(const char *path, struct buf *out, struct error *err);
+
 /* Parses TEXT[0..LEN) (need not end in NUL). On failure -EINVAL (the text is wrong), -E2BIG (a bound of above) or
  * -ENOMEM, with a sentence naming the line in *err. Backquotes are ordinary characters: nothing is ever executed or
  * expanded. */

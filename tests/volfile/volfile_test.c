@@ -32,6 +32,26 @@ static void recorded_files_survive_reading_and_writing(void **state)
         assert_true(golden_each(".vol", read_and_write) > 80);
 }
 
+static void files_are_read(void **state)
+{
+        _cleanup_buf_ struct buf text = BUF_INIT(VOLFILE_TEXT_MAX), little = BUF_INIT(8);
+        struct error e = {0};
+        char path[] = "/tmp/volfile-test.XXXXXX";
+        int fd = mkstemp(path);
+        (void)state;
+        assert_true(fd >= 0);
+        assert_int_equal(write(fd, "volume x\n", 9), 9);
+        assert_int_equal(close(fd), 0);
+        assert_int_equal(volfile_read_file(path, &text, &e), 0);
+        assert_int_equal(text.len, 9);
+        assert_memory_equal(text.data, "volume x\n", 9);
+        assert_true(volfile_read_file(path, &little, &e) < 0);
+        assert_non_null(strstr(e.text, "too large"));
+        assert_int_equal(unlink(path), 0);
+        assert_int_equal(volfile_read_file(path, &text, &e), -ENOENT);
+        assert_non_null(strstr(e.text, path));
+}
+
 static void parts_are_found(void **state)
 {
         (void)state;
@@ -217,6 +237,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(recorded_files_survive_reading_and_writing),
+                cmocka_unit_test(files_are_read),
                 cmocka_unit_test(parts_are_found),
                 cmocka_unit_test(layout_of_the_text_does_not_matter),
                 cmocka_unit_test(wrong_texts_are_refused_with_the_line),
