@@ -230,6 +230,7 @@ struct afr_verdict {
         afr_set readable[AFR_CLASSES]; /* of the class; entry is the same as data for directories, and not used for
                                           others */
         afr_set accused[AFR_CLASSES];
+        afr_set shorter;  /* than others that nobody accuses: what they lack was never written down */
         bool heal;        /* something is accused, by a counter or by its size */
         bool provisional; /* sizes differ while somebody writes: good for one use only */
         int unreadable;   /* why nothing is readable: -EIO (split-brain), -ENOTCONN (only the arbiter knows better) */

@@ -300,6 +300,34 @@ static void find_good(struct afr_batch *b)
                 b->part[AFR_METADATA].good = good_copies(b, AFR_METADATA);
 }
 
+/* Sizes that differ while others may write are looked at again: we have the lock, and nobody else writes now. */
+static int compare_sizes(struct fibre *self, struct afr_batch *b, struct request *r)
+{
+        struct afr_inode *x = afr_inode(b->afr, b->marks[0].inode);
+        if (b->class != AFR_DATA || !x || !x->verdict.shorter)
+                return 0;
+        int result = afr_refresh(self, b->afr, r, b->marks[0].inode, b->file);
+        x->verdict.readable[AFR_DATA] &= ~x->verdict.shorter;
+        return result;
+}
+
+/* A machine that lost power takes back what was appended lately, which only shows in the size: until the next append
+ * makes all sizes equal, with a hole in that copy. So copies that are shorter are blamed on disk before anything is sent. */
+static void blame_shorter(struct fibre *self, struct afr_batch *b, struct request *r)
+{
+        struct afr_inode *x = afr_inode(b->afr, b->marks[0].inode);
+        afr_set behind = x && b->class == AFR_DATA ? x->verdict.shorter & b->members : 0;
+        if (!behind || !b->part[AFR_DATA].good)
+                return;
+        struct afr_tally blame = {.gfid = b->marks[0].inode->gfid, .file = b->file, .blamed = behind};
+        blame.amount[AFR_DATA] = 1;
+        afr_set know = b->members & ~behind & ~x->verdict.accused[AFR_DATA];
+        struct afr_answers answers;
+        afr_tally(self, b->afr, r, &blame, know, &answers);
+        b->members &= ~(know & ~answers.ok);
+        afr_distrust(x, behind, AFR_DATA);
+}
+
 /* Locks that were granted, and everything that must be true before an operation is sent. */
 static int open_locked(struct fibre *self, struct afr_batch *b, struct request *r, const struct afr_follow *follow)
 {
@@ -308,6 +336,8 @@ static int open_locked(struct fibre *self, struct afr_batch *b, struct request *
         if (!afr_quorum(a, b->members))
                 return -ENOTCONN;
         int result = know_marks(self, b, r);
+        if (result == 0)
+                result = compare_sizes(self, b, r);
         if (result < 0)
                 return result;
         find_good(b);
@@ -316,6 +346,7 @@ static int open_locked(struct fibre *self, struct afr_batch *b, struct request *
                 return result;
         if (needs_mark(b, b->members))
                 mark_dirty(self, b, r, follow);
+        blame_shorter(self, b, r);
         b->members &= ~afr_batch_lost(b);
         p->good &= b->members;
         if (!afr_quorum(a, b->members))

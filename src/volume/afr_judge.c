@@ -165,6 +165,7 @@ void afr_judge(const struct afr_copy copies[], unsigned n, unsigned arbiter, str
                 return;
         }
         afr_set less = shorter(copies, ret->readable[AFR_DATA]);
+        ret->shorter = less;
         if (less && somebody_writes(copies, ret->answered)) {
                 ret->provisional = true;
                 return;

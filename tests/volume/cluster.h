@@ -87,7 +87,6 @@ struct cluster {
         uint64_t seed;
         unsigned n_workers;
         uint64_t trace; /* hash of all that was done, when and with what result */
-        bool syncs_appends;
         bool all_lost; /* every disk lost what was not synced */
         bool troubled;  /* something is or was broken, and connections may not be back */
         bool power_lost;   /* in this round a disk lost what was not synced */

@@ -418,7 +418,6 @@ static void begin(enum world_layout layout, uint64_t seed, unsigned with)
         assert_non_null(x);
         x->seed = seed;
         x->n_workers = 2 + seed % 2;
-        x->syncs_appends = with & WITH_POWER;
         world_open(&x->world, &(struct world_config){.layout = layout,
                                                      .clients = x->n_workers + 1,
                                                      .seed = seed,

@@ -587,11 +587,7 @@ static void do_append(struct fibre *self, struct worker *k)
                 (void)snprintf(text, sizeof text, "%u %06u\n", k->client->index, number);
                 (void)snprintf(where, sizeof where, "%u at %u", number, (unsigned)st.size);
                 result = files_write_at(self, k->client, f, st.size, text);
-                bool done = answered(k, OP_append, "/log", where, result, 0) == DONE;
-                /* an append that a disk lost shows in the size, until the next one (docs/formats/replicate.md) */
-                if (done && k->cluster->syncs_appends)
-                        done = answered(k, OP_fsync, "/log", "", files_fsync(self, k->client, f), 0) == DONE;
-                k->appended[number] = done;
+                k->appended[number] = answered(k, OP_append, "/log", where, result, 0) == DONE;
         }
         unlock_log(self, k, f);
 }
