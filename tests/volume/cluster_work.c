@@ -677,8 +677,24 @@ void worker_crashed(struct worker *k)
                 k->left--;
 }
 
+/* An object without a name that is sure may come back from the one disk that lost its removal, as it is there. */
+static void forget_removed(struct worker *k)
+{
+        bool named[OBJECTS] = {false};
+        for (unsigned n = 0; n < NAMES; n++)
+                if (fact_sure(&k->names[n]))
+                        named[k->names[n].now] = true;
+        for (unsigned i = 1; i < k->n_objects; i++) {
+                struct object *o = &k->objects[i];
+                o->size.lost |= !named[i];
+                for (unsigned p = 0; p < PAGES; p++)
+                        o->pages[p].lost |= !named[i];
+        }
+}
+
 void worker_power_cut(struct worker *k, uint64_t since, bool all_bricks)
 {
+        forget_removed(k);
         for (unsigned n = 0; n < NAMES; n++)
                 fact_power_cut(&k->names[n], since);
         for (unsigned i = 1; i < k->n_objects; i++) {
