@@ -123,12 +123,19 @@ static bool was_append(const struct afr_transaction *t)
         return true;
 }
 
-/* A crash of a brick may undo writes; of an append that shows in the size. */
+/* A crash of a brick may undo it, and that does not show in the size. */
+static bool is_unstable(const struct afr_transaction *t)
+{
+        if (t->fop == FOP_DISCARD || t->fop == FOP_ZEROFILL)
+                return true;
+        return t->fop == FOP_WRITE && !(((const struct write_fop_req *)t->req)->flag & (O_SYNC | O_DSYNC)) &&
+               !was_append(t);
+}
+
 static void note_durability(struct afr_transaction *t)
 {
         struct afr_batch *b = t->batch;
-        if (t->fop == FOP_WRITE && !(((const struct write_fop_req *)t->req)->flag & (O_SYNC | O_DSYNC)) &&
-            !was_append(t)) {
+        if (is_unstable(t)) {
                 b->unstable = true;
                 b->writes++;
         }

@@ -215,7 +215,20 @@ static bool someone_died(void *arg)
         return false;
 }
 
-/* Not while one is about to stop: then all is as old as the last time. */
+static bool all_quiet(void *arg)
+{
+        (void)arg;
+        for (unsigned k = 0; k < healer->n_sets; k++)
+                if (healer->sets[k].crawling != HEAL_NOTHING || healer->sets[k].wanted != HEAL_NOTHING)
+                        return false;
+        for (unsigned b = 0; b < x->world.n_bricks; b++)
+                if (heal_index_count(&x->world, b, "xattrop") + heal_index_count(&x->world, b, "dirty") > 0)
+                        return false;
+        return true;
+}
+
+/* Not while one is about to stop: then all is as old as the last time. What a copy missed it gets later, from the healer, and
+ * that is not synced yet. */
 static void sync_disks(void)
 {
         for (unsigned b = 0; b < x->world.n_bricks; b++)
@@ -223,7 +236,8 @@ static void sync_disks(void)
                         return;
         for (unsigned b = 0; b < x->world.n_bricks; b++)
                 world_brick_sync(&x->world.bricks[b]);
-        x->synced = sim_now(x->world.sim);
+        if (!x->troubled || all_quiet(NULL))
+                x->synced = sim_now(x->world.sim);
 }
 
 static void pass(uint64_t time)
@@ -253,24 +267,16 @@ static bool working(void)
         return false;
 }
 
-static bool all_quiet(void *arg)
-{
-        (void)arg;
-        for (unsigned k = 0; k < healer->n_sets; k++)
-                if (healer->sets[k].crawling != HEAL_NOTHING || healer->sets[k].wanted != HEAL_NOTHING)
-                        return false;
-        for (unsigned b = 0; b < x->world.n_bricks; b++)
-                if (heal_index_count(&x->world, b, "xattrop") + heal_index_count(&x->world, b, "dirty") > 0)
-                        return false;
-        return true;
-}
-
 /* The next brick to be struck. If disks lose what was not synced, only after the last one's copies are good again: what
- * only one good copy has goes with it. */
+ * only one good copy has goes with it. After a power cut that takes the full crawl at the end of the round. */
 static unsigned next_victim(unsigned victim)
 {
         mend_all();
-        if ((profile & WITH_POWER) && !(profile & WITH_BEYOND) &&
+        if (profile & WITH_BEYOND)
+                return draw(3);
+        if (x->power_lost)
+                return victim;
+        if ((profile & WITH_POWER) &&
             sim_run(x->world.sim, sim_now(x->world.sim) + 20 * NS_PER_SEC, all_quiet, NULL) < 0)
                 return victim;
         return draw(3);
