@@ -110,6 +110,13 @@ static int set_attr(struct creation *c, const char *name, const void *value, siz
         return 0;
 }
 
+/* What an object of this kind, or this file system, cannot have is left out. But when the disk is full or broken, the whole
+ * creation fails: a client takes a copy without its linkto or counters for good, and nobody blames it. */
+static int if_lost(int r)
+{
+        return r == -ENOSPC || r == -EDQUOT || r == -EIO || r == -EROFS || r == -ENOMEM ? r : 0;
+}
+
 static int change_owner(struct creation *c)
 {
         return disk_chown(c->op->brick->disk, c->made.at.dirfd, c->made.at.path, c->perm.uid, c->perm.gid);
@@ -138,24 +145,23 @@ static int check_owner(struct creation *c)
 }
 
 /* The inherited ACL, else the one the client sends. The file system may have inherited one as well: it is replaced. */
-static void set_acl(struct creation *c, const char *name, struct slice acl)
+static int set_acl(struct creation *c, const char *name, struct slice acl)
 {
         struct slice sent;
         if (acl.len == 0 && dict_get_bytes(&c->op->xdata.others, name, &sent) == 0)
                 acl = sent;
         if (acl.len == 0)
-                return;
+                return 0;
         c->complete = false;
-        (void)disk_setxattr(c->op->brick->disk, c->made.at.dirfd, c->made.at.path, name, acl.data, acl.len, 0);
+        return if_lost(disk_setxattr(c->op->brick->disk, c->made.at.dirfd, c->made.at.path, name, acl.data, acl.len, 0));
 }
 
-static void set_acls(struct creation *c)
+static int set_acls(struct creation *c)
 {
         if (S_ISLNK(c->type))
-                return;
-        set_acl(c, ACL_ACCESS, c->perm.access_acl);
-        if (S_ISDIR(c->type))
-                set_acl(c, ACL_DEFAULT, c->perm.default_acl);
+                return 0;
+        int r = set_acl(c, ACL_ACCESS, c->perm.access_acl);
+        return r == 0 && S_ISDIR(c->type) ? set_acl(c, ACL_DEFAULT, c->perm.default_acl) : r;
 }
 
 /* Into the arena, because the pairs are kept until the snapshot is made. */
@@ -192,16 +198,18 @@ static bool is_stored(const struct creation *c, const char *key)
         return !c->preop_key || !streq(key, c->preop_key);
 }
 
-/* Linkto, layout, pending counts: born with the object. One that cannot be stored does not keep the others from it. */
-static void set_others(struct creation *c)
+/* Linkto, layout, pending counts: born with the object. */
+static int set_others(struct creation *c)
 {
         const struct dict *d = &c->op->xdata.others;
-        for (uint32_t k = 0; k < d->count; k++) {
+        int r = 0;
+        for (uint32_t k = 0; r == 0 && k < d->count; k++) {
                 const struct dict_pair *p = &d->pairs[k];
                 struct slice bytes;
                 if (is_stored(c, p->key.s) && dict_value_bytes(&p->value, c->op->arena, &bytes) == 0)
-                        (void)set_attr(c, p->key.s, bytes.data, bytes.len);
+                        r = if_lost(set_attr(c, p->key.s, bytes.data, bytes.len));
         }
+        return r;
 }
 
 static void later(struct iatt_time *t, const struct iatt_time *to)
@@ -310,12 +318,12 @@ static int set_attributes(struct creation *c)
         int r = set_owner(c);
         if (r < 0)
                 return r;
-        set_acls(c);
-        r = set_names(c);
-        if (r < 0)
-                return r;
-        set_others(c);
-        return set_mdata(c);
+        r = set_acls(c);
+        if (r == 0)
+                r = set_names(c);
+        if (r == 0)
+                r = set_others(c);
+        return r < 0 ? r : set_mdata(c);
 }
 
 /* Under inode.lock: from the handle on others may use the object, and what they change must not be overwritten by what

@@ -154,6 +154,17 @@ int afr_final_error(const struct afr_answers *x, afr_set set)
         return error;
 }
 
+int afr_refusal(const struct afr *a, const struct afr_answers *x)
+{
+        afr_set heard = 0;
+        AFR_EACH(i, x->asked)
+        {
+                if (x->result[i] != -ENOTCONN)
+                        heard |= AFR_BIT(i);
+        }
+        return afr_quorum(a, heard & ~x->ok) ? afr_final_error(x, heard & ~x->ok) : -ENOTCONN;
+}
+
 void afr_internal_request(const struct request *from, uint64_t owner, struct request *ret)
 {
         *ret = *from;

@@ -147,6 +147,9 @@ void afr_ask(struct fibre *self, struct afr *a, struct request *r, enum fop fop,
              struct afr_answers *ret);
 /* The errno of those of SET that failed: ENODATA, ENOENT, ESTALE, ENOSPC in this order, others, at last ENOTCONN. */
 int afr_final_error(const struct afr_answers *x, afr_set set);
+/* Why X did not succeed on enough copies: what those say that refused it, if they are enough to be believed. Else some are
+ * away that may know better than a copy that missed the object's making: -ENOTCONN. */
+int afr_refusal(const struct afr *a, const struct afr_answers *x);
 
 /* Fields that all operations have, by number. */
 size_t afr_req_size(enum fop fop);

@@ -193,13 +193,35 @@ static int lookup_on(struct fibre *self, struct sweep *s, struct request *r, con
         return result;
 }
 
-/* Whether this name can go: another leads to the object, or no other copy has it. 1, 0, or -errno. */
+/* Whether CHILD has the object by a name that is not its place aside. 1, 0, or -errno. */
+static int has_name(struct fibre *self, struct sweep *s, struct request *r, const struct gfid *gfid, unsigned child)
+{
+        const void *rep = NULL;
+        char text[GFID_TEXT_LEN + 1];
+        const struct lookup_fop_req q = {.pargfid = s->afr->options.anonymous_gfid,
+                                         .bname = str_of(gfid_format(gfid, text))};
+        int known = is_known(self, s->afr, r, gfid, AFR_BIT(child));
+        int result = known > 0 ? afr_heal_call(self, s->afr, r, FOP_LOOKUP, &q, child, &rep) : known;
+        if (known <= 0 || result == -ENOENT || result == -ESTALE)
+                return known;
+        if (result < 0)
+                return result;
+        const struct iatt *stat = &((const struct lookup_fop_rep *)rep)->prestat;
+        return !gfid_equal(&stat->gfid, gfid) || (!S_ISDIR(stat->mode) && stat->nlink > 1);
+}
+
+/* Whether this name can go: another leads to the object, or no other copy has it by a name. What is aside on several copies
+ * was removed by all its names, of each while another copy was away. 1, 0, or -errno. */
 static int is_superfluous(struct fibre *self, struct sweep *s, struct request *r, const struct iatt *stat)
 {
         if (!S_ISDIR(stat->mode) && stat->nlink > 1)
                 return 1;
-        int known = is_known(self, s->afr, r, &stat->gfid, s->afr->all & ~AFR_BIT(s->child));
-        return known < 0 ? known : !known;
+        AFR_EACH (i, s->afr->all & ~AFR_BIT(s->child)) {
+                int named = has_name(self, s, r, &stat->gfid, i);
+                if (named != 0)
+                        return named < 0 ? named : 0;
+        }
+        return 1;
 }
 
 struct emptying {

@@ -108,7 +108,7 @@ static int move_aside(struct fibre *self, struct heal *h, unsigned child)
 {
         const struct afr_options *o = &h->afr->options;
         char text[GFID_TEXT_LEN + 1];
-        if (!o->anonymous_inode || !o->anonymous_name[0])
+        if (!o->anonymous_inode || !o->anonymous_name[0] || gfid_is_null(&h->copies[child].gfid))
                 return -ENOTEMPTY;
         int result = make_anonymous(self, h, child);
         if (result < 0)
@@ -134,7 +134,9 @@ static bool is_wanted(struct fibre *self, struct heal *h, unsigned child)
 /* The last name of a file that is to get another one is kept aside until then. */
 static int delete_file(struct fibre *self, struct heal *h, unsigned child)
 {
-        if (h->copies[child].stat->nlink == 1 && h->afr->options.anonymous_inode && is_wanted(self, h, child))
+        const struct afr_copy *c = &h->copies[child];
+        bool last = !gfid_is_null(&c->gfid) && c->stat->nlink == 1;
+        if (last && h->afr->options.anonymous_inode && is_wanted(self, h, child))
                 return move_aside(self, h, child);
         struct unlink_fop_req q = {.pargfid = h->parent->gfid, .bname = str_of(h->name)};
         return call(self, h, FOP_UNLINK, &q, child, NULL);
@@ -381,6 +383,16 @@ static int assign_gfid(struct fibre *self, struct heal *h, const struct gfid *gf
         return x.ok == set ? 0 : afr_final_error(&x, set);
 }
 
+/* -EEXIST: a copy has the object of the name already, by another name. What is bare there was being made when its brick
+ * stopped: nobody has ever written to it. */
+static int name_bare(struct fibre *self, struct heal *h, afr_set bare)
+{
+        afr_set named = present(h, h->afr->all) & ~bare;
+        const struct gfid *gfid = named ? &h->copies[afr_next(named, 0)].gfid : h->gfid_req;
+        int result = assign_gfid(self, h, gfid, bare);
+        return result == -EEXIST && !named ? -EIO : result;
+}
+
 static bool same_type(const struct heal *h, afr_set among)
 {
         unsigned first = afr_next(among, 0);
@@ -461,9 +473,12 @@ static int heal_locked(struct fibre *self, struct heal *h)
         if (!same_type(h, judges) && h->prefer != AFR_PREFER_SOURCE)
                 return -EIO;
         if (bare) {
-                afr_set named = present(h, all) & ~bare;
-                const struct gfid *gfid = named ? &h->copies[afr_next(named, 0)].gfid : h->gfid_req;
-                return assign_gfid(self, h, gfid, bare);
+                result = name_bare(self, h, bare);
+                judges &= ~bare;
+                if (result != -EEXIST)
+                        return result;
+                if (!judges)
+                        return delete_on_all(self, h, all);
         }
         unsigned source = afr_next(judges, 0);
         if (judges & ~same_gfid(h, source))

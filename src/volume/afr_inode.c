@@ -190,7 +190,7 @@ int afr_refresh(struct fibre *self, struct afr *a, struct request *r, struct vno
         if (result < 0)
                 return result;
         if (!afr_quorum(a, answers.ok)) /* those that know better may be away */
-                return answers.ok ? -ENOTCONN : afr_final_error(&answers, answers.asked);
+                return afr_refusal(a, &answers);
         struct afr_copy *copies = afr_copies(a, r->arena, &answers);
         if (!copies)
                 return -ENOMEM;

@@ -196,9 +196,29 @@ static void add_child(struct afr_chains *x, struct request *ours, struct vfile *
                 afr_chain_add(x, c, f->fop, &f->request, f->set[k], AFR_STEP_MARK, k);
 }
 
+/* Who said no, other than that somebody has the lock. */
+struct refusals {
+        afr_set by;
+        int error; /* of the last */
+};
+
+static void note_refusal(struct refusals *f, unsigned child, int result)
+{
+        if (result >= 0 || result == -EAGAIN || result == -ENOTCONN || result == -ECANCELED)
+                return;
+        f->by |= AFR_BIT(child);
+        f->error = result;
+}
+
+/* One copy that does not have the object says nothing while others are away that may have it. */
+static int refused(const struct afr *a, const struct refusals *f)
+{
+        return f->error == -ENOMEM || (f->error && afr_quorum(a, f->by)) ? f->error : -ENOTCONN;
+}
+
 /* Without waiting. True: somebody else has one of the locks, and nothing is held now. */
 static bool lock_try(struct fibre *self, struct afr *a, struct request *ours, struct vfile *file, struct afr_locks *l,
-                     afr_set on, int *error)
+                     afr_set on, struct refusals *refusals)
 {
         struct afr_chains x;
         bool taken = false;
@@ -207,18 +227,17 @@ static bool lock_try(struct fibre *self, struct afr *a, struct request *ours, st
         {
                 add_child(&x, ours, file, l, i);
         }
-        if (afr_chains_run(self, &x) < 0)
-                *error = -ENOMEM;
-        for (unsigned k = 0; k < l->n && *error != -ENOMEM; k++) {
+        bool sent = afr_chains_run(self, &x) == 0;
+        if (!sent)
+                refusals->error = -ENOMEM;
+        for (unsigned k = 0; k < l->n && sent; k++) {
                 struct afr_answers answers = {0};
                 afr_chains_answers(&x, AFR_STEP_LOCK, k, &answers);
                 l->held[k] = answers.ok;
                 AFR_EACH(i, answers.asked & ~answers.ok)
                 {
-                        if (answers.result[i] == -EAGAIN)
-                                taken = true;
-                        else if (answers.result[i] != -ENOTCONN && answers.result[i] != -ECANCELED)
-                                *error = answers.result[i];
+                        taken = taken || answers.result[i] == -EAGAIN;
+                        note_refusal(refusals, i, answers.result[i]);
                 }
         }
         for (unsigned k = 0; l->follow && k < l->follow->n; k++)
@@ -275,21 +294,19 @@ int afr_lock(struct fibre *self, struct afr *a, struct request *r, struct vfile 
                 afr_internal_request(r, 0, &l->follow->request);
                 l->follow->request.file = l->follow->file;
         }
-        int error = -ENOTCONN;
-        if (lock_try(self, a, &ours, file, l, on, &error)) {
+        struct refusals refusals = {0};
+        if (lock_try(self, a, &ours, file, l, on, &refusals)) {
                 if (l->try_only)
                         return -EAGAIN;
                 AFR_EACH(i, on)
                 {
-                        int result = lock_child(self, a, &ours, file, l, i);
-                        if (result < 0 && result != -ENOTCONN)
-                                error = result;
+                        note_refusal(&refusals, i, lock_child(self, a, &ours, file, l, i));
                 }
         }
         afr_set all = held_all(l);
-        if (!all || (error != -ENOTCONN && !afr_quorum(a, all))) {
+        if (!all || (refusals.error && !afr_quorum(a, all))) {
                 give_back(self, a, &ours, file, l);
-                return error;
+                return refused(a, &refusals);
         }
         *ret = all;
         return 0;

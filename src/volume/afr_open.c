@@ -82,7 +82,7 @@ static int open_all(struct fibre *self, struct afr *a, enum fop fop, struct requ
         if (f)
                 f->opened |= answers.ok;
         if (!afr_quorum(a, answers.ok))
-                return afr_fail(fop, rep, afr_final_error(&answers, answers.asked & ~answers.ok));
+                return afr_fail(fop, rep, afr_refusal(a, &answers));
         return afr_take(&answers, afr_next(answers.ok, 0), rep);
 }
 

@@ -1,5 +1,7 @@
 /* A copy fails, or its brick dies, or the client dies, at each step of a transaction (replicate.md §6.7, §14).
  *
+ * Over 600 lines, because the scenarios share their steps and their judge.
+ *
  * Each scenario is run with the first effect on a brick's disk failing, then the second, … until one in which nothing
  * failed. */
 #include "afr_calls.h"
@@ -435,6 +437,86 @@ static void a_name_that_a_copy_never_had_can_go(void **state)
         world_close(&w);
 }
 
+struct half_known {
+        struct vnode *directory, *file;
+};
+
+static void make_both(struct fibre *self, struct world_client *c, void *arg)
+{
+        struct half_known *x = arg;
+        make_x(self, c, NULL);
+        assert_int_equal(call_mkdir(self, c, NULL, "d"), 0);
+        assert_int_equal(call_lookup(self, c, NULL, "d", &x->directory), 0);
+        assert_int_equal(call_lookup(self, c, NULL, "x", &x->file), 0);
+}
+
+static void open_and_remove(struct fibre *self, struct world_client *c, void *arg)
+{
+        struct half_known *x = arg;
+        _cleanup_arena_ struct arena a = ARENA_INIT(MIB);
+        _cleanup_vnode_ struct vnode *root = vnode_new(c->volume, &(struct gfid)GFID_ROOT, S_IFDIR);
+        struct vfile *f = vfile_new(x->file, O_RDWR, false);
+        const struct open_fop_req open = {.gfid = x->file->gfid, .flags = O_RDWR};
+        const struct rmdir_fop_req rmdir = {.pargfid = root->gfid, .bname = STR("d")};
+        struct open_fop_rep opened;
+        struct rmdir_fop_rep removed;
+        struct request r = world_request(c, &a);
+        r.inode = x->file;
+        r.file = f;
+        assert_int_equal(subvolume_open(self, volume_top(c->volume), &r, &open, &opened), -ENOTCONN);
+        vfile_unref(f);
+        r.file = NULL;
+        r.parent = root;
+        r.inode = x->directory;
+        assert_int_equal(subvolume_rmdir(self, volume_top(c->volume), &r, &rmdir, &removed), -ENOTCONN);
+        vnode_unref(x->file);
+        vnode_unref(x->directory);
+}
+
+/* Brick 1 missed their making, and brick 2 is away: the only copy that does not have them does not decide. */
+static void a_copy_that_is_behind_does_not_say_what_is_gone(void **state)
+{
+        static struct world w;
+        struct half_known x = {0};
+        (void)state;
+        world_open(&w, &(struct world_config){.layout = WORLD_REP3, .seed = 10});
+        world_brick_stop(&w.bricks[1]);
+        world_pass(&w, NS_PER_SEC);
+        world_run(&w, 0, make_both, &x);
+        world_brick_start(&w.bricks[1]);
+        world_pass(&w, 5 * NS_PER_SEC);
+        world_brick_stop(&w.bricks[2]);
+        world_pass(&w, NS_PER_SEC);
+        world_run(&w, 0, open_and_remove, &x);
+        assert_true(world_exists(&w.bricks[0], "/d"));
+        world_close(&w);
+}
+
+/* Two of three disks are full: nobody is blamed, and the reason is told. */
+static void what_too_few_copies_have_has_failed(void **state)
+{
+        static const enum what whats[] = {WRITE_APPEND, SETXATTR, MKDIR};
+        (void)state;
+        for (unsigned k = 0; k < ELEMENTSOF(whats); k++) {
+                int told = 0, fired = 2;
+                for (uint64_t n = 1; fired > 0; n++) {
+                        static struct world w;
+                        struct step s = {.what = whats[k]};
+                        world_open(&w, &(struct world_config){.layout = WORLD_REP3, .seed = n});
+                        world_run(&w, 0, prepare, NULL);
+                        sim_disk_fail_nth(w.bricks[1].disk, n, ENOSPC);
+                        sim_disk_fail_nth(w.bricks[2].disk, n, ENOSPC);
+                        world_run(&w, 0, take_step, &s);
+                        told += s.result == -ENOSPC;
+                        fired = sim_disk_fault_fired(w.bricks[1].disk) + sim_disk_fault_fired(w.bricks[2].disk);
+                        sim_disk_faults_clear(w.bricks[1].disk);
+                        sim_disk_faults_clear(w.bricks[2].disk);
+                        world_close(&w);
+                }
+                assert_true(told > 0);
+        }
+}
+
 static void write_split(struct fibre *self, struct world_client *c, void *arg)
 {
         struct vfile *f = NULL;
@@ -677,6 +759,8 @@ int main(void)
                 cmocka_unit_test(the_last_good_copy_is_never_blamed),
                 cmocka_unit_test(a_copy_that_failed_is_not_read),
                 cmocka_unit_test(a_name_that_a_copy_never_had_can_go),
+                cmocka_unit_test(a_copy_that_is_behind_does_not_say_what_is_gone),
+                cmocka_unit_test(what_too_few_copies_have_has_failed),
                 cmocka_unit_test(split_brain_is_refused),
                 cmocka_unit_test(the_arbiter_refuses_stale_data),
                 cmocka_unit_test(a_lost_append_is_noticed_before_the_next),

@@ -378,37 +378,45 @@ static void a_lost_connection_ends_a_heal(void **state)
         }
 }
 
-static void another_change(struct fibre *self, struct world_client *c, void *arg)
+static void assert_on_disk(unsigned brick, uint64_t offset, const char *text, int n)
 {
-        touch_two_blocks(self, c, arg);
+        uint8_t data[8];
+        struct disk *d = world_disk(&w.bricks[brick]);
+        int fd = disk_open(d, AT_FDCWD, WORLD_BRICK_PATH "/big", O_RDONLY, 0);
+        const struct iovec iov = {data, (size_t)n};
+        assert_int_equal(disk_preadv(d, fd, &iov, 1, (off_t)offset), n);
+        assert_memory_equal(data, text, (size_t)n);
+        (void)disk_close(d, fd);
 }
 
-/* While 1 is copied to from 0, 0 misses a change that 1 and 2 have. */
+/* While 1 is copied to from 0, 0 misses a change that 1 and 2 have: before it is copied, and what is copied is not the
+ * change, or after. */
 static void a_source_that_fell_behind_is_not_trusted(void **state)
 {
-        struct heal_begun b = {0};
         (void)state;
-        prepared(WORLD_REP3, 2, 64, NULL);
-        missing(1, rewrite_all, 5);
-        heal_begin(&w, 1, 0, "/big", &b);
-        world_pass(&w, 4 * NS_PER_MSEC);
-        world_cut(&w, 0, 0, true);
-        world_run(&w, 0, another_change, NULL);
-        world_wait(&w);
-        world_pass(&w, 3 * NS_PER_SEC);
-        assert_true(b.done);
-        world_cut(&w, 0, 0, false);
-        heal_wait_up(&w, 0);
-        assert_int_equal(heal_all(&w, 1), 0);
-        assert_healed(&w);
-        uint8_t data[5];
-        struct disk *d = world_disk(&w.bricks[0]);
-        int fd = disk_open(d, AT_FDCWD, WORLD_BRICK_PATH "/big", O_RDONLY, 0);
-        const struct iovec iov = {data, sizeof data};
-        assert_int_equal(disk_preadv(d, fd, &iov, 1, 2 * 128 * KIB + 77), 5);
-        assert_memory_equal(data, "12345", 5);
-        (void)disk_close(d, fd);
-        world_close(&w);
+        for (uint64_t ms = 1; ms <= 8; ms++) {
+                struct heal_begun b = {0};
+                prepared(WORLD_REP3, 2, 64 + ms, NULL);
+                missing(1, rewrite_all, 5);
+                world_cut(&w, 0, 0, true);
+                world_reset(&w, 0, 0);
+                heal_begin(&w, 1, 0, "/big", &b);
+                world_pass(&w, ms * NS_PER_MSEC);
+                assert_false(b.done);
+                world_run(&w, 0, touch_two_blocks, NULL);
+                world_wait(&w);
+                world_pass(&w, 3 * NS_PER_SEC);
+                assert_true(b.done);
+                world_cut(&w, 0, 0, false);
+                heal_wait_up(&w, 0);
+                assert_int_equal(heal_all(&w, 1), 0);
+                assert_healed(&w);
+                for (unsigned k = 0; k < 3; k++) {
+                        assert_on_disk(k, 2 * 128 * KIB + 77, "12345", 5);
+                        assert_on_disk(k, BIG - 1, "x", 1);
+                }
+                world_close(&w);
+        }
 }
 
 int main(void)

@@ -303,6 +303,76 @@ static void two_objects_of_one_name_are_left_to_the_operator(void **state)
         world_close(&w);
 }
 
+/* ---- what a brick that stopped left ------------------------------------------------------------------------------ */
+
+static void rename_old(struct fibre *self, struct world_client *c, void *arg)
+{
+        (void)arg;
+        assert_int_equal(call_rename(self, c, NULL, "old", NULL, "moved"), 0);
+}
+
+/* Brick 0 stopped when it was about to make "moved"; meanwhile another file, which it has, got that name. */
+static void a_name_without_gfid_gives_way_to_the_object(void **state)
+{
+        (void)state;
+        prepared(WORLD_REP3, 1, 22, NULL);
+        heal_brick_down(&w, 0);
+        struct disk *d = world_disk(&w.bricks[0]);
+        assert_int_equal(disk_mknod(d, AT_FDCWD, WORLD_BRICK_PATH "/moved", S_IFREG | 0644, 0), 0);
+        world_run(&w, 0, rename_old, NULL);
+        world_pass(&w, 2 * NS_PER_SEC);
+        heal_brick_up(&w, 0);
+        assert_int_equal(heal_all(&w, 0), 0);
+        heal_sweep(&w, 0);
+        assert_healed(&w);
+        assert_false(world_exists(&w.bricks[0], "/old"));
+        uint8_t data[1001], expected[1000];
+        pattern(expected, sizeof expected, 0, 1);
+        assert_int_equal(world_read(&w.bricks[0], "/moved", data, sizeof data), sizeof expected);
+        assert_memory_equal(data, expected, sizeof expected);
+        world_close(&w);
+}
+
+static void link_both(struct fibre *self, struct world_client *c, void *arg)
+{
+        struct vnode *a = look_up(self, c, NULL, "a"), *b = look_up(self, c, NULL, "b"), *i = look_up(self, c, a, "1");
+        (void)arg;
+        assert_int_equal(link_to(self, c, i, b, "one"), 0);
+        vnode_unref(i);
+        vnode_unref(b);
+        vnode_unref(a);
+}
+
+static void remove_in(struct fibre *self, struct world_client *c, void *arg)
+{
+        const char *const *path = arg;
+        struct vnode *d = look_up(self, c, NULL, path[0]);
+        assert_int_equal(call_unlink(self, c, d, path[1]), 0);
+        vnode_unref(d);
+}
+
+/* Each of its names was removed while another copy was away: the healer moves it aside on both. */
+static void what_lost_its_names_one_by_one_goes(void **state)
+{
+        (void)state;
+        prepared(WORLD_REP3, 1, 23, NULL);
+        world_run(&w, 0, link_both, NULL);
+        heal_brick_down(&w, 0);
+        world_run(&w, 0, remove_in, (const char *[]){"a", "1"});
+        world_pass(&w, 2 * NS_PER_SEC);
+        heal_brick_up(&w, 0);
+        heal_brick_down(&w, 2);
+        world_run(&w, 0, remove_in, (const char *[]){"b", "one"});
+        world_pass(&w, 2 * NS_PER_SEC);
+        heal_brick_up(&w, 2);
+        assert_int_equal(heal_all(&w, 0), 0);
+        heal_sweep(&w, 0);
+        assert_healed(&w);
+        for (unsigned b = 0; b < 3; b++)
+                assert_false(world_exists(&w.bricks[b], "/a/1") || world_exists(&w.bricks[b], "/b/one"));
+        world_close(&w);
+}
+
 /* ---- a new brick ------------------------------------------------------------------------------------------------- */
 
 static void remove_tree_on_disk(struct disk *d, const char *path)
@@ -453,6 +523,8 @@ int main(void)
                 cmocka_unit_test(all_of_it_is_kept_when_nobody_knows_better),
                 cmocka_unit_test(what_was_begun_revives_nothing),
                 cmocka_unit_test(two_objects_of_one_name_are_left_to_the_operator),
+                cmocka_unit_test(a_name_without_gfid_gives_way_to_the_object),
+                cmocka_unit_test(what_lost_its_names_one_by_one_goes),
                 cmocka_unit_test(a_replaced_brick_gets_everything),
                 cmocka_unit_test(names_are_healed_beside_others),
                 cmocka_unit_test(of_two_healers_one_gives_way),
