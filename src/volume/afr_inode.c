@@ -175,6 +175,17 @@ void afr_learn_from(struct afr *a, struct vnode *i, uint32_t changes, const stru
                 known->known = false;
 }
 
+bool afr_is_gone(const struct afr *a, const struct afr_answers *x)
+{
+        afr_set gone = 0;
+        AFR_EACH(i, x->asked)
+        {
+                if (x->result[i] == -ENOENT || x->result[i] == -ESTALE)
+                        gone |= AFR_BIT(i);
+        }
+        return !afr_quorum(a, x->ok) && afr_quorum(a, gone);
+}
+
 int afr_refresh(struct fibre *self, struct afr *a, struct request *r, struct vnode *i, struct vfile *file)
 {
         struct afr_inode *x = afr_inode(a, i);
@@ -190,7 +201,8 @@ int afr_refresh(struct fibre *self, struct afr *a, struct request *r, struct vno
         if (result < 0)
                 return result;
         if (!afr_quorum(a, answers.ok)) /* those that know better may be away */
-                return answers.ok ? -ENOTCONN : afr_final_error(&answers, answers.asked);
+                return answers.ok && !afr_is_gone(a, &answers) ? -ENOTCONN
+                                                               : afr_final_error(&answers, answers.asked);
         struct afr_copy *copies = afr_copies(a, r->arena, &answers);
         if (!copies)
                 return -ENOMEM;
