@@ -290,6 +290,9 @@ int afr_know(struct fibre *self, struct afr *a, struct request *r, struct vnode 
 /* Enough copies of an object, asked by gfid or by file, say that it is not there: those that still have it are about to
  * remove it, or have missed that. */
 bool afr_is_gone(const struct afr *a, const struct afr_answers *x);
+/* Some copies have the object, others not, and too few answer for a verdict: perhaps somebody is just making or removing
+ * it, which happens to a gfid once. True, after a pause: ask again. LOOKS: 0 at first. */
+bool afr_is_passing(struct fibre *self, const struct afr *a, const struct afr_answers *x, unsigned *looks);
 /* Asks in any case. */
 int afr_refresh(struct fibre *self, struct afr *a, struct request *r, struct vnode *i, struct vfile *file);
 /* Copies of I that may be read now; what failed under a transaction that is not settled yet is left out. 0: see

@@ -177,6 +177,16 @@ static bool ask_one(struct fibre *self, struct question *q, struct lookup_fop_re
         return true;
 }
 
+/* Objects without a name: not while they are made or removed. */
+static int ask_once(struct fibre *self, struct question *q)
+{
+        unsigned looks = 0;
+        int result = ask(self, q, afr_up(q->afr));
+        while (result == 0 && q->req->bname.len == 0 && afr_is_passing(self, q->afr, &q->answers, &looks))
+                result = ask(self, q, afr_up(q->afr));
+        return result;
+}
+
 /* ---- nobody changes the name meanwhile --------------------------------------------------------------------------- */
 
 /* While the name is locked on those of ON. They are made to agree, if all are there. */
@@ -318,7 +328,7 @@ int afr_lookup(struct fibre *self, struct subvolume *v, struct request *r, const
         if (result == 0 && ask_one(self, &q, rep))
                 return 0;
         if (result == 0)
-                result = ask(self, &q, afr_up(q.afr));
+                result = ask_once(self, &q);
         if (result == 0 && req->bname.len > 0 && disagree(&q)) {
                 if (r->parent && !is_told(&q))
                         result = ask_locked(self, &q);
