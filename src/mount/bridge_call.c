@@ -81,6 +81,7 @@ static void begin(struct call *c, struct fibre *self, struct fuse_request *rq)
         c->r.arena = rq->arena;
         c->r.cancel = &rq->interrupted;
         set_cred(c);
+        open_again_step(c->b, rq);
 }
 
 int call_begin(struct call *c, struct fibre *self, struct fuse_request *rq)

@@ -291,6 +291,12 @@ void afr_learn_from(struct afr *a, struct vnode *i, uint32_t changes, const stru
 /* Makes sure that the verdict about I is that of the present generation: asks, if it is not. FILE: an open file of I,
  * or NULL. -errno as §5.4 says. */
 int afr_know(struct fibre *self, struct afr *a, struct request *r, struct vnode *i, struct vfile *file);
+/* Enough copies of an object, asked by gfid or by file, say that it is not there: those that still have it are about to
+ * remove it, or have missed that. */
+bool afr_is_gone(const struct afr *a, const struct afr_answers *x);
+/* Some copies have the object, others not, and too few answer for a verdict: perhaps somebody is just making or removing
+ * it, which happens to a gfid once. True, after a pause: ask again. LOOKS: 0 at first. */
+bool afr_is_passing(struct fibre *self, const struct afr *a, const struct afr_answers *x, unsigned *looks);
 /* Asks in any case. */
 int afr_refresh(struct fibre *self, struct afr *a, struct request *r, struct vnode *i, struct vfile *file);
 /* Copies of I that may be read now; what failed under a transaction that is not settled yet is left out. 0: see
@@ -530,10 +536,11 @@ afr_set afr_file_on(struct fibre *self, struct afr *a, struct request *r, struct
 
 /* ---- afr_heal_name.c, afr_heal_meta.c ---------------------------------------------------------------------------- */
 
-/* Makes all copies of the directory agree on NAME [10.6]. 0: they do now (or something was done: look again). GFID_REQ:
- * for copies that have none; may be NULL. -ENOTCONN: not all are there. -EIO: they cannot be made to agree. */
-int afr_heal_name(struct fibre *self, struct afr *a, struct request *r, struct vnode *parent, const char *name,
-                  const struct gfid *gfid_req);
+/* Makes all copies of the directory agree on NAME [10.6], which the caller has locked on all. 0: they do now (or something
+ * was done: look again). GFID_REQ: for copies that have none; may be NULL. -ENOTCONN: not all are there. -EIO: they cannot
+ * be made to agree. */
+int afr_heal_name_held(struct fibre *self, struct afr *a, struct request *r, struct vnode *parent, const char *name,
+                       const struct gfid *gfid_req);
 /* Makes attributes and xattrs of the copies equal [10.4]. SOURCE: chosen by an operator, or AFR_NO_CHILD. */
 int afr_heal_metadata(struct fibre *self, struct afr *a, struct request *r, struct vnode *i, unsigned source);
 /* The same in the background, if that is configured; forgets about it when too much is under way. */

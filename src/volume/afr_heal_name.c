@@ -503,14 +503,12 @@ static int heal_name(struct fibre *self, struct heal *h)
         return result < 0 ? result : 0;
 }
 
-int afr_heal_name(struct fibre *self, struct afr *a, struct request *r, struct vnode *parent, const char *name,
-                  const struct gfid *gfid_req)
+int afr_heal_name_held(struct fibre *self, struct afr *a, struct request *r, struct vnode *parent, const char *name,
+                       const struct gfid *gfid_req)
 {
-        if (afr_up(a) != a->all)
-                return -ENOTCONN;
         struct heal h = {.afr = a, .parent = parent, .name = name, .gfid_req = gfid_req};
         afr_heal_request(r, &h.request);
-        return heal_name(self, &h);
+        return heal_locked(self, &h);
 }
 
 int afr_heal_name_from(struct fibre *self, struct afr *a, struct request *r, struct vnode *parent, const char *name,

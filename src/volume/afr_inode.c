@@ -7,6 +7,10 @@
 
 #include <stdlib.h>
 
+/* An object that is just being made or removed is looked at so often again; the pauses before it double. */
+#define PASSING_LOOKS 7
+#define PASSING_PAUSE NS_PER_MSEC
+
 struct afr_inode *afr_inode(struct afr *a, struct vnode *i)
 {
         void **slot = vnode_slot(i, &a->base);
@@ -175,6 +179,43 @@ void afr_learn_from(struct afr *a, struct vnode *i, uint32_t changes, const stru
                 known->known = false;
 }
 
+static afr_set gone(const struct afr_answers *x)
+{
+        afr_set s = 0;
+        AFR_EACH(i, x->asked)
+        {
+                if (x->result[i] == -ENOENT || x->result[i] == -ESTALE)
+                        s |= AFR_BIT(i);
+        }
+        return s;
+}
+
+bool afr_is_gone(const struct afr *a, const struct afr_answers *x)
+{
+        return !afr_quorum(a, x->ok) && afr_quorum(a, gone(x));
+}
+
+bool afr_is_passing(struct fibre *self, const struct afr *a, const struct afr_answers *x, unsigned *looks)
+{
+        afr_set absent = gone(x);
+        bool mixed = absent && !afr_quorum(a, x->ok) && !afr_quorum(a, absent) && afr_quorum(a, x->ok | absent);
+        if (!mixed || *looks >= PASSING_LOOKS)
+                return false;
+        fibre_sleep(self, PASSING_PAUSE << (*looks)++);
+        return true;
+}
+
+static int ask_about(struct fibre *self, struct afr *a, struct request *r, struct vnode *i, struct vfile *file,
+                     struct afr_answers *ret)
+{
+        int result;
+        unsigned looks = 0;
+        do
+                result = file ? ask_by_file(self, a, r, file, ret) : ask_by_gfid(self, a, r, i, ret);
+        while (result == 0 && afr_is_passing(self, a, ret, &looks));
+        return result;
+}
+
 int afr_refresh(struct fibre *self, struct afr *a, struct request *r, struct vnode *i, struct vfile *file)
 {
         struct afr_inode *x = afr_inode(a, i);
@@ -186,7 +227,7 @@ int afr_refresh(struct fibre *self, struct afr *a, struct request *r, struct vno
         ours.file = file;
         uint32_t changes = x->changes;
         struct afr_answers answers;
-        int result = file ? ask_by_file(self, a, &ours, file, &answers) : ask_by_gfid(self, a, &ours, i, &answers);
+        int result = ask_about(self, a, &ours, i, file, &answers);
         if (result < 0)
                 return result;
         if (!afr_quorum(a, answers.ok)) /* those that know better may be away */

@@ -5,6 +5,10 @@
  * or leaves a mark. What the answer says must be what is known; names that are not there, or not that object's any more,
  * and objects on which somebody is at work are looked at on all copies.
  *
+ * The copies are asked at once, but answer one after the other: what somebody changes meanwhile is found on some as it was
+ * and on others as it is. If enough of them say the same, that is the answer. If not, they are asked again under a lock of
+ * the name, as a change takes it: then they agree, or really differ, and the name is healed.
+ *
  * The answer comes from a copy that may be read, and about names from one whose directory misses no change. Every
  * look-up also tells how the copies of the object stand to each other: that is remembered in its inode, and metadata
  * that differ are healed in the background, names that differ at once.
@@ -13,15 +17,12 @@
 
 #include <sys/stat.h>
 
-/* A name that somebody is changing is looked at so often again; the pauses before it double. */
-#define CHANGE_LOOKS 7
-#define CHANGE_PAUSE NS_PER_MSEC
-
 /* One look-up on its way. */
 struct question {
         struct afr *afr;
         struct request *request;
         struct lookup_fop_req *req;
+        const struct lookup_fop_req *wanted; /* as the caller gave it */
         struct afr_answers answers;
         struct afr_copy *copies;
         afr_set clean_parents; /* children whose copy of the directory misses no name */
@@ -43,6 +44,7 @@ static void drop_gfid_req(struct dict *xdata)
 
 static int prepare(struct question *q, const struct lookup_fop_req *req)
 {
+        q->wanted = req;
         q->req = afr_req_copy(q->request->arena, FOP_LOOKUP, req);
         if (!q->req)
                 return -ENOMEM;
@@ -58,12 +60,12 @@ static struct vnode *known_inode(const struct question *q, const struct gfid *gf
         return i ? i : vnode_ref(q->request->inode);
 }
 
-static int ask(struct fibre *self, struct question *q)
+static int ask(struct fibre *self, struct question *q, afr_set on)
 {
         struct afr *a = q->afr;
         struct afr_inode *x = afr_inode(a, q->request->inode);
         q->changes = x ? x->changes : 0;
-        afr_ask(self, a, q->request, FOP_LOOKUP, q->req, afr_up(a), &q->answers);
+        afr_ask(self, a, q->request, FOP_LOOKUP, q->req, on, &q->answers);
         q->copies = afr_copies(a, q->request->arena, &q->answers);
         if (!q->copies)
                 return -ENOMEM;
@@ -125,13 +127,10 @@ static unsigned agreed(const struct question *q, afr_set set)
         return AFR_NO_CHILD;
 }
 
-/* Somebody is changing names in the directory, and the copies that answered are caught in the middle: some have the name's
- * former object, some the new one, some none. */
-static bool is_changing(const struct question *q)
+/* Somebody is changing the name, and enough copies say the same of it all the same: either state may be told. */
+static bool is_told(const struct question *q)
 {
-        afr_set ok = q->answers.ok, gone = absent(q);
-        return q->locked && ok && afr_quorum(q->afr, ok | gone) && !afr_quorum(q->afr, gone) &&
-               agreed(q, ok) == AFR_NO_CHILD;
+        return q->locked && (afr_quorum(q->afr, absent(q)) || agreed(q, q->answers.ok) != AFR_NO_CHILD);
 }
 
 /* ---- one copy ---------------------------------------------------------------------------------------------------- */
@@ -178,15 +177,46 @@ static bool ask_one(struct fibre *self, struct question *q, struct lookup_fop_re
         return true;
 }
 
-/* ---- all copies -------------------------------------------------------------------------------------------------- */
-
-static int ask_until_settled(struct fibre *self, struct question *q)
+/* Objects without a name: not while they are made or removed. */
+static int ask_once(struct fibre *self, struct question *q)
 {
-        int result = ask(self, q);
-        for (unsigned i = 0; result == 0 && i < CHANGE_LOOKS && is_changing(q); i++) {
-                fibre_sleep(self, CHANGE_PAUSE << i);
-                result = ask(self, q);
-        }
+        unsigned looks = 0;
+        int result = ask(self, q, afr_up(q->afr));
+        while (result == 0 && q->req->bname.len == 0 && afr_is_passing(self, q->afr, &q->answers, &looks))
+                result = ask(self, q, afr_up(q->afr));
+        return result;
+}
+
+/* ---- nobody changes the name meanwhile --------------------------------------------------------------------------- */
+
+/* While the name is locked on those of ON. They are made to agree, if all are there. */
+static int ask_held(struct fibre *self, struct question *q, afr_set on)
+{
+        struct request *r = q->request;
+        struct gfid wanted, *gfid_req = dict_get_gfid(&q->wanted->xdata, "gfid-req", &wanted) == 0 ? &wanted : NULL;
+        int result = ask(self, q, on);
+        if (result == 0 && on == q->afr->all && disagree(q) &&
+            afr_heal_name_held(self, q->afr, r, r->parent, q->wanted->bname.s, gfid_req) == 0)
+                result = ask(self, q, on);
+        q->locked = false; /* by this look-up, which changes nothing */
+        return result;
+}
+
+/* 0 also if the name could not be locked: then the answers are those that were there before. */
+static int ask_locked(struct fibre *self, struct question *q)
+{
+        struct afr *a = q->afr;
+        struct request *r = q->request;
+        struct afr_locks locks = {.class = AFR_ENTRY};
+        afr_set on = 0;
+        afr_locks_add(&locks, &r->parent->gfid, q->wanted->bname.s);
+        int result = afr_lock(self, a, r, NULL, &locks, afr_up(a), &on);
+        if (result == -ENOENT || result == -ESTALE)
+                return -ENOENT; /* the directory is gone */
+        if (result < 0)
+                return result == -ENOMEM ? result : 0;
+        result = ask_held(self, q, on);
+        afr_unlock(self, a, r, NULL, &locks);
         return result;
 }
 
@@ -260,7 +290,8 @@ static int answering_child(struct question *q, struct vnode *i, afr_set ok, unsi
 static int answer(struct question *q, struct lookup_fop_rep *rep)
 {
         afr_set ok = 0;
-        int result = q->answers.ok ? same_object(q, &ok) : nothing_found(q);
+        bool gone = q->req->bname.len == 0 && afr_is_gone(q->afr, &q->answers);
+        int result = q->answers.ok && !gone ? same_object(q, &ok) : nothing_found(q);
         if (result < 0)
                 return afr_fail(FOP_LOOKUP, rep, result);
         const struct gfid *gfid = &q->copies[afr_next(ok, 0)].gfid;
@@ -297,16 +328,11 @@ int afr_lookup(struct fibre *self, struct subvolume *v, struct request *r, const
         if (result == 0 && ask_one(self, &q, rep))
                 return 0;
         if (result == 0)
-                result = ask_until_settled(self, &q);
-        if (result < 0)
-                return afr_fail(FOP_LOOKUP, rep, result);
-        if (req->bname.len == 0 || !disagree(&q))
-                return answer(&q, rep);
-        if (!q.locked && r->parent) {
-                struct gfid wanted, *gfid_req = dict_get_gfid(&req->xdata, "gfid-req", &wanted) == 0 ? &wanted : NULL;
-                if (afr_heal_name(self, q.afr, r, r->parent, req->bname.s, gfid_req) == 0)
-                        result = ask_until_settled(self, &q);
+                result = ask_once(self, &q);
+        if (result == 0 && req->bname.len > 0 && disagree(&q)) {
+                if (r->parent && !is_told(&q))
+                        result = ask_locked(self, &q);
+                q.clean_parents = clean_parents(self, &q);
         }
-        q.clean_parents = clean_parents(self, &q);
         return result < 0 ? afr_fail(FOP_LOOKUP, rep, result) : answer(&q, rep);
 }

@@ -1,6 +1,7 @@
 /* Look-ups of names that others change (replicate.md §5.4). */
 #include "afr_calls.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
@@ -54,6 +55,129 @@ static void a_name_that_is_replaced_is_always_there(void **state)
                 assert_true(x.looks > ROUNDS);
                 world_close(&w);
         }
+}
+
+/* ---- names under change ------------------------------------------------------------------------------------------ */
+
+#define TURNS 150
+#define MAKERS 2
+#define SHARED 2
+
+static const char *const shared_names[SHARED] = {"shared0", "shared1"};
+static const char *const shared_paths[SHARED] = {"/shared0", "/shared1"};
+
+struct quarrel {
+        unsigned makers; /* that still change names */
+        unsigned made, removed, found, absent, opened;
+};
+
+/* Who changes names is near the bricks, who looks is not: between the first copy's answer and the last one's there may be
+ * several changes. */
+static void delay_messages(struct world *w)
+{
+        for (unsigned c = 0; c < w->n_clients; c++)
+                for (unsigned b = 0; b < w->n_bricks; b++) {
+                        uint64_t most = c < MAKERS ? 300 * NS_PER_USEC : (1 + sim_random(w->sim, 8)) * NS_PER_MSEC;
+                        const struct sim_link link = {.delay_min = 50 * NS_PER_USEC, .delay_max = most};
+                        sim_link_set(w->sim, w->clients[c].node, w->bricks[b].node, &link);
+                }
+}
+
+static bool is_one_of(int result, int a, int b)
+{
+        if (result >= 0 || result == a || result == b)
+                return true;
+        print_message("illegal answer %d\n", result);
+        return false;
+}
+
+static void fight_for_names(struct fibre *self, struct world_client *c, void *arg)
+{
+        struct quarrel *q = arg;
+        char own[16];
+        (void)snprintf(own, sizeof own, "own%u", c->index);
+        for (unsigned k = 0; k < TURNS; k++) {
+                const char *name = shared_names[sim_random(c->world->sim, SHARED)];
+                struct vfile *f = NULL;
+                int result = call_create(self, c, NULL, name, O_EXCL, &f);
+                assert_true(is_one_of(result, -EEXIST, -EEXIST));
+                q->made += result >= 0;
+                if (f)
+                        assert_int_equal(call_close(self, c, f), 0);
+                if (sim_random(c->world->sim, 2)) {
+                        result = call_mknod(self, c, NULL, own, S_IFREG | 0644);
+                        assert_true(is_one_of(result, -EEXIST, -EEXIST));
+                        assert_int_equal(call_rename(self, c, NULL, own, NULL, name), 0);
+                }
+                result = call_unlink(self, c, NULL, name);
+                assert_true(is_one_of(result, -ENOENT, -ENOENT));
+                q->removed += result >= 0;
+        }
+        q->makers--;
+}
+
+static void watch_names(struct fibre *self, struct world_client *c, void *arg)
+{
+        struct quarrel *q = arg;
+        for (unsigned k = 0; q->makers; k++) {
+                struct vnode *i = NULL;
+                struct vfile *f = NULL;
+                struct iatt stat;
+                const char *name = shared_names[k % SHARED];
+                int result = call_lookup(self, c, NULL, name, &i);
+                assert_true(is_one_of(result, -ENOENT, -ENOENT));
+                q->found += result >= 0;
+                q->absent += result < 0;
+                if (i) {
+                        assert_true(is_one_of(call_stat(self, c, i, &stat), -ENOENT, -ESTALE));
+                        assert_true(is_one_of(call_look_again(self, c, NULL, name, i), -ENOENT, -ESTALE));
+                        vnode_unref(i);
+                }
+                result = call_open(self, c, NULL, name, 0, &f);
+                assert_true(is_one_of(result, -ENOENT, -ESTALE));
+                q->opened += result >= 0;
+                if (f)
+                        assert_int_equal(call_close(self, c, f), 0);
+        }
+}
+
+static void fight(const struct world_config *config, int away, struct quarrel *q)
+{
+        static struct world w;
+        q->makers = MAKERS;
+        world_open(&w, config);
+        delay_messages(&w);
+        if (away >= 0) {
+                world_brick_stop(&w.bricks[away]);
+                world_pass(&w, NS_PER_SEC);
+        }
+        for (unsigned c = 0; c < w.n_clients; c++)
+                world_start(&w, c, c < MAKERS ? fight_for_names : watch_names, q);
+        world_wait(&w);
+        if (away >= 0)
+                world_brick_start(&w.bricks[away]);
+        world_pass(&w, 10 * NS_PER_SEC);
+        for (unsigned k = 0; k < SHARED && away < 0; k++)
+                for (unsigned b = 0; b < w.n_bricks; b++)
+                        assert_false(world_exists(&w.bricks[b], shared_paths[k]));
+        if (away < 0)
+                assert_clean(&w, "");
+        world_close(&w);
+}
+
+/* Two clients make, replace and remove the same names, two others look: each answer is one of before or after. */
+static void a_name_under_change_is_there_or_not(void **state)
+{
+        (void)state;
+        struct quarrel q = {0};
+        for (unsigned seed = 1; seed <= 8; seed++) {
+                struct world_config config = {.layout = seed % 3 ? WORLD_REP3 : WORLD_ARBITER, .clients = 4, .seed = seed};
+                config.distribute_one = seed % 2;
+                fight(&config, -1, &q);
+                config.layout = WORLD_REP3;
+                fight(&config, (int)(seed % 3), &q);
+        }
+        assert_true(q.made > 100 && q.removed > 100 && q.found > 100 && q.absent > 100 && q.opened > 20);
 }
 
 /* ---- one copy --------------------------------------------------------------------------------------------------- */
@@ -420,6 +544,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(a_name_that_is_replaced_is_always_there),
+                cmocka_unit_test(a_name_under_change_is_there_or_not),
                 cmocka_unit_test(what_is_known_is_looked_at_on_one_copy),
                 cmocka_unit_test(bricks_that_do_not_tell_are_all_asked),
                 cmocka_unit_test(a_brick_that_goes_or_comes_is_doubted),
