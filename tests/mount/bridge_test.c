@@ -827,10 +827,9 @@ static void bricks_tell(struct kernel *k, uint32_t seconds)
         tell_event(k, SUBVOLUME_BRICK_TELLS, (struct gfid){0}, 0);
 }
 
-/* Bricks that tell without an option: names and attributes are believed, contents are asked for with every open. */
+/* Bricks that tell without an option: names and attributes are believed. */
 static void tell_by_themselves_scenario(struct kernel *k)
 {
-        uint32_t flags;
         struct gfid gfid = fake_make(k->fake, "f", S_IFREG | 0600, "x");
         (void)lookup(k, FUSE_ROOT_ID, "f");
         assert_int_equal(last_entry(k).attr_valid, 1);
@@ -838,9 +837,6 @@ static void tell_by_themselves_scenario(struct kernel *k)
         uint64_t node = lookup(k, FUSE_ROOT_ID, "f");
         assert_int_equal(last_entry(k).entry_valid, 60);
         assert_int_equal(last_entry(k).attr_valid, 60);
-        (void)open_file(k, node, O_RDONLY, NULL);
-        (void)open_file(k, node, O_RDONLY, &flags);
-        assert_int_equal(flags, 0);
         tell_event(k, SUBVOLUME_INVALIDATE, gfid, 0x211);
         hear_notices(k, 2);
         assert_non_null(noticed(k, FUSE_NOTIFY_INVAL_ENTRY, FUSE_ROOT_ID, "f"));
