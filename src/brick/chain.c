@@ -12,6 +12,7 @@
 #include "brick/dispatch.h"
 #include "brick/guard.h"
 #include "brick/index_watch.h"
+#include "brick/upcall.h"
 #include "brick/lock_table.h"
 
 struct step {
@@ -257,6 +258,15 @@ static void serve_watch(struct session *s, uint32_t xid)
                 dispatch_send_status(s, xid, RPC_SYSTEM_ERR);
 }
 
+static void serve_watch_objects(struct session *s, uint32_t xid)
+{
+        uint32_t seconds = 0;
+        int r = upcall_begin(s, &seconds);
+        const struct chain_objects_rep rep = {.op_ret = r < 0 ? -1 : 0, .op_errno = -r, .seconds = seconds};
+        if (dispatch_send(s, xid, &chain_objects_rep_desc, &rep, NULL, false) < 0)
+                dispatch_send_status(s, xid, RPC_SYSTEM_ERR);
+}
+
 static void serve_steps(struct session *s, const struct rpc_call *call, struct arena *arena)
 {
         struct chain_run run = {.session = s,
@@ -282,6 +292,8 @@ void chain_serve(struct session *s, const struct rpc_call *call, struct arena *a
                 serve_steps(s, call, arena);
         else if (call->proc == CHAIN_WATCH_INDEX)
                 serve_watch(s, call->xid);
+        else if (call->proc == CHAIN_WATCH_OBJECTS)
+                serve_watch_objects(s, call->xid);
         else
                 dispatch_send_status(s, call->xid, RPC_PROC_UNAVAIL);
 }

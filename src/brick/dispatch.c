@@ -250,6 +250,7 @@ bool dispatch_is_soft(int r)
 int dispatch_perform(struct op *op, void *req, void *rep)
 {
         const struct fop_entry *f = &fop_entries[op->fop];
+        op->changes = upcall_changes(op->brick);
         int r = set_caller(op);
         if (r == 0)
                 r = xdata_parse(member(req, f->req_xdata), op->arena, &op->xdata);

@@ -122,7 +122,7 @@ static void inode_fd_closed(struct brick *b, struct inode *inode)
         if (!gone)
                 return;
         inode_forget(b, inode);
-        upcall_forget(b, &inode->gfid);
+        upcall_forget(b, NULL, &inode->gfid);
 }
 
 struct open_fd *open_fd_unref(struct brick *b, struct open_fd *of)

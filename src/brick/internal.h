@@ -183,6 +183,7 @@ struct op {
         struct dict reply;           /* xdata of the answer, being built; NULL dict if it stays empty */
         struct arena *arena;
         struct op_victim victim;
+        uint64_t changes; /* that clients were told of when it began (upcall.h) */
         bool held_back; /* the answer waits for the barrier (barrier.h) */
         struct chain_run *chain; /* that it is a step of (chain.h); NULL: it is a call of its own */
 };

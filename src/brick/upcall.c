@@ -7,7 +7,12 @@
  *   upcall_session   a client that ever looked at something
  *
  * Each list has a limit: beyond it the oldest watch ends, and its client is told to forget the object, so a limit costs
- * round trips and never correctness. A watch counts for `cache-invalidation-timeout` and is freed when it is twice as old.
+ * round trips and never correctness. A watch counts for `cache-invalidation-timeout` and is freed when it is twice as old;
+ * that of a client which asked to be told counts until then, and such a client believes for the shorter time.
+ *
+ * A watch is made after its request was served: what changed in between is found by a count of changes, which each
+ * request takes when it begins, and told to those who asked.
+ *
  * Messages are sent after the mutex was released. Each pins its session meanwhile, and upcall_session_gone() waits for
  * the pins; sending does not block, so neither does that wait. Clocks are the coarse ones: no system call without a
  * message. Any thread.
@@ -21,8 +26,10 @@
 
 #define BUCKETS_FIRST 64u
 #define NAMES_MAX 256u
+#define MARKS 4096u /* a power of two */
 #define RECORD_MAX (256 * KIB)
 #define EVENT_CACHE_INVALIDATION 1
+#define UPCALL_DOUBT (UPCALL_LINKS | UPCALL_SIZE | UPCALL_TIMES | UPCALL_DROP_ATTRIBUTES)
 
 enum list_kind { OF_OBJECT, OF_SESSION, OF_TABLE, LIST_KINDS };
 static const uint32_t list_limit[LIST_KINDS] = {[OF_OBJECT] = 4096, [OF_SESSION] = 65536, [OF_TABLE] = 262144};
@@ -52,7 +59,14 @@ struct upcall_session {
         struct session *session;
         struct watch_list watches;
         uint32_t pins;
+        bool asked; /* to be told; on `session` while it lives */
         atomic_uint xid;
+};
+
+/* When objects whose gfid falls here were changed last, counted in upcall_table.changes, and by whom. */
+struct mark {
+        uint64_t at, by_others_at; /* by others than BY */
+        const struct session *by;
 };
 
 struct upcall_table {
@@ -66,6 +80,10 @@ struct upcall_table {
         struct watch_list watches;
         char *names[NAMES_MAX];
         uint32_t name_count;
+        atomic_uint askers;       /* sessions that asked to be told */
+        uint32_t promised;        /* seconds, the most that one of them was told that a watch counts */
+        _Atomic(uint64_t) changes; /* goes up under the mutex */
+        struct mark marks[MARKS];
 };
 
 /* ---- lists ------------------------------------------------------------------------------------------------------- */
@@ -100,12 +118,17 @@ static struct watch_list *list_of(struct upcall_table *t, const struct watch *w,
 
 /* ---- objects ----------------------------------------------------------------------------------------------------- */
 
-static uint32_t bucket_of(const struct upcall_table *t, const struct gfid *g)
+static uint32_t hash_of(const struct gfid *g)
 {
         uint64_t a, b;
         memcpy(&a, g->b, sizeof a);
         memcpy(&b, g->b + sizeof a, sizeof b);
-        return (uint32_t)(((a ^ b) * 0x9e3779b97f4a7c15ull) >> 32) & (t->bucket_count - 1);
+        return (uint32_t)(((a ^ b) * 0x9e3779b97f4a7c15ull) >> 32);
+}
+
+static uint32_t bucket_of(const struct upcall_table *t, const struct gfid *g)
+{
+        return hash_of(g) & (t->bucket_count - 1);
 }
 
 static struct watched *object_find(const struct upcall_table *t, const struct gfid *g)
@@ -256,10 +279,16 @@ static uint64_t timeout_of(const struct brick *b)
         return b->options->cache_invalidation_timeout * NS_PER_SEC;
 }
 
+/* Under the mutex: how old a watch may be before it is freed. */
+static uint64_t lifetime(const struct upcall_table *t, uint64_t timeout)
+{
+        return 2 * MAX(timeout, t->promised * NS_PER_SEC);
+}
+
 /* Frees what is too old to count; a few at a time keep up with what is added. */
 static void expire_some(struct upcall_table *t, uint64_t now, uint64_t timeout)
 {
-        for (int k = 0; k < 3 && t->watches.oldest && now - t->watches.oldest->seen > 2 * timeout; k++)
+        for (int k = 0; k < 3 && t->watches.oldest && now - t->watches.oldest->seen > lifetime(t, timeout); k++)
                 watch_end(t, t->watches.oldest);
 }
 
@@ -379,33 +408,69 @@ static uint32_t make_room(struct upcall_table *t, struct watch *w, struct evicte
         return n;
 }
 
-static uint32_t watch_held(struct upcall_table *t, struct session *s, const struct gfid *g, uint64_t now,
-                           struct evicted evicted[static LIST_KINDS])
+/* Under the mutex: G was changed by FROM (NULL: nobody in particular). */
+static void mark_change(struct upcall_table *t, const struct gfid *g, const struct session *from)
+{
+        struct mark *m = &t->marks[hash_of(g) & (MARKS - 1)];
+        if (m->by != from)
+                m->by_others_at = m->at;
+        m->by = from;
+        m->at = atomic_fetch_add(&t->changes, 1) + 1;
+}
+
+/* Under the mutex: whether others than S may have changed G after so many CHANGES. */
+static bool is_changed_since(const struct upcall_table *t, const struct gfid *g, const struct session *s, uint64_t changes)
+{
+        const struct mark *m = &t->marks[hash_of(g) & (MARKS - 1)];
+        return (m->by == s ? m->by_others_at : m->at) > changes;
+}
+
+static bool has_asked(const struct upcall_session *us)
+{
+        return us && us->asked;
+}
+
+/* -ENOMEM: there is none. */
+static int watch_held(struct upcall_table *t, struct session *s, const struct gfid *g, uint64_t now,
+                      struct evicted evicted[static LIST_KINDS], uint32_t *ret_evicted)
 {
         struct upcall_session *us = session_get(s);
         struct watched *o = us ? object_get(t, g) : NULL;
         if (!o)
-                return 0;
+                return -ENOMEM;
         struct watch *w = watch_get(t, o, us);
         if (!w) {
                 object_drop_if_unwatched(t, o);
-                return 0;
+                return -ENOMEM;
         }
         w->seen = now;
-        return make_room(t, w, evicted);
+        *ret_evicted = make_room(t, w, evicted);
+        return 0;
+}
+
+/* What the client of US is about to be answered is not to be remembered. */
+static void tell_doubt(const struct op *op, struct upcall_session *us, const struct gfid *object)
+{
+        const struct upcall_event e = {.object = *object, .flags = UPCALL_DOUBT, .xattrs = DICT_NULL};
+        send_to(op->brick, NULL, us, &e);
 }
 
 void upcall_watch(struct op *op, const struct gfid *object)
 {
         struct upcall_table *t = op->brick->upcalls;
         struct evicted evicted[LIST_KINDS];
+        struct upcall_session *us = op->session->upcalls;
+        uint32_t n = 0;
         uint64_t now = coarse_now();
-        if (gfid_is_null(object))
+        if (gfid_is_null(object) || !(op->brick->options->cache_invalidation || has_asked(us)))
                 return;
         pthread_mutex_lock(&t->mutex);
         expire_some(t, now, timeout_of(op->brick));
-        uint32_t n = watch_held(t, op->session, object, now, evicted);
+        int r = watch_held(t, op->session, object, now, evicted, &n);
+        bool doubt = has_asked(us) && (r < 0 || is_changed_since(t, object, op->session, op->changes));
         pthread_mutex_unlock(&t->mutex);
+        if (doubt)
+                tell_doubt(op, us, object);
         for (uint32_t k = 0; k < n; k++) {
                 const struct upcall_event e = {.object = evicted[k].object, .flags = UPCALL_FORGET, .xattrs = DICT_NULL};
                 send_to(op->brick, NULL, evicted[k].to, &e);
@@ -415,13 +480,27 @@ void upcall_watch(struct op *op, const struct gfid *object)
 
 /* ---- telling ----------------------------------------------------------------------------------------------------- */
 
-/* Under the mutex: pins who watches O at NOW, without EXCEPT. */
-static uint32_t pin_watchers(struct watched *o, const struct session *except, uint64_t now, uint64_t timeout,
-                             struct upcall_session **v)
+/* Whether W's client, for which it is NOW, is to be told of E, which FROM did. Those who asked do not hear of their own. */
+static bool is_concerned(const struct upcall_table *t, const struct watch *w, const struct session *from,
+                         const struct upcall_event *e, uint64_t now, uint64_t timeout)
+{
+        const struct upcall_session *us = w->session;
+        bool own = us->session == from;
+        if (own && (us->asked || !(e->flags & UPCALL_FORGET)))
+                return false;
+        if (e->askers_only && !us->asked)
+                return false;
+        return now - w->seen <= (us->asked ? lifetime(t, timeout) : timeout);
+}
+
+/* Under the mutex: pins who is to be told. */
+static uint32_t pin_watchers(struct upcall_table *t, struct watched *o, const struct session *from,
+                             const struct upcall_event *e, uint64_t timeout, struct upcall_session **v)
 {
         uint32_t n = 0;
-        for (struct watch *w = o->watches.newest; w && now - w->seen <= timeout; w = w->in[OF_OBJECT].older) {
-                if (w->session->session == except)
+        uint64_t now = coarse_now();
+        for (struct watch *w = o->watches.newest; w; w = w->in[OF_OBJECT].older) {
+                if (!is_concerned(t, w, from, e, now, timeout))
                         continue;
                 w->session->pins++;
                 v[n++] = w->session;
@@ -444,11 +523,12 @@ static void tell(struct brick *b, struct session *from, const struct upcall_even
         uint32_t n = 0;
         _cleanup_free_ struct upcall_session **v = NULL;
         pthread_mutex_lock(&t->mutex);
+        mark_change(t, &e->object, from);
         struct watched *o = object_find(t, &e->object);
         if (o)
                 v = calloc(o->watches.n, sizeof(struct upcall_session *));
         if (v)
-                n = pin_watchers(o, forget ? NULL : from, coarse_now(), timeout_of(b), v);
+                n = pin_watchers(t, o, from, e, timeout_of(b), v);
         if (o && forget)
                 end_all_watches(t, o);
         pthread_mutex_unlock(&t->mutex);
@@ -463,11 +543,11 @@ void upcall_tell(struct op *op, const struct upcall_event *e)
         tell(op->brick, op->session, e);
 }
 
-void upcall_forget(struct brick *b, const struct gfid *object)
+void upcall_forget(struct brick *b, struct session *from, const struct gfid *object)
 {
         const struct upcall_event e = {.object = *object, .flags = UPCALL_FORGET, .xattrs = DICT_NULL};
-        if (b->options->cache_invalidation)
-                tell(b, NULL, &e);
+        if (upcall_is_on(b))
+                tell(b, from, &e);
 }
 
 void upcall_session_gone(struct session *s)
@@ -482,8 +562,41 @@ void upcall_session_gone(struct session *s)
         while (us->pins > 0)
                 pthread_cond_wait(&t->unpinned, &t->mutex);
         pthread_mutex_unlock(&t->mutex);
+        if (us->asked)
+                atomic_fetch_sub(&t->askers, 1);
         s->upcalls = NULL;
         free(us);
+}
+
+/* ---- who asks ---------------------------------------------------------------------------------------------------- */
+
+bool upcall_is_on(const struct brick *b)
+{
+        return b->options->cache_invalidation || atomic_load(&b->upcalls->askers) > 0;
+}
+
+uint64_t upcall_changes(const struct brick *b)
+{
+        return atomic_load(&b->upcalls->changes);
+}
+
+int upcall_begin(struct session *s, uint32_t *ret_seconds)
+{
+        struct upcall_table *t = s->brick->upcalls;
+        pthread_mutex_lock(&t->mutex);
+        struct upcall_session *us = session_get(s);
+        uint32_t seconds = s->brick->options->cache_invalidation_timeout;
+        if (us && !us->asked && seconds > 0) {
+                us->asked = true;
+                atomic_fetch_add(&t->askers, 1);
+        }
+        if (us)
+                t->promised = MAX(t->promised, seconds);
+        pthread_mutex_unlock(&t->mutex);
+        if (!us)
+                return -ENOMEM;
+        *ret_seconds = seconds;
+        return 0;
 }
 
 /* ---- names ------------------------------------------------------------------------------------------------------- */

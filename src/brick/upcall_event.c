@@ -54,7 +54,7 @@ static void victim_told(struct op *op, const struct iatt *parent)
                 return;
         named(op, &v->gfid, NAME_CHANGED, NULL, parent, NULL);
         if (v->gone)
-                upcall_forget(op->brick, &v->gfid);
+                upcall_forget(op->brick, op->session, &v->gfid);
 }
 
 static void removed(struct op *op, const struct gfid *parent, const struct iatt *after)
@@ -91,7 +91,8 @@ static void listed(struct op *op, const struct readdirp_fop_req *req, const stru
 
 /* ---- xattrs ------------------------------------------------------------------------------------------------------ */
 
-static void xattrs_told(struct op *op, const struct gfid *g, uint32_t flags, const struct dict *names)
+/* ANYHOW: programs can see the change, of which stock tells only those names that were registered. */
+static void xattrs_told(struct op *op, const struct gfid *g, uint32_t flags, const struct dict *names, bool anyhow)
 {
         const struct dict_value *after = dict_get(&op->reply, "virt-gf-poststat");
         const struct upcall_event e = {
@@ -99,8 +100,9 @@ static void xattrs_told(struct op *op, const struct gfid *g, uint32_t flags, con
                 .flags = after ? flags | UPCALL_TIMES : flags,
                 .stat = after && after->type == DICT_IATT ? after->iatt : NULL,
                 .xattrs = *names,
+                .askers_only = names->count == 0,
         };
-        if (names->count > 0)
+        if (names->count > 0 || anyhow)
                 upcall_tell(op, &e);
 }
 
@@ -113,17 +115,25 @@ static void add_if_wanted(struct op *op, struct dict *told, struct str name, con
         (void)dict_add_ptr(told, op->arena, name.s, bytes.data, bytes.len);
 }
 
+static bool programs_see(const char *name)
+{
+        return name_is_acl(name) || (name_in_namespace(name) && !starts_with(name, "trusted."));
+}
+
 /* The text form of an ACL sets the binary one, which is in the answer. */
 static void xattrs_set(struct op *op, const struct gfid *g, const struct dict *dict)
 {
         struct dict told = DICT_NULL;
+        bool visible = false;
         seen(op, g);
-        for (uint32_t k = 0; k < dict->count; k++)
+        for (uint32_t k = 0; k < dict->count; k++) {
+                visible |= programs_see(dict->pairs[k].key.s);
                 add_if_wanted(op, &told, dict->pairs[k].key, &dict->pairs[k].value);
+        }
         for (uint32_t k = 0; k < op->reply.count; k++)
                 if (name_is_acl(op->reply.pairs[k].key.s))
                         add_if_wanted(op, &told, op->reply.pairs[k].key, &op->reply.pairs[k].value);
-        xattrs_told(op, g, UPCALL_XATTR, &told);
+        xattrs_told(op, g, UPCALL_XATTR, &told, visible);
 }
 
 /* Names only: each has a value of one zero byte. An empty NAME stands for all keys of BULK. */
@@ -131,12 +141,15 @@ static void xattrs_removed(struct op *op, const struct gfid *g, struct str name,
 {
         const struct dict_value nothing = {.type = DICT_PTR, .bytes = {(const uint8_t *)"", 1}};
         struct dict told = DICT_NULL;
+        bool visible = name.len > 0 && programs_see(name.s);
         seen(op, g);
         if (name.len > 0)
                 add_if_wanted(op, &told, name, &nothing);
-        for (uint32_t k = 0; name.len == 0 && k < bulk->count; k++)
+        for (uint32_t k = 0; name.len == 0 && k < bulk->count; k++) {
+                visible |= programs_see(bulk->pairs[k].key.s);
                 add_if_wanted(op, &told, bulk->pairs[k].key, &nothing);
-        xattrs_told(op, g, UPCALL_XATTR_REMOVED, &told);
+        }
+        xattrs_told(op, g, UPCALL_XATTR_REMOVED, &told, visible);
 }
 
 static bool all_zero(struct slice s)
@@ -164,7 +177,7 @@ static void xattrs_counted(struct op *op, const struct gfid *g, uint32_t kind, c
                         continue; /* nothing is pending any more: stock does not tell that */
                 add_if_wanted(op, &told, p->key, now);
         }
-        xattrs_told(op, g, UPCALL_XATTR, &told);
+        xattrs_told(op, g, UPCALL_XATTR, &told, false);
 }
 
 /* ---- requests ---------------------------------------------------------------------------------------------------- */

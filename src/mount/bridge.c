@@ -124,7 +124,7 @@ int bridge_open_root(struct fibre *self, struct bridge *b, struct volume *vol, u
         _cleanup_arena_ struct arena arena = ARENA_INIT(4 * MIB);
         struct iatt stat;
         b->volume = vol;
-        cache_count_bricks(b, volume_top(vol));
+        cache_count_bricks(b);
         _cleanup_vnode_ struct vnode *root = vnode_new(vol, &GFID_ROOT, S_IFDIR);
         if (!root)
                 return error_set(err, -ENOMEM, "out of memory");

@@ -204,7 +204,8 @@ void bridge_op_setattr(struct fibre *self, struct fuse_request *rq)
                 r = write_behind_settle(&c, c.node);
         if (r == 0)
                 r = change_attributes(&c, in, &stat);
-        c.began = c.b->nodes.clock;
+        if (r >= 0)
+                cache_began_again(&c, c.node);
         answer_attr(&c, r, &stat);
 }
 

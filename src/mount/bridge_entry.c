@@ -205,7 +205,8 @@ static struct node *made(struct call *c, struct vnode *inode, const struct iatt 
         struct node *n = stat_is_usable(stat) ? bridge_node_of(c->b, inode, stat) : NULL;
         if (n)
                 entry_set(&c->b->nodes, c->node, c->rq->name, n);
-        c->began = c->b->nodes.clock; /* the directory's own change does not make the new object doubtful */
+        if (n)
+                cache_began_again(c, n); /* the directory's own change does not make the new object doubtful */
         return n;
 }
 

@@ -65,6 +65,9 @@ struct miss {
         char name[NAME_LIMIT + 1];
 };
 
+/* When a brick told of a change of objects whose gfid falls there: answers on their way make nodes of them. */
+#define TOLD_SLOTS 256u
+
 /* An open that found its object gone: the kernel looks the name up again, once (open_again.c). */
 #define RETRIES 32
 struct open_retry {
@@ -81,7 +84,8 @@ struct bridge {
         struct fuse_session *session;
         struct node_table nodes;
         struct file_table files;
-        uint64_t invalidation_timeout; /* bricks tell of changes: believed so long; 0: they do not */
+        uint64_t invalidation_timeout; /* by option bricks tell of changes: believed so long; 0: they do not */
+        uint64_t told_timeout;         /* all bricks do as we asked: the same; pages are looked at with every open */
         bool down;                     /* the volume, as it told */
         uint32_t bricks_away;          /* nobody tells what changes there: nothing is believed for long */
         uint64_t went_away;            /* nodes.clock when one did so last: what was asked for before, neither */
@@ -89,6 +93,7 @@ struct bridge {
         bool warned_invisible;
         bool closed; /* nodes and files are gone */
         struct miss misses[MISSES];
+        uint64_t told_at[TOLD_SLOTS]; /* nodes.clock */
         struct timer evict_timer;
         struct fibre_group late; /* files being opened at bricks with nobody waiting */
         struct open_retry retries[RETRIES];
@@ -196,8 +201,10 @@ struct fuse_entry bridge_entry(struct bridge *b, struct node *parent, struct nod
 
 uint64_t cache_attr_timeout(struct bridge *b, struct node *n, uint64_t began);
 uint64_t cache_entry_timeout(struct bridge *b, struct node *parent, struct node *n, uint64_t began);
-/* Counts the bricks that are away; what was told before is not counted. */
-void cache_count_bricks(struct bridge *b, const struct subvolume *v);
+/* Counts the bricks that are away and those that tell; what was told before is not counted. */
+void cache_count_bricks(struct bridge *b);
+/* Answers to C about N are as of now: its own operation is the last change of it, unless a brick told of another. */
+void cache_began_again(struct call *c, const struct node *n);
 /* The kernel is told STAT, which was asked for at BEGAN. */
 void cache_tell(struct bridge *b, struct node *n, const struct iatt *stat, uint64_t began);
 struct file_state cache_state(struct bridge *b, const struct iatt *stat);

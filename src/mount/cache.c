@@ -5,6 +5,10 @@
  * until one of them is away. A change that is told, and a change of this client, make answers that were asked for
  * before worthless: they are given, but not to be believed.
  *
+ * Bricks tell if the volume's options say so, or by themselves: those of ours that this client asked to (chain.md). The
+ * latter is on without being asked for, so it is about attributes and names only: what an open finds is what was
+ * written before, as far as the bricks know.
+ *
  * The number of objects that the kernel remembers is bounded by asking it to drop the names of those not used for
  * longest; directories are left alone, somebody may stand in them or have mounted something there.
  *
@@ -57,11 +61,30 @@ static void forget_state(struct node *n)
         n->fresh_until = 0;
 }
 
+static unsigned told_slot(const struct gfid *g)
+{
+        uint32_t h;
+        memcpy(&h, g->b + sizeof g->b - sizeof h, sizeof h);
+        return h % TOLD_SLOTS;
+}
+
+/* When N was changed by another client last, as bricks told. */
+static uint64_t told_at(const struct bridge *b, const struct node *n)
+{
+        return MAX(n->invalidated, b->told_at[told_slot(&n->inode->gfid)]);
+}
+
 void cache_watch(struct bridge *b, struct node *n, uint64_t began)
 {
         if (b->invalidation_timeout > 0 && !is_outage(b) && b->went_away <= began && n->changed <= began &&
-            n->invalidated <= began)
+            told_at(b, n) <= began)
                 n->fresh_until = loop_now(b->config.loop) + b->invalidation_timeout;
+}
+
+void cache_began_again(struct call *c, const struct node *n)
+{
+        if (told_at(c->b, n) <= c->began)
+                c->began = c->b->nodes.clock;
 }
 
 bool cache_is_fresh(const struct bridge *b, const struct node *n)
@@ -72,7 +95,7 @@ bool cache_is_fresh(const struct bridge *b, const struct node *n)
 void cache_tell(struct bridge *b, struct node *n, const struct iatt *stat, uint64_t began)
 {
         n->told = cache_state(b, stat);
-        if (n->changed > began || n->invalidated > began)
+        if (n->changed > began || told_at(b, n) > began)
                 n->told.known = false; /* the kernel does not believe it either */
         if (!cache_same(&n->told, &n->pages))
                 n->pages.known = false;
@@ -91,14 +114,20 @@ bool cache_pages_hold(const struct bridge *b, const struct node *n, const struct
 
 /* ---- times ------------------------------------------------------------------------------------------------------- */
 
+static uint64_t believed_when_told(const struct bridge *b)
+{
+        if (b->invalidation_timeout > 0 && b->told_timeout > 0)
+                return MIN(b->invalidation_timeout, b->told_timeout);
+        return MAX(b->invalidation_timeout, b->told_timeout);
+}
+
 static uint64_t timeout_of(const struct bridge *b, uint64_t configured, uint64_t began)
 {
         bool told = !is_outage(b) && b->went_away <= began;
         if (configured != UINT64_MAX)
                 return told ? configured : MIN(configured, TIME_BOX);
-        if (b->invalidation_timeout > 0 && told)
-                return b->invalidation_timeout;
-        return BRIDGE_TIMEOUT;
+        uint64_t told_for = believed_when_told(b);
+        return told && told_for > 0 ? told_for : BRIDGE_TIMEOUT;
 }
 
 static uint64_t believe(struct bridge *b, struct node *n, uint64_t timeout)
@@ -110,14 +139,14 @@ static uint64_t believe(struct bridge *b, struct node *n, uint64_t timeout)
 
 uint64_t cache_attr_timeout(struct bridge *b, struct node *n, uint64_t began)
 {
-        if (n->changed > began || n->invalidated > began)
+        if (n->changed > began || told_at(b, n) > began)
                 return 0;
         return believe(b, n, timeout_of(b, b->config.attribute_timeout, began));
 }
 
 uint64_t cache_entry_timeout(struct bridge *b, struct node *parent, struct node *n, uint64_t began)
 {
-        if ((parent && parent->invalidated > began) || n->invalidated > began)
+        if ((parent && parent->invalidated > began) || told_at(b, n) > began)
                 return 0;
         return believe(b, n, timeout_of(b, b->config.entry_timeout, began));
 }
@@ -230,10 +259,11 @@ static void drop_names(struct bridge *b, struct node *n)
 static void invalidate(struct bridge *b, const struct subvolume_event *e)
 {
         struct node *n = node_of_gfid(&b->nodes, &e->gfid);
+        b->told_at[told_slot(&e->gfid)] = ++b->nodes.clock;
         if (!n)
                 return;
         b->stats.invalidations++;
-        n->invalidated = ++b->nodes.clock;
+        n->invalidated = b->nodes.clock;
         drop_kept(n);
         n->no_capability_until = 0;
         forget_state(n);
@@ -264,18 +294,41 @@ static void time_box(struct bridge *b)
         }
 }
 
-void cache_count_bricks(struct bridge *b, const struct subvolume *v)
+static void count_below(struct bridge *b, const struct subvolume *v)
 {
         if (v->n_children == 0 && v->parent && !v->up)
                 b->bricks_away++;
         for (unsigned i = 0; i < v->n_children; i++)
-                cache_count_bricks(b, v->children[i]);
+                count_below(b, v->children[i]);
+}
+
+/* Seconds, of the brick below V that tells for the shortest time. */
+static uint32_t told_below(const struct subvolume *v)
+{
+        uint32_t least = v->n_children == 0 ? v->tells : UINT32_MAX;
+        for (unsigned i = 0; i < v->n_children; i++)
+                least = MIN(least, told_below(v->children[i]));
+        return least;
+}
+
+static void look_who_tells(struct bridge *b)
+{
+        uint64_t was = b->told_timeout;
+        b->told_timeout = told_below(volume_top(b->volume)) * NS_PER_SEC;
+        if (b->told_timeout < was)
+                time_box(b);
+}
+
+void cache_count_bricks(struct bridge *b)
+{
+        b->bricks_away = 0;
+        count_below(b, volume_top(b->volume));
+        look_who_tells(b);
 }
 
 void bridge_graph_changed(struct bridge *b)
 {
-        b->bricks_away = 0;
-        cache_count_bricks(b, volume_top(b->volume));
+        cache_count_bricks(b);
         b->down = !volume_top(b->volume)->up;
         if (b->down || b->bricks_away > 0)
                 time_box(b);
@@ -300,9 +353,14 @@ void bridge_event(struct volume *vol, const struct subvolume_event *e, void *arg
                 return;
         case SUBVOLUME_UP:
                 b->down = false;
+                look_who_tells(b);
+                return;
+        case SUBVOLUME_BRICK_TELLS:
+                look_who_tells(b);
                 return;
         case SUBVOLUME_BRICK_UP:
                 b->bricks_away -= b->bricks_away > 0;
+                look_who_tells(b);
                 return;
         default:
                 return;

@@ -295,6 +295,7 @@ static int open_volume(struct fibre *self, struct mount_process *p, struct error
                                        .pid = p->o->client_pid,
                                        .outage_wait = p->o->outage_wait,
                                        .management_tls = p->secure.on ? &p->secure.source : NULL,
+                                       .hears_changes = true,
                                        .no_local_reads = !p->o->local_reads,
                                        .management_port = (uint16_t)p->o->server_port,
                                        .on_event = bridge_event,

@@ -13,7 +13,7 @@
 #define CHAIN_VERSION 1u
 #define CHAIN_PROGRAM_NAME "mortar chain"
 
-enum { CHAIN_PERFORM = 1, CHAIN_WATCH_INDEX = 2 };
+enum { CHAIN_PERFORM = 1, CHAIN_WATCH_INDEX = 2, CHAIN_WATCH_OBJECTS = 3 };
 /* What a brick tells who watches its index of pending work: a call of the same program in the other direction. */
 enum { CHAIN_INDEX_CHANGED = 1 };
 
@@ -31,6 +31,7 @@ enum { CHAIN_INDEX_CHANGED = 1 };
         F(i32, op_ret, 0) F(i32, op_errno, 0) F(u32, count, 0) F(opaque, answers, CHAIN_ANSWERS_BYTES)
 #define MSG_CHAIN_STEP(F) F(u32, fop, 0) F(opaque, cred, CHAIN_CRED_MAX) F(opaque, request, CHAIN_STEPS_BYTES)
 #define MSG_CHAIN_INDEX_REP(F) F(i32, op_ret, 0) F(i32, op_errno, 0) F(u32, pending, 0)
+#define MSG_CHAIN_OBJECTS_REP(F) F(i32, op_ret, 0) F(i32, op_errno, 0) F(u32, seconds, 0)
 #define MSG_CHAIN_INDEX_CBK(F) F(u32, pending, 0)
 #define MSG_CHAIN_ANSWER(F) F(u32, fop, 0) F(opaque, reply, CHAIN_ANSWERS_BYTES)
 
@@ -40,6 +41,7 @@ enum { CHAIN_INDEX_CHANGED = 1 };
         M(chain_req, MSG_CHAIN_REQ)                                                                                    \
         M(chain_rep, MSG_CHAIN_REP)                                                                                    \
         M(chain_index_rep, MSG_CHAIN_INDEX_REP)                                                                        \
+        M(chain_objects_rep, MSG_CHAIN_OBJECTS_REP)                                                                    \
         M(chain_index_cbk, MSG_CHAIN_INDEX_CBK)                                                                        \
         M(chain_step_part, MSG_CHAIN_STEP)                                                                             \
         M(chain_answer_part, MSG_CHAIN_ANSWER)

@@ -110,6 +110,8 @@ static int read_options(const struct volfile_section *s, struct remote_options *
         if (r == 0)
                 r = read_bool(s, "mortar.chain", true, &o.chain, err);
         if (r == 0)
+                r = read_bool(s, "mortar.cache-invalidation", true, &o.cache_invalidation, err);
+        if (r == 0)
                 r = read_bool(s, "local-reads", true, &o.local_reads, err);
         if (r == 0)
                 r = read_tls(s, &o, err);
@@ -172,6 +174,7 @@ static int remote_reconfigure(struct subvolume *v, const struct volfile_section 
         o.host = m->options.host;
         o.path = m->options.path;
         m->options = o;
+        remote_update_tells(m);
         if (!o.local_reads)
                 remote_local_end(m);
         if (again)
@@ -244,7 +247,8 @@ static bool has_copies(const struct subvolume *v)
 int remote_start(struct subvolume *v)
 {
         struct remote *m = remote_of(v);
-        m->patient = v->volume->config.outage_wait > 0 && !has_copies(v);
+        m->replicated = has_copies(v);
+        m->patient = v->volume->config.outage_wait > 0 && !m->replicated;
         int r = fibre_start(v->volume->config.loop, "connect", remote_run, m);
         m->running = r == 0;
         return r;
@@ -268,7 +272,9 @@ void remote_settle_in(struct subvolume *v, const struct volfile_section *section
         if (!streq(v->name, section->name) && (name = arena_printf(&m->strings, "%s", section->name)) != NULL)
                 v->name = name;
         m->section = section;
-        m->patient = v->volume->config.outage_wait > 0 && !has_copies(v);
+        m->replicated = has_copies(v);
+        m->patient = v->volume->config.outage_wait > 0 && !m->replicated;
+        remote_update_tells(m);
         for (struct remote_fd *fd = m->fds; fd; fd = fd->next)
                 fd->carried = true;
 }

@@ -33,6 +33,7 @@ struct remote_options {
         int family;                           /* AF_* of host names */
         uint64_t ping_timeout, frame_timeout; /* ns */
         bool send_gids, strict_locks, filter_direct, bind_insecure, local_reads;
+        bool cache_invalidation; /* the brick is asked to tell what changes, where it understands that */
         bool chain; /* several operations in one message, where the brick understands that */
         bool tls;
         struct tls_settings tls_settings;
@@ -77,6 +78,8 @@ struct remote {
         bool chains;                        /* it understands them */
         bool index_watched, index_pending;  /* it tells about its index of pending work, and what it told last */
         unsigned index_told;                /* how often */
+        uint32_t watch_seconds;             /* after an answer it tells for so long what changes; 0: it does not */
+        bool replicated;                    /* others have the same data, and may be changed without it */
         bool settled;                       /* descriptors are open again */
         char instance[REMOTE_INSTANCE_MAX]; /* what the brick's process calls itself */
         uint64_t instances;                 /* how many it has had */
@@ -162,6 +165,9 @@ void remote_run(struct fibre *self, void *arg);
 /* Ends the connection; it is made again at once, or after a pause. */
 void remote_disconnect(struct remote *m, int error);
 void remote_update_up(struct remote *m);
+/* Tells the volume's owner whether the brick tells what changes: not while its index has entries, for what a copy missed
+ * it did not tell. */
+void remote_update_tells(struct remote *m);
 /* Tells the layers above what the brick told last about its index of pending work, if it tells at all. */
 void remote_tell_index(struct remote *m);
 /* Ends the pause of the fibre that connects. */

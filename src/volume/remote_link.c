@@ -42,6 +42,12 @@ void remote_tell_index(struct remote *m)
                                &(struct subvolume_event){.kind = SUBVOLUME_INDEX, .flags = m->index_pending ? 1 : 0});
 }
 
+void remote_update_tells(struct remote *m)
+{
+        bool may_have_missed = m->replicated && (!m->index_watched || m->index_pending);
+        subvolume_set_tells(&m->base, m->options.cache_invalidation && !may_have_missed ? m->watch_seconds : 0);
+}
+
 void remote_update_up(struct remote *m)
 {
         bool was = m->base.up;
@@ -74,6 +80,8 @@ static void forget_client(struct remote *m)
         m->settled = false;
         m->storage_up = false;
         remote_update_up(m);
+        m->watch_seconds = 0;
+        remote_update_tells(m);
         remote_wake(m);
 }
 
@@ -400,6 +408,26 @@ static int watch_index(struct fibre *self, struct remote *m, struct error *err)
         return 0;
 }
 
+/* ---- what others change ---------------------------------------------------------------------------------------- */
+
+/* Bricks that do not know the question go on as before. */
+static int watch_objects(struct fibre *self, struct remote *m, struct error *err)
+{
+        _cleanup_arena_ struct arena arena = ARENA_INIT(LINK_ARENA_MAX);
+        struct chain_objects_rep rep;
+        if (!m->chains || !m->options.chain || !m->options.cache_invalidation || !m->base.volume->config.hears_changes)
+                return 0;
+        int r = ask(self, m, CHAIN_PROGRAM, CHAIN_VERSION, CHAIN_WATCH_OBJECTS, NULL, NULL, &chain_objects_rep_desc,
+                    &rep, &arena);
+        if (r == -EPROTO)
+                return 0;
+        if (r < 0)
+                return fail(m, err, r, "it does not say whether it tells what changes: %s", strerror(-r));
+        m->watch_seconds = rep.op_ret < 0 ? 0 : rep.seconds;
+        remote_update_tells(m);
+        return 0;
+}
+
 /* ---- all together ---------------------------------------------------------------------------------------------- */
 
 static void set_port(struct address *a, uint16_t port)
@@ -428,6 +456,8 @@ static int connect_brick(struct fibre *self, struct remote *m, const struct addr
                 r = set_volume(self, m, err);
         if (r == 0)
                 r = watch_index(self, m, err);
+        if (r == 0)
+                r = watch_objects(self, m, err);
         if (r == 0 && remote_fds_reopen(self, m) < 0)
                 r = fail(m, err, -ENOTCONN, "the connection was lost while files were opened again");
         if (r == 0 && !m->client)

@@ -72,6 +72,7 @@ static void told_index(struct remote *m, struct xdr_reader *in, struct arena *a)
                 return;
         m->index_pending = c.pending != 0;
         m->index_told++;
+        remote_update_tells(m);
         if (m->base.up)
                 remote_tell_index(m);
 }

@@ -161,6 +161,14 @@ void subvolume_tell(struct subvolume *v, const struct subvolume_event *e)
         tell_owner(v, e);
 }
 
+void subvolume_set_tells(struct subvolume *v, uint32_t seconds)
+{
+        if (v->tells == seconds)
+                return;
+        v->tells = seconds;
+        tell_owner(v, &(struct subvolume_event){.kind = SUBVOLUME_BRICK_TELLS});
+}
+
 void subvolume_set_up(struct subvolume *v, bool up)
 {
         if (v->up == up)

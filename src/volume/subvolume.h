@@ -64,6 +64,7 @@ enum subvolume_event_kind {
         SUBVOLUME_ENTRYLK_CONTENTION,
         SUBVOLUME_BRICK_UP, /* one of them; told to the volume's owner past the layers, which may still be up without it */
         SUBVOLUME_BRICK_DOWN,
+        SUBVOLUME_BRICK_TELLS, /* `tells` of one has changed; told like BRICK_UP */
         SUBVOLUME_INDEX, /* a brick that tells says whether its index of pending work has entries (flags 1) or none (0) */
 };
 struct subvolume_event {
@@ -130,6 +131,7 @@ struct subvolume {
         bool near;                     /* a brick on this machine, which lends its files for reading */
         bool up;                       /* it can serve: its layer decides (a brick: connected; a replica set: quorum) */
         bool chains;                   /* a chain is one message here, as long as it is up */
+        uint32_t tells;                /* a brick: for so many seconds after an answer it tells what changes; 0: not */
         uint32_t generation;           /* grows with every change of a child's state */
 };
 
@@ -147,6 +149,8 @@ int subvolume_call(struct fibre *self, struct subvolume *v, enum fop fop, struct
 
 /* Tells V's parent; at the top the volume's owner. */
 void subvolume_tell(struct subvolume *v, const struct subvolume_event *e);
+/* V, a brick, tells for SECONDS after an answer what others change; its volume's owner hears if that is news. */
+void subvolume_set_tells(struct subvolume *v, uint32_t seconds);
 /* Sets `up` and tells, if it changes anything. */
 void subvolume_set_up(struct subvolume *v, bool up);
 

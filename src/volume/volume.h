@@ -27,6 +27,7 @@ struct volume_config {
         uint64_t outage_wait;  /* ns that operations wait for bricks to come back; 0: not at all */
         struct tls_source *management_tls; /* for asking which port a brick has; NULL: plain. Outlives the volume */
         uint16_t management_port;          /* of the daemons that know; 0: 24007 */
+        bool hears_changes; /* bricks of ours are asked to tell what others change; heard as SUBVOLUME_INVALIDATE */
         bool no_local_reads;               /* whatever the volfile says: every READ is sent to a brick */
         /* Something the layers did not handle themselves: invalidations, the whole volume up or down. May be NULL. */
         void (*on_event)(struct volume *vol, const struct subvolume_event *e, void *arg);

@@ -411,6 +411,12 @@ int client_watch_index(struct client *c, struct chain_index_rep *rep)
                             rep);
 }
 
+int client_watch_objects(struct client *c, struct chain_objects_rep *rep)
+{
+        return call_program(c, CHAIN_PROGRAM, CHAIN_VERSION, CHAIN_WATCH_OBJECTS, (struct slice){0}, &chain_objects_rep_desc,
+                            rep);
+}
+
 int client_chain_raw(struct client *c, uint32_t proc, struct slice args)
 {
         return call_program(c, CHAIN_PROGRAM, CHAIN_VERSION, proc, args, NULL, NULL);

@@ -103,6 +103,8 @@ int client_chain(struct client *c, struct chain_call *calls, unsigned n);
 int client_chain_wait(struct client *c, uint32_t xid, struct chain_call *calls, unsigned n);
 /* Asks to be told about the index of pending work. */
 int client_watch_index(struct client *c, struct chain_index_rep *rep);
+/* Asks to be told of what changes. */
+int client_watch_objects(struct client *c, struct chain_objects_rep *rep);
 /* Raw arguments: 0 is an answer, whatever it says. */
 int client_chain_raw(struct client *c, uint32_t proc, struct slice args);
 

@@ -368,6 +368,99 @@ static void names_are_bounded(void **state)
         register_name(w, w->b, "user.7");
 }
 
+/* ---- those who ask ------------------------------------------------------------------------------------------------ */
+
+static void ask_to_be_told(struct client *c)
+{
+        struct chain_objects_rep rep;
+        assert_int_equal(client_watch_objects(c, &rep), 0);
+        assert_int_equal(rep.op_ret, 0);
+        assert_int_equal(rep.seconds, 60);
+}
+
+/* Whatever the options say, and nobody else is, nor anybody of what it did itself. */
+static void who_asks_is_told(void **state)
+{
+        struct world *w = *state;
+        ask_to_be_told(w->b);
+        assert_int_equal(try_stat(w->a, &w->f, NULL), 0);
+        assert_int_equal(try_stat(w->b, &w->f, NULL), 0);
+        assert_int_equal(watches(w), 1);
+        write_byte(w, w->b, 0);
+        assert_quiet(w, w->a);
+        assert_quiet(w, w->b);
+        write_byte(w, w->a, 0);
+        assert_told(w, w->b, &w->f, 0x18);
+        assert_int_equal(set_xattr(w, "user.any", "1"), 0); /* the time of change moves on, and ACLs may have changed */
+        assert_told(w, w->b, &w->f, 0x410);
+        assert_int_equal(set_xattr(w, "trusted.any", "1"), 0);
+        assert_quiet(w, w->b);
+        assert_quiet(w, w->a);
+        struct gfid g = make_file(w->b, &root, "own");
+        assert_int_equal(try_unlink(w->b, &root, "own"), 0);
+        assert_quiet(w, w->b);
+        (void)g;
+        client_close(w->b);
+        w->b = client_open(&w->h);
+        write_byte(w, w->a, 0); /* nobody asks any more */
+        assert_int_equal(try_stat(w->b, &w->f, NULL), 0);
+        assert_int_equal(watches(w), 0);
+}
+
+/* It believes for 60 seconds: those that its answer names, not what the option is now. */
+static void what_was_promised_is_kept(void **state)
+{
+        struct world *w = *state;
+        ask_to_be_told(w->b);
+        assert_int_equal(try_stat(w->b, &w->f, NULL), 0);
+        assert_int_equal(brick_options_set(&w->h.options, "cache-invalidation-timeout", "0", NULL), 0);
+        assert_int_equal(brick_reconfigure(w->h.brick, &w->h.options), 0);
+        harness_next_tick();
+        write_byte(w, w->a, 0);
+        char text[GFID_TEXT_LEN + 1];
+        assert_int_equal(client_take_callback(w->b, &cache_invalidation_cbk_desc, &w->got), CALLBACK_CACHE_INVALIDATION);
+        assert_string_equal(w->got.gfid.s, gfid_format(&w->f, text));
+        struct chain_objects_rep rep;
+        assert_int_equal(client_watch_objects(w->a, &rep), 0);
+        assert_int_equal(rep.seconds, 0);
+}
+
+/* A request that began before another client's change, and makes its watch after it: its answer may be older. */
+static void a_change_meanwhile_is_told(void **state)
+{
+        struct world *w = *state;
+        ask_to_be_told(w->b);
+        struct op op = {.brick = w->h.brick, .session = w->b->session, .changes = upcall_changes(w->h.brick)};
+        write_byte(w, w->b, 0);
+        upcall_watch(&op, &w->f);
+        assert_quiet(w, w->b); /* its own */
+        write_byte(w, w->a, 0);
+        assert_told(w, w->b, &w->f, 0x18);
+        write_byte(w, w->b, 0);
+        upcall_watch(&op, &w->f);
+        assert_told(w, w->b, &w->f, 0x2019); /* A's, though B's own came after it */
+        op.changes = upcall_changes(w->h.brick);
+        upcall_watch(&op, &w->f);
+        assert_quiet(w, w->b);
+}
+
+/* Beyond the limit the oldest is forgotten, and who asked is told so. */
+static void who_asks_is_told_at_the_limit(void **state)
+{
+        enum { LIMIT = 65536 };
+        struct world *w = *state;
+        ask_to_be_told(w->b);
+        struct op op = {.brick = w->h.brick, .session = w->b->session, .changes = UINT64_MAX};
+        upcall_watch(&op, &w->f);
+        for (uint32_t k = 0; k < LIMIT; k++) {
+                struct gfid g = harness_gfid(&w->h);
+                upcall_watch(&op, &g);
+        }
+        assert_told(w, w->b, &w->f, 0x100);
+        assert_quiet(w, w->b);
+        assert_int_equal(watches(w), LIMIT);
+}
+
 struct busy {
         struct world *w;
         atomic_bool *stop;
@@ -422,6 +515,10 @@ int main(void)
                 cmocka_unit_test_setup_teardown(so_many_clients_watch_an_object, setup, teardown),
                 cmocka_unit_test_setup_teardown(names_are_bounded, setup, teardown),
                 cmocka_unit_test_setup_teardown(clients_come_and_go, setup, teardown),
+                cmocka_unit_test_setup_teardown(who_asks_is_told, setup_off, teardown),
+                cmocka_unit_test_setup_teardown(what_was_promised_is_kept, setup_off, teardown),
+                cmocka_unit_test_setup_teardown(a_change_meanwhile_is_told, setup_off, teardown),
+                cmocka_unit_test_setup_teardown(who_asks_is_told_at_the_limit, setup_off, teardown),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

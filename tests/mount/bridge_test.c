@@ -821,6 +821,53 @@ static void test_told(void **state)
                                                    .negative_timeout = UINT64_MAX});
 }
 
+static void bricks_tell(struct kernel *k, uint32_t seconds)
+{
+        volume_top(fake_volume(k->fake))->tells = seconds;
+        tell_event(k, SUBVOLUME_BRICK_TELLS, (struct gfid){0}, 0);
+}
+
+/* Bricks that tell without an option: names and attributes are believed. */
+static void tell_by_themselves_scenario(struct kernel *k)
+{
+        struct gfid gfid = fake_make(k->fake, "f", S_IFREG | 0600, "x");
+        (void)lookup(k, FUSE_ROOT_ID, "f");
+        assert_int_equal(last_entry(k).attr_valid, 1);
+        bricks_tell(k, 60);
+        uint64_t node = lookup(k, FUSE_ROOT_ID, "f");
+        assert_int_equal(last_entry(k).entry_valid, 60);
+        assert_int_equal(last_entry(k).attr_valid, 60);
+        tell_event(k, SUBVOLUME_INVALIDATE, gfid, 0x211);
+        hear_notices(k, 2);
+        assert_non_null(noticed(k, FUSE_NOTIFY_INVAL_ENTRY, FUSE_ROOT_ID, "f"));
+        k->n_notices = 0;
+        (void)lookup(k, FUSE_ROOT_ID, "f");
+        bricks_tell(k, 0);
+        hear_notices(k, 2);
+        assert_non_null(noticed(k, FUSE_NOTIFY_INVAL_INODE, node, NULL));
+        (void)lookup(k, FUSE_ROOT_ID, "f");
+        assert_int_equal(last_entry(k).attr_valid, 1);
+        /* told of what nobody here knows yet, while it is being looked up */
+        bricks_tell(k, 60);
+        gfid = fake_make(k->fake, "new", S_IFREG | 0600, "x");
+        fake_hold(k->fake, FOP_LOOKUP);
+        const struct iovec part = TEXT("new");
+        uint64_t unique = tell(k, FUSE_LOOKUP, FUSE_ROOT_ID, &part, 1);
+        while (fake_held(k->fake) == 0)
+                fibre_sleep(k->self, NS_PER_MSEC);
+        tell_event(k, SUBVOLUME_INVALIDATE, gfid, 0x18);
+        fake_release(k->fake);
+        assert_int_equal(hear(k, unique, NULL), 0);
+        assert_int_equal(last_entry(k).attr_valid, 0);
+        assert_int_equal(last_entry(k).entry_valid, 0);
+}
+static void test_tell_by_themselves(void **state)
+{
+        run(tell_by_themselves_scenario, &(struct bridge_config){.attribute_timeout = UINT64_MAX,
+                                                                 .entry_timeout = UINT64_MAX,
+                                                                 .negative_timeout = UINT64_MAX});
+}
+
 /* The kernel is asked to forget files that were not used for long, never directories or open files. */
 static void eviction_scenario(struct kernel *k)
 {
@@ -921,7 +968,7 @@ int main(void)
                 cmocka_unit_test(test_outage),  cmocka_unit_test(test_negative),    cmocka_unit_test(test_eviction),
                 cmocka_unit_test(test_statfs),  cmocka_unit_test(test_credentials), cmocka_unit_test(test_errors),
                 cmocka_unit_test(test_small),   cmocka_unit_test(test_stale),       cmocka_unit_test(test_belated),
-                cmocka_unit_test(test_cached),  cmocka_unit_test(test_told),
+                cmocka_unit_test(test_cached),  cmocka_unit_test(test_told),        cmocka_unit_test(test_tell_by_themselves),
                 cmocka_unit_test(test_gone),    cmocka_unit_test(test_gone_changed), cmocka_unit_test(test_replaced_again),
                 cmocka_unit_test(test_kept),
         };
