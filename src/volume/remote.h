@@ -54,6 +54,7 @@ struct remote_fd {
         uint64_t tried; /* the session in which it was last tried to open it again */
         struct fibre_mutex opening;
         struct held_locks locks; /* POSIX locks held through it */
+        bool lock_asked; /* a POSIX lock was asked for through it: the brick may have one */
         bool carried;   /* the graph was replaced above it: the next who opens it finds it open */
         struct remote_loan loan;
 };
@@ -189,10 +190,15 @@ int remote_fds_reopen(struct fibre *self, struct remote *m);
 
 /* ---- remote_lock.c --------------------------------------------------------------------------------------------- */
 
+/* A lock is about to be asked for through F. */
+void remote_lock_asked(const struct remote *m, struct vfile *f);
 /* The owner of CRED has the lock REQ asked for, or (unlocking) may have it no more. F is REQ's file. */
 void remote_lock_changed(struct remote *m, struct vfile *f, const struct rpc_cred *cred, const struct lk_fop_req *req);
 /* All locks of an owner were given back, as FLUSH does. */
 void remote_locks_flushed(struct remote *m, struct vfile *f, const struct rpc_cred *cred);
+/* Whether FLUSH of R's file would do nothing at the brick, which is one of ours: nobody has ever asked for a POSIX lock
+ * through an open file of the object, and the descriptor is of this connection. */
+bool remote_flush_is_empty(const struct remote *m, const struct request *r);
 void remote_locks_forget(struct remote_fd *fd);
 /* Asks for FD's locks again. -errno: somebody else has one; FD is of no use any more. -ENOTCONN: the connection is
  * lost. */

@@ -268,6 +268,8 @@ static int call_once(struct fibre *self, struct remote *m, enum fop fop, struct 
         if (result < 0)
                 return result;
         uint64_t session = m->session;
+        if (fop == FOP_LK && r->file)
+                remote_lock_asked(m, r->file);
         if (fop == FOP_LK && (r->cancel || r->give_up) && ((struct lk_fop_req *)req)->cmd == LK_COMMAND_WAIT)
                 result = call_interruptible(self, m, r, req, rep);
         else if (fop == FOP_READ)
@@ -362,7 +364,7 @@ int remote_call(struct fibre *self, struct remote *m, enum fop fop, struct reque
         if (fop == FOP_READ && remote_local_read(m, r, req, rep, &result))
                 return result;
         memcpy(copy, req, d->req->size);
-        if (remote_fd_is_carried(m, fop, r, req))
+        if (remote_fd_is_carried(m, fop, r, req) || (fop == FOP_FLUSH && remote_flush_is_empty(m, r)))
                 return memset(rep, 0, d->rep->size), 0;
         translate_offset(m, fop, copy);
         if (m->options.filter_direct)

@@ -19,6 +19,13 @@
 
 /* ---- the list -------------------------------------------------------------------------------------------------- */
 
+void remote_lock_asked(const struct remote *m, struct vfile *f)
+{
+        struct remote_fd *fd = *vfile_slot(f, &m->base);
+        if (fd)
+                fd->lock_asked = true;
+}
+
 void remote_lock_changed(struct remote *m, struct vfile *f, const struct rpc_cred *cred, const struct lk_fop_req *req)
 {
         struct remote_fd *fd = *vfile_slot(f, &m->base);
@@ -45,6 +52,19 @@ void remote_locks_flushed(struct remote *m, struct vfile *f, const struct rpc_cr
                 if (other)
                         lock_list_drop(&other->locks, cred);
         }
+}
+
+bool remote_flush_is_empty(const struct remote *m, const struct request *r)
+{
+        const struct remote_fd *fd = r->file ? *vfile_slot(r->file, &m->base) : NULL;
+        if (!fd || !m->chains || !m->options.chain || !m->base.up || fd->session != m->session || fd->error < 0)
+                return false;
+        for (struct vfile *each = r->file->inode->files; each; each = each->next_of_inode) {
+                const struct remote_fd *other = *vfile_slot(each, &m->base);
+                if (other && other->lock_asked)
+                        return false;
+        }
+        return true;
 }
 
 void remote_locks_forget(struct remote_fd *fd)

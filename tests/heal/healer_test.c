@@ -150,6 +150,7 @@ static void mount_again(struct fibre *self, struct world_client *c, void *arg)
 
 static void missing(unsigned brick)
 {
+        world_pass(&w, 2 * NS_PER_SEC); /* what was closed is settled everywhere */
         heal_brick_down(&w, brick);
         world_run(&w, 0, change_tree, NULL);
         world_pass(&w, 2 * NS_PER_SEC);
