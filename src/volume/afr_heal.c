@@ -349,6 +349,8 @@ int afr_heal(struct fibre *self, struct afr *a, const struct gfid *gfid, struct 
         if (nothing_counted(a, copies) && !needs.heal[AFR_DATA] && !needs.heal[AFR_METADATA])
                 return tidy_index(self, a, &r, gfid);
         result = heal_classes(self, a, &r, gfid, &needs, report);
+        if (is_gone(result)) /* in the middle of it something was: that does not say that no copy has the object */
+                return afr_heal_why(report, -EAGAIN, "something went while it was healed");
         if (result == 0 && needs.in_use)
                 return afr_heal_why(report, -EBUSY, "somebody is writing to it");
         if (result < 0 && !report->why[0])

@@ -117,7 +117,8 @@ static int move_aside(struct fibre *self, struct heal *h, unsigned child)
                                    .newgfid = o->anonymous_gfid,
                                    .oldbname = str_of(h->name),
                                    .newbname = str_of(gfid_format(&h->copies[child].gfid, text))};
-        return call(self, h, FOP_RENAME, &q, child, NULL);
+        result = call(self, h, FOP_RENAME, &q, child, NULL);
+        return result == -ENOENT ? -EAGAIN : result; /* the name is locked: it is not the name that went */
 }
 
 /* Whether another copy has the object, by whatever name. */

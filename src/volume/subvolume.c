@@ -122,11 +122,8 @@ void subvolume_chain_fan_out(struct fibre *self, struct chain *chains, unsigned 
 {
         struct fibre_group group = {0};
         for (unsigned i = 0; i + 1 < n; i++) {
-                int started = fibre_group_start(fibre_loop(self), &group, fibre_name(self), chain_one, &chains[i]);
-                if (started == 0)
-                        continue;
-                chains[i].steps[0].result = started;
-                cancel_from(chains[i].steps, 1, chains[i].n);
+                if (fibre_group_start(fibre_loop(self), &group, fibre_name(self), chain_one, &chains[i]) < 0)
+                        chain_one(self, &chains[i]); /* one after the other: it may be locks that are given back */
         }
         if (n > 0)
                 chain_one(self, &chains[n - 1]);

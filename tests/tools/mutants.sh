@@ -11,7 +11,7 @@ TABLE=tests/volume/mutants.tsv
 SCRATCH=${MUTANTS_DIR:-$ROOT/build-mutants}
 # The quick ones first.
 TESTS="volume/afr_judge volume/afr_lookup volume/afr_mark volume/afr_lk volume/afr_fault volume/afr_eager volume/afr_heal volume/afr_heal_entry
- volume/afr_heal_data volume/afr_heal_meta heal/healer brick/index volume/cluster_chaos volume/remote volume/dht_rename"
+ volume/afr_heal_data volume/afr_heal_meta heal/healer heal/daemon heal/fault brick/index volume/cluster_chaos volume/remote volume/dht_rename"
 
 programs() {
         for t in $TESTS; do

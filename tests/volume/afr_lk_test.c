@@ -65,12 +65,12 @@ static void cut_off(unsigned brick)
         assert_false(heal_set(&w.clients[0])->base.children[brick]->up);
 }
 
-/* One client writes without a copy that the other can reach, whichever that is. */
-static void who_has_the_lock_sees_what_others_wrote(void **state)
+/* One client writes without a copy that the other can reach, whichever that is. Stock's bricks (NO_CHAIN) tell nobody that
+ * they noted something. */
+static void look_under_lock(bool no_chain)
 {
         static const char *const names[] = {"a", "b", "c"};
-        (void)state;
-        world_open(&w, &(struct world_config){.layout = WORLD_REP3, .clients = 2, .seed = 1});
+        world_open(&w, &(struct world_config){.layout = WORLD_REP3, .clients = 2, .seed = 1, .no_chain = no_chain});
         for (unsigned brick = 0; brick < 3; brick++) {
                 struct seen s = {.name = names[brick]};
                 world_run(&w, 0, make_it, &s);
@@ -86,6 +86,13 @@ static void who_has_the_lock_sees_what_others_wrote(void **state)
                 world_run(&w, 1, close_it, &s);
         }
         world_close(&w);
+}
+
+static void who_has_the_lock_sees_what_others_wrote(void **state)
+{
+        (void)state;
+        look_under_lock(false);
+        look_under_lock(true);
 }
 
 /* A brick that was away when a lock was given back is not asked for it again. */

@@ -98,6 +98,10 @@ struct world {
         struct world_brick bricks[WORLD_BRICKS_MAX];
         struct world_client clients[WORLD_CLIENTS_MAX];
         unsigned used, copies; /* what the volfile has */
+        /* Asked before a brick carries out an operation (not those in chains): > 0: it answers with this errno instead.
+         * NULL: is not asked. */
+        int (*on_fop)(struct world_brick *b, uint32_t fop, void *arg);
+        void *fop_arg;
         char volfile[16384];
 };
 

@@ -197,6 +197,26 @@ static void count_steps(struct world_brick *b, const struct rpc_call *call)
         }
 }
 
+/* Whether somebody wanted the operation to fail: it is answered, and not carried out. All replies begin alike. */
+static bool is_refused(struct world_brick *b, struct rpc_server_conn *c, const struct rpc_call *call)
+{
+        union {
+                struct {
+                        int32_t op_ret, op_errno;
+                } head;
+#define REP_(number, NAME, name) struct name##_fop_rep name;
+                FOPS(REP_)
+        } rep = {0};
+        const struct fop_desc *desc = fop_by_number(call->proc);
+        int error = b->world->on_fop && desc ? b->world->on_fop(b, call->proc, b->world->fop_arg) : 0;
+        if (error == 0)
+                return false;
+        rep.head.op_ret = -1;
+        rep.head.op_errno = error;
+        rpc_conn_reply(c, call->xid, desc->rep, &rep);
+        return true;
+}
+
 static void serve_fop(struct world_brick *b, struct rpc_server_conn *c, const struct rpc_call *call)
 {
         struct served *v = rpc_conn_data(c);
@@ -205,6 +225,8 @@ static void serve_fop(struct world_brick *b, struct rpc_server_conn *c, const st
                 rpc_conn_reject(c, call->xid, RPC_GARBAGE_ARGS);
                 return;
         }
+        if (!chain && is_refused(b, c, call))
+                return;
         assert_true(v->n < UNANSWERED_MAX);
         v->unanswered[v->n++] = call->xid;
         bool watch = chain && call->proc == CHAIN_WATCH_INDEX;
