@@ -172,7 +172,7 @@ struct vnode *vnode_new(struct volume *vol, const struct gfid *gfid, uint32_t ty
 struct vnode *vnode_find(struct volume *vol, const struct gfid *gfid)
 {
         struct vnode_table *t = &vol->inodes;
-        struct vnode *i = t->buckets[bucket_of(t, gfid)];
+        struct vnode *i = t->buckets ? t->buckets[bucket_of(t, gfid)] : NULL;
         while (i && !gfid_equal(&i->gfid, gfid))
                 i = i->hash_next;
         return i ? vnode_ref(i) : NULL;

@@ -179,6 +179,20 @@ static void a_lost_daemon_is_found_again(void **state)
         world_close(&w);
 }
 
+/* ---- the end --------------------------------------------------------------------------------------------------- */
+
+/* Bricks may tell of changes until their connections are gone: after the table of inodes. */
+static void nothing_is_found_once_the_inodes_are_gone(void **state)
+{
+        static struct volume vol;
+        const struct gfid gfid = {{7}};
+        (void)state;
+        assert_int_equal(vnode_table_init(&vol.inodes, 16), 0);
+        assert_null(vnode_find(&vol, &gfid));
+        assert_int_equal(vnode_table_done(&vol), 0);
+        assert_null(vnode_find(&vol, &gfid));
+}
+
 /* ---- runs ------------------------------------------------------------------------------------------------------ */
 
 static uint64_t trace_of(uint64_t seed)
@@ -209,6 +223,7 @@ int main(void)
                 cmocka_unit_test(volfiles_come_from_the_first_server_that_answers),
                 cmocka_unit_test(all_reasons_are_told),
                 cmocka_unit_test(a_lost_daemon_is_found_again),
+                cmocka_unit_test(nothing_is_found_once_the_inodes_are_gone),
                 cmocka_unit_test(equal_seeds_are_equal_runs),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
