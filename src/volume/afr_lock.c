@@ -11,6 +11,7 @@
 
 #include <stdio.h>
 
+#define RELEASE_ARENA (64 * KIB)
 #define LOCK_METADATA_START 0x7ffffffffffffffeull
 enum { LK_SET = 1, LK_SET_WAIT = 2, LK_WRITE = 1, LK_UNLOCK = 2 };
 enum { ENTRYLK_WAIT = 0, ENTRYLK_UNLOCK = 1, ENTRYLK_TRY = 2 };
@@ -141,8 +142,9 @@ void afr_unlock_note(const struct afr_chains *x, struct afr_locks *l)
         }
 }
 
-/* All that is held. Each by itself: one that fails must not keep the others. */
-static void release(struct fibre *self, struct afr *a, struct request *ours, struct vfile *file, struct afr_locks *l)
+/* All that is held, each by itself: one that fails must not keep the others. -ENOMEM: none was sent. */
+static int release_in(struct fibre *self, struct afr *a, struct request *ours, struct vfile *file,
+                      const struct afr_locks *l)
 {
         struct afr_chains x;
         afr_chains_init(&x, a, ours->arena);
@@ -152,7 +154,19 @@ static void release(struct fibre *self, struct afr *a, struct request *ours, str
                         add_lock(&x, afr_chain_new(&x, i), ours, file, l, k, LOCK_RELEASE);
                 }
         }
-        (void)afr_chains_run(self, &x);
+        return afr_chains_run(self, &x);
+}
+
+/* A lock that stays would stop everybody else for good: when the request has used up its memory there is some more. */
+static void release(struct fibre *self, struct afr *a, struct request *ours, struct vfile *file, struct afr_locks *l)
+{
+        if (release_in(self, a, ours, file, l) < 0) {
+                struct arena more = ARENA_INIT(RELEASE_ARENA);
+                struct request again = *ours;
+                again.arena = &more;
+                (void)release_in(self, a, &again, file, l);
+                arena_done(&more);
+        }
         memset(l->held, 0, sizeof l->held);
 }
 
