@@ -28,8 +28,6 @@ struct things {
 
 /* ---- operations ---------------------------------------------------------------------------------------------------- */
 
-#define HEAD_OF(rep) ((const int32_t *)(const void *)(rep))
-
 static int checked(int result, const void *rep)
 {
         const int32_t *head = rep;

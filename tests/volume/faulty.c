@@ -81,7 +81,7 @@ static struct request with_memory(const struct request *r)
         static int faulty_##name(struct fibre *self, struct subvolume *v, struct request *r,                           \
                                  const struct name##_fop_req *req, struct name##_fop_rep *rep)                         \
         {                                                                                                              \
-                int error = fault_of(v, FOP_##NAME, req);                                                                 \
+                int error = fault_of(v, FOP_##NAME, req);                                                              \
                 struct request ample = with_memory(r);                                                                 \
                 if (error == 0)                                                                                        \
                         return real->name(self, v, &ample, req, rep);                                                  \
