@@ -7,6 +7,10 @@
 
 enum { LK_GET = 0, LK_SET = 1, LK_UNLOCK = 2 };
 
+/* What is given back after a failure has memory of its own: the request may have used up its, and a lock that stays would
+ * stop everybody else. */
+#define GIVE_BACK_ARENA (64 * KIB)
+
 /* ---- POSIX locks ------------------------------------------------------------------------------------------------- */
 
 static int lk_ask_one(struct fibre *self, struct afr *a, struct request *r, const struct lk_fop_req *req,
@@ -22,7 +26,9 @@ static void lk_give_back(struct fibre *self, struct afr *a, const struct request
         undo.cmd = LK_SET;
         undo.type = LK_UNLOCK;
         undo.flock.type = LK_UNLOCK;
+        _cleanup_arena_ struct arena arena = ARENA_INIT(GIVE_BACK_ARENA);
         struct request ours = *r;
+        ours.arena = &arena;
         ours.cancel = NULL;
         struct afr_answers answers;
         if (held)
@@ -156,9 +162,11 @@ static void *variant(const struct lock_kind *k, struct arena *arena, const void 
 static void give_back(struct fibre *self, struct afr *a, const struct lock_kind *k, const struct request *r,
                       const void *req, afr_set set)
 {
+        _cleanup_arena_ struct arena arena = ARENA_INIT(GIVE_BACK_ARENA);
         struct request ours = *r;
+        ours.arena = &arena;
         ours.cancel = NULL;
-        void *q = variant(k, r->arena, req, k->cmd_unlock, true);
+        void *q = variant(k, &arena, req, k->cmd_unlock, true);
         struct afr_answers answers;
         if (q && set)
                 afr_ask(self, a, &ours, k->fop, q, set, &answers);

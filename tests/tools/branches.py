@@ -3,6 +3,10 @@
 
 Prints for each source file whose path begins with a prefix how many of its branches were taken, and all together; less than
 LEAST per cent is a failure. MISSED=1 lists the lines with branches that were not.
+
+Counted is every conditional branch that gcov reports for the optimised code: each side of `if`, `?:`, `&&`, `||`, loops and
+`switch`, also in macros, and also those that the compiler adds (a loop's first test, copies of a function that it made
+inline). Nothing is left out: C has no exceptions, so there are no branches that only an exception takes.
 """
 import collections, json, os, pathlib, subprocess, sys
 
