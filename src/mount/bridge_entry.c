@@ -163,8 +163,6 @@ void bridge_op_lookup(struct fibre *self, struct fuse_request *rq)
                 r = bridge_lookup(&c, c.node, rq->name, &n, &stat);
         if (r == 0)
                 r = open_again_look(&c, c.node, rq->name, &n, &stat);
-        if (r < 0)
-                open_again_end(c.b, rq->pid);
         if (r == -ENOENT && c.b->config.negative_timeout != UINT64_MAX && c.b->config.negative_timeout > 0) {
                 (void)fuse_reply_negative(rq, c.b->config.negative_timeout);
                 return;

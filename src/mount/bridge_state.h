@@ -178,9 +178,7 @@ void open_again_note(struct call *c, uint32_t flags);
 int open_again_look(struct call *c, struct node *parent, const char *name, struct node **n, struct iatt *stat);
 /* What it opened of C's node, or NULL. */
 struct vfile *open_again_take(struct call *c, uint32_t flags);
-/* The thread's system call is over: the file that was opened for it goes. */
-void open_again_end(struct bridge *b, uint32_t pid);
-/* The same if RQ is nothing that an open asks for. */
+/* If RQ is nothing that an open asks for, its thread's open is over: the file that was opened for it goes. */
 void open_again_step(struct bridge *b, const struct fuse_request *rq);
 void open_again_done(struct bridge *b);
 /* Takes setuid and setgid bits away after a change by somebody who may not keep them. MODE: 0 when not known. */

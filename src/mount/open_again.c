@@ -5,8 +5,7 @@
  * is remembered, and its next look-ups that find a file open that as well, trying until they can. The file stays open
  * here until the kernel's open of it comes, which has nothing left to lose.
  *
- * That is for the one system call only: whatever else the thread asks for than an open does, and a look-up that fails, end
- * it. Else a later open would be given a file that was removed in between.
+ * That is for the one system call only: whatever else the thread asks for than an open does ends it. Else a later open would be given a file that was removed in between.
  *
  * Invariant: at most one attempt per thread, RETRIES in all; who finds the place taken goes without.
  * Thread: the loop's.
@@ -30,7 +29,7 @@ static void retry_end(struct open_retry *x)
         *x = (struct open_retry){0};
 }
 
-void open_again_end(struct bridge *b, uint32_t pid)
+static void end_of_call(struct bridge *b, uint32_t pid)
 {
         struct open_retry *x = &b->retries[pid % RETRIES];
         if (pid != 0 && x->pid == pid)
@@ -48,7 +47,7 @@ void open_again_step(struct bridge *b, const struct fuse_request *rq)
         case FUSE_OPEN:
                 return;
         default:
-                open_again_end(b, rq->pid);
+                end_of_call(b, rq->pid);
         }
 }
 
