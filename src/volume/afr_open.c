@@ -70,6 +70,17 @@ afr_set afr_file_on(struct fibre *self, struct afr *a, struct request *r, struct
 
 /* ---- open, opendir ----------------------------------------------------------------------------------------------- */
 
+/* Too few have opened it. Where that is no answer, as one that opened it and one that has it no more, the object is looked
+ * at: perhaps it is just being removed. */
+static int why_not_opened(struct fibre *self, struct afr *a, struct request *r, const struct afr_answers *x)
+{
+        int result = afr_refusal(a, x);
+        if (result != -ENOTCONN || !r->inode || !(x->ok & afr_up(a)))
+                return result;
+        int now = afr_refresh(self, a, r, r->inode, NULL);
+        return now == -ENOENT || now == -ESTALE ? -ESTALE : result;
+}
+
 /* Opens on all; in REP what a good copy answered. */
 static int open_all(struct fibre *self, struct afr *a, enum fop fop, struct request *r, const void *req, void *rep)
 {
@@ -82,7 +93,7 @@ static int open_all(struct fibre *self, struct afr *a, enum fop fop, struct requ
         if (f)
                 f->opened |= answers.ok;
         if (!afr_quorum(a, answers.ok))
-                return afr_fail(fop, rep, afr_refusal(a, &answers));
+                return afr_fail(fop, rep, why_not_opened(self, a, r, &answers));
         return afr_take(&answers, afr_next(answers.ok, 0), rep);
 }
 

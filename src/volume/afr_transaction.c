@@ -123,10 +123,27 @@ static bool was_append(const struct afr_transaction *t)
         return true;
 }
 
-/* A crash of a brick may undo it, and that does not show in the size. */
+/* Some copy was longer before. */
+static bool has_shrunk(const struct afr_transaction *t)
+{
+        bool shrunk = false;
+        AFR_EACH(i, t->ok & t->answers.ok)
+        {
+                const void *rep = t->answers.rep[i];
+                if (t->fop == FOP_TRUNCATE)
+                        shrunk |= ((const struct truncate_fop_rep *)rep)->prestat.size >
+                                  ((const struct truncate_fop_rep *)rep)->poststat.size;
+                if (t->fop == FOP_FTRUNCATE)
+                        shrunk |= ((const struct ftruncate_fop_rep *)rep)->prestat.size >
+                                  ((const struct ftruncate_fop_rep *)rep)->poststat.size;
+        }
+        return shrunk;
+}
+
+/* A crash of a brick may undo it, and that does not show in the size, or as the longer copy, which is believed. */
 static bool is_unstable(const struct afr_transaction *t)
 {
-        if (t->fop == FOP_DISCARD || t->fop == FOP_ZEROFILL)
+        if (t->fop == FOP_DISCARD || t->fop == FOP_ZEROFILL || has_shrunk(t))
                 return true;
         return t->fop == FOP_WRITE && !(((const struct write_fop_req *)t->req)->flag & (O_SYNC | O_DSYNC)) &&
                !was_append(t);

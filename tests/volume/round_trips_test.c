@@ -146,7 +146,7 @@ static const struct row {
         {"overwriting", overwrite, {12, 2}, {18, 3}}, /* locks + mark, write; sync, take back + unlock */
         {"fsync", sync_file, {3, 1}, {3, 1}},         /* nothing else is kept */
         {"read", read_file, {1, 1}, {1, 1}},          /* one brick */
-        {"ftruncate", truncate_file, {9, 2}, {15, 3}}, /* as a write */
+        {"ftruncate", truncate_file, {12, 2}, {18, 3}}, /* as overwriting: the file was longer */
         {"write and close", write_and_close, {12, 2}, {21, 4}}, /* release; flush without chains: nothing is locked */
         {"look-up", look_up, {3, 1}, {3, 1}},
         {"look-up of what is known", look_again, {1, 1}, {3, 1}}, /* one brick */
