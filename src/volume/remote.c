@@ -110,7 +110,7 @@ static int read_options(const struct volfile_section *s, struct remote_options *
         if (r == 0)
                 r = read_bool(s, "mortar.chain", true, &o.chain, err);
         if (r == 0)
-                r = read_bool(s, "mortar.cache-invalidation", true, &o.cache_invalidation, err);
+                r = read_bool(s, "mortar.cache-invalidation", false, &o.cache_invalidation, err);
         if (r == 0)
                 r = read_bool(s, "local-reads", true, &o.local_reads, err);
         if (r == 0)

@@ -454,7 +454,8 @@ static void open_and_remove(struct fibre *self, struct world_client *c, void *ar
 {
         struct half_known *x = arg;
         _cleanup_arena_ struct arena a = ARENA_INIT(MIB);
-        _cleanup_vnode_ struct vnode *root = vnode_new(c->volume, &(struct gfid)GFID_ROOT, S_IFDIR);
+        const struct gfid top = GFID_ROOT;
+        _cleanup_vnode_ struct vnode *root = vnode_new(c->volume, &top, S_IFDIR);
         struct vfile *f = vfile_new(x->file, O_RDWR, false);
         const struct open_fop_req open = {.gfid = x->file->gfid, .flags = O_RDWR};
         const struct rmdir_fop_req rmdir = {.pargfid = root->gfid, .bname = STR("d")};
