@@ -83,7 +83,7 @@ struct upcall_table {
         atomic_uint askers;       /* sessions that asked to be told */
         uint32_t promised;        /* seconds, the most that one of them was told that a watch counts */
         _Atomic(uint64_t) changes; /* goes up under the mutex */
-        struct mark marks[MARKS];
+        struct mark *marks; /* MARKS of them; NULL: nobody has asked yet */
 };
 
 /* ---- lists ------------------------------------------------------------------------------------------------------- */
@@ -411,6 +411,8 @@ static uint32_t make_room(struct upcall_table *t, struct watch *w, struct evicte
 /* Under the mutex: G was changed by FROM (NULL: nobody in particular). */
 static void mark_change(struct upcall_table *t, const struct gfid *g, const struct session *from)
 {
+        if (!t->marks)
+                return;
         struct mark *m = &t->marks[hash_of(g) & (MARKS - 1)];
         if (m->by != from)
                 m->by_others_at = m->at;
@@ -421,6 +423,8 @@ static void mark_change(struct upcall_table *t, const struct gfid *g, const stru
 /* Under the mutex: whether others than S may have changed G after so many CHANGES. */
 static bool is_changed_since(const struct upcall_table *t, const struct gfid *g, const struct session *s, uint64_t changes)
 {
+        if (!t->marks)
+                return false;
         const struct mark *m = &t->marks[hash_of(g) & (MARKS - 1)];
         return (m->by == s ? m->by_others_at : m->at) > changes;
 }
@@ -586,6 +590,10 @@ int upcall_begin(struct session *s, uint32_t *ret_seconds)
         pthread_mutex_lock(&t->mutex);
         struct upcall_session *us = session_get(s);
         uint32_t seconds = s->brick->options->cache_invalidation_timeout;
+        if (!t->marks)
+                t->marks = calloc(MARKS, sizeof *t->marks);
+        if (!t->marks)
+                us = NULL;
         if (us && !us->asked && seconds > 0) {
                 us->asked = true;
                 atomic_fetch_add(&t->askers, 1);
@@ -669,6 +677,7 @@ struct upcall_table *upcall_table_free(struct upcall_table *t)
                 free(t->names[k]);
         free(t->buckets);
         free(t->pairs);
+        free(t->marks);
         pthread_mutex_destroy(&t->mutex);
         pthread_cond_destroy(&t->unpinned);
         free(t);
