@@ -62,11 +62,18 @@ static int lk_get(struct fibre *self, struct afr *a, struct request *r, const st
         return afr_take(&answers, afr_next(answers.ok, 0), rep);
 }
 
+/* A copy that is away, or has lost the file (an emptied brick), holds no lock and refuses none: the quorum decides. */
+static bool is_without_it(int result)
+{
+        return result == -ENOTCONN || result == -EBADFD || result == -EBADF || result == -ESTALE || result == -ENOENT;
+}
+
 static int lk_set(struct fibre *self, struct afr *a, struct request *r, const struct lk_fop_req *req,
                   struct lk_fop_rep *rep)
 {
         struct lk_fop_rep first = {0};
         afr_set held = 0, on = afr_file_on(self, a, r, r->file);
+        int lost = -ENOTCONN;
         AFR_EACH(i, on)
         {
                 int result = lk_ask_one(self, a, r, req, i, rep);
@@ -74,14 +81,16 @@ static int lk_set(struct fibre *self, struct afr *a, struct request *r, const st
                         first = *rep;
                 if (result >= 0)
                         held |= AFR_BIT(i);
-                if (result < 0 && result != -ENOTCONN) {
+                if (result < 0 && !is_without_it(result)) {
                         lk_give_back(self, a, r, req, held);
                         return result;
                 }
+                if (result < 0 && result != -ENOTCONN)
+                        lost = result;
         }
         if (!afr_quorum(a, held)) {
                 lk_give_back(self, a, r, req, held);
-                return afr_fail(FOP_LK, rep, -ENOTCONN);
+                return afr_fail(FOP_LK, rep, held ? -ENOTCONN : lost);
         }
         afr_doubt(a, r->inode); /* who had it locked wrote under it, maybe without a copy that only we can reach */
         *rep = first;

@@ -7,6 +7,7 @@ struct seen {
         const char *name;
         struct vfile *file[2]; /* of each client */
         uint64_t size;
+        int result;
 };
 
 static void open_file(struct fibre *self, struct world_client *c, void *arg)
@@ -137,12 +138,43 @@ static void a_lock_is_given_back_without_a_quorum(void **state)
         world_close(&w);
 }
 
+static int lost_the_file(struct world_brick *b, uint32_t fop, void *arg)
+{
+        (void)arg;
+        return b->index < 1 + (unsigned)(b->world->config.seed - 4) && fop == FOP_LK ? EBADFD : 0;
+}
+
+static void try_lock(struct fibre *self, struct world_client *c, void *arg)
+{
+        struct seen *s = arg;
+        s->result = call_lk(self, c, s->file[c->index], true, 1, 1);
+}
+
+/* A brick that was emptied does not have the file, and no say about its locks; two of three are too many. */
+static void a_copy_without_the_file_refuses_no_lock(void **state)
+{
+        (void)state;
+        for (uint64_t seed = 4; seed <= 5; seed++) {
+                struct seen s = {.name = "a"};
+                world_open(&w, &(struct world_config){.layout = WORLD_REP3, .seed = seed, .no_chain = true});
+                world_run(&w, 0, make_it, &s);
+                world_run(&w, 0, open_file, &s);
+                w.on_fop = lost_the_file;
+                world_run(&w, 0, try_lock, &s);
+                w.on_fop = NULL;
+                assert_int_equal(s.result, seed == 4 ? 0 : -ENOTCONN);
+                world_run(&w, 0, close_it, &s);
+                world_close(&w);
+        }
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(who_has_the_lock_sees_what_others_wrote),
                 cmocka_unit_test(a_lock_that_was_given_back_stays_so),
                 cmocka_unit_test(a_lock_is_given_back_without_a_quorum),
+                cmocka_unit_test(a_copy_without_the_file_refuses_no_lock),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
