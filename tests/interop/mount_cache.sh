@@ -7,6 +7,7 @@ ln -s "${MORTAR_MOUNT:-$B/mortar-mount}" "$W/mount.glusterfs"
 # client NAME VOLUME OPTIONS
 client() {
         mkdir -p "$W/$1"
+        until_true 10 eval "! pid_of $1" || fail "$1: the client of the mount before does not end" # figures are asked by its number
         timeout 60 "$W/mount.glusterfs" "$HOST:/$2" "$W/$1" -o "log-file=$W/$1.log${3:+,$3}" || fail "$1: mount"
 }
 pid_of() { pgrep -f "^$W/mount.glusterfs .* $W/$1 "; }
