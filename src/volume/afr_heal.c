@@ -153,6 +153,24 @@ static int tidy_index(struct fibre *self, struct afr *a, struct request *r, cons
         return x.ok == a->all ? 0 : -ENOTCONN;
 }
 
+/* ---- taking turns ------------------------------------------------------------------------------------------------ */
+
+int afr_heal_turn_take(struct fibre *self, struct afr *a, struct request *r, const struct gfid *gfid,
+                       struct afr_heal_turn *t, struct afr_heal_report *report)
+{
+        afr_set locked = 0;
+        (void)snprintf(t->domain, sizeof t->domain, "%s:self-heal", a->base.name);
+        t->locks = (struct afr_locks){.class = t->class, .try_only = true, .domain = t->domain};
+        afr_locks_add(&t->locks, gfid, "");
+        int result = afr_lock(self, a, r, NULL, &t->locks, a->all, &locked);
+        if (result == -EAGAIN)
+                return afr_heal_why(report, -EBUSY, "somebody else heals it");
+        if (result < 0 || locked == a->all)
+                return result;
+        afr_unlock(self, a, r, NULL, &t->locks);
+        return -ENOTCONN;
+}
+
 /* ---- what an object needs ---------------------------------------------------------------------------------------- */
 
 struct needs {

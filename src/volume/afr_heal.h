@@ -141,6 +141,16 @@ struct afr_undo {
 };
 int afr_heal_undo(struct fibre *self, struct afr *a, struct request *r, const struct afr_undo *undo);
 
+/* The lock that healers of an object take turns by, stock's too. CLASS filled in; at the same address until afr_unlock(). */
+struct afr_heal_turn {
+        enum afr_class class;
+        char domain[NAME_LIMIT + 16];
+        struct afr_locks locks;
+};
+/* On all copies. -EBUSY: somebody else heals it. -ENOTCONN: not on all, and nothing is held. */
+int afr_heal_turn_take(struct fibre *self, struct afr *a, struct request *r, const struct gfid *gfid,
+                       struct afr_heal_turn *t, struct afr_heal_report *report);
+
 /* ---- heals of one class: as afr_heal() --------------------------------------------------------------------------- */
 
 int afr_heal_data(struct fibre *self, struct afr *a, struct request *r, const struct gfid *gfid,

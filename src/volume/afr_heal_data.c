@@ -533,19 +533,13 @@ static int heal_alone(struct fibre *self, struct data_heal *h)
 int afr_heal_data(struct fibre *self, struct afr *a, struct request *r, const struct gfid *gfid,
                   struct afr_heal_report *report)
 {
-        char domain[NAME_LIMIT + 16];
         struct data_heal h = {.afr = a, .request = r, .gfid = gfid, .report = report};
-        struct afr_locks locks = {.class = AFR_DATA, .try_only = true, .domain = domain};
-        afr_set locked = 0;
-        (void)snprintf(domain, sizeof domain, "%s:self-heal", a->base.name);
+        struct afr_heal_turn turn = {.class = AFR_DATA};
         afr_guard_set(a, &h.guard);
-        afr_locks_add(&locks, gfid, "");
-        int result = afr_lock(self, a, r, NULL, &locks, a->all, &locked);
-        if (result == -EAGAIN)
-                return afr_heal_why(report, -EBUSY, "somebody else heals it");
+        int result = afr_heal_turn_take(self, a, r, gfid, &turn, report);
         if (result < 0)
                 return result;
-        result = locked == a->all ? heal_alone(self, &h) : -ENOTCONN;
-        afr_unlock(self, a, r, NULL, &locks);
+        result = heal_alone(self, &h);
+        afr_unlock(self, a, r, NULL, &turn.locks);
         return result;
 }

@@ -233,22 +233,16 @@ static int heal_alone(struct fibre *self, struct entry_heal *h)
 int afr_heal_entries(struct fibre *self, struct afr *a, struct request *r, const struct gfid *gfid,
                      struct afr_heal_report *report)
 {
-        char domain[NAME_LIMIT + 16];
         _cleanup_vnode_ struct vnode *directory = vnode_new(a->base.volume, gfid, S_IFDIR);
         struct entry_heal h = {.afr = a, .request = r, .directory = directory, .report = report};
-        struct afr_locks locks = {.class = AFR_ENTRY, .try_only = true, .domain = domain};
-        afr_set locked = 0;
+        struct afr_heal_turn turn = {.class = AFR_ENTRY};
         if (!directory)
                 return -ENOMEM;
-        (void)snprintf(domain, sizeof domain, "%s:self-heal", a->base.name);
         afr_guard_set(a, &h.guard);
-        afr_locks_add(&locks, gfid, "");
-        int result = afr_lock(self, a, r, NULL, &locks, a->all, &locked);
-        if (result == -EAGAIN)
-                return afr_heal_why(report, -EBUSY, "somebody else heals it");
+        int result = afr_heal_turn_take(self, a, r, gfid, &turn, report);
         if (result < 0)
                 return result;
-        result = locked == a->all ? heal_alone(self, &h) : -ENOTCONN;
-        afr_unlock(self, a, r, NULL, &locks);
+        result = heal_alone(self, &h);
+        afr_unlock(self, a, r, NULL, &turn.locks);
         return result;
 }
